@@ -1,0 +1,120 @@
+"""budget-suite's core: hard spending limits for LLM agents, for any framework.
+
+>>> from budget_core import AgentBudget
+>>> with AgentBudget("$5.00").session() as session:
+...     _ = session.track("result", cost=0.01, tool_name="search")
+>>> session.report()["total_spent"]
+0.01
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+_HOME = {
+    "AgentBudget": "budget",
+    "AsyncBudgetSession": "session",
+    "BudgetSession": "session",
+    "Call": "call",
+    "CallRequest": "call",
+    "Limit": "limits",
+    "Limits": "limits",
+    "MemoryLedger": "ledger",
+    "Ledger": "ledger",
+    "Prompt": "prompts",
+    "Receipt": "usage",
+    "TopUp": "policy",
+    "Usage": "usage",
+    "hookimpl": "hooks",
+    "register_model": "pricing",
+    "register_models": "pricing",
+    **dict.fromkeys(
+        (
+            "AccountConflict",
+            "AgentBudgetError",
+            "BudgetExhausted",
+            "HoldConflict",
+            "InvalidBudget",
+            "InvalidCost",
+            "LedgerUnavailable",
+            "LoopDetected",
+            "SessionCancelled",
+            "SessionFinalized",
+            "Unbounded",
+            "UnknownModel",
+        ),
+        "errors",
+    ),
+}
+
+if TYPE_CHECKING:
+    from budget_core.budget import AgentBudget
+    from budget_core.call import Call, CallRequest
+    from budget_core.errors import (
+        AccountConflict,
+        AgentBudgetError,
+        BudgetExhausted,
+        HoldConflict,
+        InvalidBudget,
+        InvalidCost,
+        LedgerUnavailable,
+        LoopDetected,
+        SessionCancelled,
+        SessionFinalized,
+        Unbounded,
+        UnknownModel,
+    )
+    from budget_core.hooks import hookimpl
+    from budget_core.ledger import Ledger, MemoryLedger
+    from budget_core.limits import Limit, Limits
+    from budget_core.policy import TopUp
+    from budget_core.pricing import register_model, register_models
+    from budget_core.prompts import Prompt
+    from budget_core.session import AsyncBudgetSession, BudgetSession
+    from budget_core.usage import Receipt, Usage
+
+__all__ = [
+    "AccountConflict",
+    "AgentBudget",
+    "AgentBudgetError",
+    "AsyncBudgetSession",
+    "BudgetExhausted",
+    "BudgetSession",
+    "Call",
+    "CallRequest",
+    "HoldConflict",
+    "InvalidBudget",
+    "InvalidCost",
+    "Ledger",
+    "LedgerUnavailable",
+    "Limit",
+    "Limits",
+    "LoopDetected",
+    "MemoryLedger",
+    "Prompt",
+    "Receipt",
+    "SessionCancelled",
+    "SessionFinalized",
+    "TopUp",
+    "Unbounded",
+    "UnknownModel",
+    "Usage",
+    "hookimpl",
+    "register_model",
+    "register_models",
+]
+
+
+def __getattr__(name: str) -> Any:
+    """Load a public name when it is first used, so that importing the package is cheap."""
+    home = _HOME.get(name)
+    if home is None:
+        raise AttributeError(f"module 'budget_core' has no attribute {name!r}")
+    value = getattr(import_module(f"budget_core.{home}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -1,0 +1,266 @@
+"""One guarded LLM or tool call: estimate → reserve → (meter the stream) → settle."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from threading import Lock
+from typing import TYPE_CHECKING, Any, Literal
+
+from budget_core import scope
+from budget_core.errors import AgentBudgetError
+from budget_core.limits import ZERO, Amounts
+from budget_core.prompts import Prompt
+from budget_core.usage import Receipt, Usage, read_receipt
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+    from budget_core.estimate import Quote
+    from budget_core.ledger.base import Entry
+    from budget_core.ledger.reservation import Group, Reservation
+    from budget_core.session import BudgetSession
+
+_SEEN_EXTRA = 64
+"""Tokens that a stream may have cost beyond the bytes that were visible."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CallRequest:
+    """What is about to be called.
+
+    Attributes:
+        kind: an LLM call or a tool's.
+        model, provider: as the caller names them.
+        prompt: what an LLM call sends; its worst input is measured from it.
+        input_tokens: a bound on the input, where the caller knows it better than `prompt` tells.
+        output_cap: the caller's own cap on one answer; a framework's default is none.
+        n: how many answers are asked for.
+        tier: "batch", "flex" or "priority".
+        name, cost: a tool's name, and its price in nanos.
+        fingerprint: what makes two calls the same call, None to be exempt from loop detection.
+        agent: who calls, for the report.
+        mixin: a class that errors shall also be an instance of (see `AgentBudgetError.recast`).
+        unbounded: what of the request cannot be bounded, if anything.
+    """
+
+    kind: Literal["llm", "tool"] = "llm"
+    model: str = ""
+    provider: str | None = None
+    prompt: Prompt | None = None
+    input_tokens: int | None = None
+    output_cap: int | None = None
+    n: int = 1
+    tier: str | None = None
+    name: str = ""
+    cost: int = 0
+    fingerprint: Any = None
+    agent: str | None = None
+    mixin: type[BaseException] | None = None
+    unbounded: str | None = None
+
+
+class Call:
+    """A call that is being paid for. Ends once: by `settle` or by `release`.
+
+    As a context manager it settles as unknown if nobody ended it before: silence is never free.
+
+    Attributes:
+        cap: the largest output cap a single answer may be sent with, None for tools.
+        ended: it was settled or released.
+        cost: nanos, once settled.
+        wired: the cap is on the wire, so the provider itself stops there.
+    """
+
+    __slots__ = (
+        "_claimed", "_lock", "_prompts", "_seen", "cost", "ended", "output", "quote", "request",
+        "reservation", "session", "sessions", "usage", "wired",
+    )  # fmt: skip
+
+    def __init__(
+        self,
+        session: BudgetSession,
+        sessions: tuple[BudgetSession, ...],
+        request: CallRequest,
+        reservation: Reservation,
+        quote: Quote | None,
+        output: int,
+    ) -> None:
+        self.session = session
+        self.sessions = sessions
+        self.request = request
+        self.reservation = reservation
+        self.quote = quote
+        self.output = output
+        self.wired = request.output_cap is not None
+        self.ended = False
+        self.cost = 0
+        self.usage: Usage | None = None
+        self._claimed = False
+        self._seen = 0
+        self._prompts = [request.prompt] if request.prompt is not None else []
+        self._lock = Lock()
+
+    @property
+    def kind(self) -> str:
+        """``"llm"`` or ``"tool"``."""
+        return self.request.kind
+
+    @property
+    def id(self) -> str:
+        """The id of its hold."""
+        return self.reservation.id
+
+    @property
+    def cap(self) -> int | None:
+        """The most output tokens of one answer that the hold pays for."""
+        return self.output // self.quote.n if self.quote is not None else None
+
+    @property
+    def claimed(self) -> bool:
+        """An SDK guard settles this call; whoever opened it leaves that to the guard."""
+        return self._claimed
+
+    def claim(self) -> bool:
+        """Take the call over; True for the first who asks while it is open."""
+        with self._lock:
+            if self.ended or self._claimed or self.kind != "llm":
+                return False
+            self._claimed = True
+            return True
+
+    def reprice(self, request: CallRequest, joining: tuple[BudgetSession, ...] = ()) -> None:
+        """Price the call again as it will really be sent, and adapt the hold to that.
+
+        Args:
+            request: read off the final request.
+            joining: sessions that are to hold it too.
+
+        Raises:
+            BudgetExhausted: it does not fit; the hold is released.
+            UnknownModel, Unbounded: likewise.
+        """
+        try:
+            self._reprice(request, joining)
+        except AgentBudgetError as error:
+            self.release()
+            raise error.recast(self.request.mixin) from None
+
+    def _reprice(self, request: CallRequest, joining: tuple[BudgetSession, ...]) -> None:
+        session, reservation = self.session, self.reservation
+        quote = session.quote(request)
+        groups: tuple[Group, ...] = session.groups(joining) if joining else ()
+        output = quote.most if quote.capped else min(quote.most, self.output)
+        refusal = reservation.extend(quote.amounts(output), groups)
+        if refusal is not None:
+            room = reservation.headroom()
+            own = reservation.amounts
+            cut = quote.squeezed(
+                room._replace(
+                    usd=None if room.usd is None else room.usd + own.usd,
+                    tokens=None if room.tokens is None else room.tokens + own.tokens,
+                )
+            )
+            if cut is None or (refusal := reservation.extend(quote.amounts(cut), groups)):
+                raise session.refused(refusal, request)
+            output = cut
+        if joining:
+            self.sessions = tuple(dict.fromkeys((*self.sessions, *session.lineages(joining))))
+        self.quote, self.output = quote, output
+        self.request = _merged(self.request, request)
+        if request.prompt is not None:
+            self._prompts.append(request.prompt)
+
+    def meter(self, seen: str | int) -> None:
+        """Take note of output as it arrives: a piece of text, or a count of tokens.
+
+        Where the cap is on the wire, a piece counts as one token at least; elsewhere by its
+        UTF-8 bytes, which no token count exceeds, and the hold grows with it while it can.
+
+        Raises:
+            BudgetExhausted: the hold is spent. Close the stream, then settle.
+        """
+        if not seen:
+            return
+        pieces = seen if isinstance(seen, int) else 1 if self.wired else len(seen.encode())
+        self._seen += pieces
+        if self._seen <= self.output or self.quote is None:
+            return
+        if not self.wired:
+            for output in (2 * self._seen, self._seen):
+                if self.reservation.extend(self.quote.amounts(output)) is None:
+                    self.output = output
+                    return
+        raise self.session.stopped(self)
+
+    def settle(self, outcome: Any = None, *, model: str | None = None) -> None:
+        """End the call with what it really cost; the rest of the hold is free again.
+
+        Args:
+            outcome: a `Usage`, a `Receipt`, the provider's response in any shape, or None if it
+                was (or may have been) billed and nobody said how much: then the whole hold is.
+            model: the model that answered, where `outcome` does not say.
+        """
+        if not self._end():
+            return
+        receipt = _receipt(outcome, model)
+        self.usage = receipt.usage
+        amounts = self.session.price(self, receipt)
+        self.cost = amounts.usd
+        entries = self.reservation.commit(amounts)
+        self._after(entries, receipt)
+
+    def release(self) -> None:
+        """End the call: nothing was billed, because it was never sent or the provider refused."""
+        if self._end():
+            self.reservation.release()
+            for session in self.sessions:
+                session.forget_call(self)
+
+    @property
+    def metered(self) -> Amounts:
+        """The most that was seen so far can have cost, as far as it was metered."""
+        if self.quote is None:
+            return ZERO
+        extra = 0 if self.wired else _SEEN_EXTRA
+        return self.quote.amounts(self._seen + extra) if self._seen else ZERO
+
+    def _end(self) -> bool:
+        with self._lock:
+            if self.ended:
+                return False
+            self.ended = True
+        scope.retire(self)
+        return True
+
+    def _after(self, entries: list[Entry], receipt: Receipt) -> None:
+        if receipt.usage is not None and self._prompts:
+            self.session.learn(self.request.model, self._prompts, receipt.usage)
+        for session in self.sessions:
+            session.settled(self, entries, receipt)
+
+    def __enter__(self) -> Call:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.settle(None)
+
+    def __repr__(self) -> str:
+        state = "ended" if self.ended else "open"
+        return f"<Call {self.request.model or self.request.name} {self.id} {state}>"
+
+
+def _receipt(outcome: Any, model: str | None) -> Receipt:
+    if isinstance(outcome, Usage):
+        return Receipt(outcome if outcome.total else None, model)
+    receipt = outcome if isinstance(outcome, Receipt) else read_receipt(outcome)
+    return receipt._replace(model=receipt.model or model)
+
+
+def _merged(opened: CallRequest, final: CallRequest) -> CallRequest:
+    """Keep who asked and how errors are cast; take the rest from what is really sent."""
+    return replace(final, agent=opened.agent or final.agent, mixin=opened.mixin or final.mixin)

@@ -1,0 +1,220 @@
+"""What can go wrong, as people read it.
+
+::
+
+    AgentBudgetError
+    ├── BudgetExhausted             a limit would be broken; nothing was sent
+    │   ├── SessionCancelled        the session's kill switch was pulled
+    │   └── SessionFinalized        the last word was spent
+    ├── LoopDetected                the same call again and again
+    ├── InvalidBudget (ValueError)  an amount or a limit that cannot be read
+    ├── InvalidCost (ValueError)    a cost that is negative, NaN or infinite
+    ├── UnknownModel (LookupError)  no price is known for a model
+    ├── Unbounded                   the request's worst case cannot be bounded
+    ├── AccountConflict             a name opened again with other limits
+    ├── HoldConflict                a hold's id used again for something else
+    └── LedgerUnavailable           the ledger did not answer
+
+Every message says what happened, to which account, and what to do next.
+Amounts are dollars (`float`) for the unit ``"usd"`` and counts for the others.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import Any, Self
+
+
+class AgentBudgetError(Exception):
+    """Base of everything that this package raises on purpose."""
+
+    def recast(self, mixin: type[BaseException] | None) -> AgentBudgetError:
+        """Return this error, also an instance of `mixin`.
+
+        Frameworks swallow or retry plain exceptions but let a control-flow class of their own
+        pass (LangGraph's ``GraphBubbleUp``, CrewAI's ``HookAborted``). The result is caught
+        both as the budget error and as the framework's class.
+        """
+        if mixin is None or isinstance(self, mixin):
+            return self
+        kind = _mixed(type(self), mixin)
+        twin = kind.__new__(kind, *self.args)
+        twin.args = self.args
+        twin.__dict__.update(self.__dict__)
+        return twin
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickle as the plain error: a mixed class exists in one process only."""
+        return _rebuild, (_plain(type(self)), self.args, self.__dict__)
+
+
+class BudgetExhausted(AgentBudgetError):
+    """The call would break a limit: it was refused before it was sent, or stopped mid-stream.
+
+    Attributes:
+        limit, spent, requested, remaining: in `unit`; dollars for ``"usd"``.
+        unit: ``"usd"``, ``"tokens"``, ``"llm_calls"`` or ``"tool_calls"``.
+        account: the account that refused (an ancestor's, if that was the tight one).
+        session_id: the session in which the call was made.
+        retry_after: seconds until a windowed limit has room again, else None.
+        result: what was already paid for, when the money was spent before the limit was met
+            (`BudgetSession.track`, `BudgetSession.wrap`), else None.
+    """
+
+    def __init__(
+        self,
+        message: str = "The budget is exhausted.",
+        *,
+        limit: float | None = None,
+        spent: float | None = None,
+        requested: float | None = None,
+        remaining: float | None = None,
+        unit: str = "usd",
+        account: str | None = None,
+        session_id: str | None = None,
+        retry_after: float | None = None,
+        result: Any = None,
+    ) -> None:
+        super().__init__(message)
+        self.limit = limit
+        self.spent = spent
+        self.requested = requested
+        self.remaining = remaining
+        self.unit = unit
+        self.account = account
+        self.session_id = session_id
+        self.retry_after = retry_after
+        self.result = result
+
+    def carrying(self, result: Any) -> Self:
+        """Attach what was already paid for, so that a caller can still use it."""
+        self.result = result
+        return self
+
+
+class SessionCancelled(BudgetExhausted):
+    """`BudgetSession.cancel` was called: every later reserve is refused."""
+
+
+class SessionFinalized(BudgetExhausted):
+    """The finalization reserve was spent on the last call: the session is over."""
+
+
+class LoopDetected(AgentBudgetError):
+    """The same call, or the same short cycle of calls, was repeated `count` times.
+
+    Attributes:
+        key: what was repeated (a tool's or a model's name).
+        count: how often.
+        window: seconds within which it happened.
+    """
+
+    def __init__(self, key: str, count: int, window: float) -> None:
+        super().__init__(
+            f"{key!r} was called {count} times in a row with the same arguments within "
+            f"{window:g} s. The call was refused. If this is no loop, raise "
+            "max_repeated_calls or pass max_repeated_calls=None."
+        )
+        self.key = key
+        self.count = count
+        self.window = window
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _rebuild, (_plain(type(self)), self.args, self.__dict__)
+
+
+class InvalidBudget(AgentBudgetError, ValueError):
+    """An amount or a limit that cannot be read as one."""
+
+
+class InvalidCost(AgentBudgetError, ValueError):
+    """A cost that is negative, not a number, or infinite."""
+
+
+class UnknownModel(AgentBudgetError, LookupError):
+    """No price is known for `model`: refused before the call, never counted as free."""
+
+    def __init__(self, model: str, provider: str | None = None) -> None:
+        where = f" of provider {provider!r}" if provider else ""
+        super().__init__(
+            f"No price is known for model {model!r}{where}. Register it, in dollars per million "
+            f"tokens: budget_core.register_model({model!r}, input_price_per_million=…, "
+            "output_price_per_million=…), or pass unknown_model='allow' to let it run unpriced."
+        )
+        self.model = model
+        self.provider = provider
+
+    def __str__(self) -> str:  # LookupError subclasses print the repr of a lone argument
+        return str(self.args[0])
+
+
+class Unbounded(AgentBudgetError):
+    """The request holds something that no worst case covers (see `unbounded=`)."""
+
+    def __init__(self, what: str) -> None:
+        super().__init__(
+            f"The request uses {what}, whose cost cannot be bounded before the call. It was "
+            "refused. Pass unbounded='allow' to let it run: it is then charged at its true cost, "
+            "which may exceed what was held."
+        )
+        self.what = what
+
+
+class AccountConflict(AgentBudgetError):
+    """The same account was opened again with other limits."""
+
+
+class HoldConflict(AgentBudgetError):
+    """The id of a hold or charge was used again with another payload."""
+
+
+class LedgerUnavailable(AgentBudgetError):
+    """The ledger did not answer, so nothing was allowed to be spent.
+
+    Attributes:
+        session_id: the session that asked, if known.
+        reason: what the backend said.
+    """
+
+    def __init__(self, reason: str, session_id: str | None = None) -> None:
+        super().__init__(f"The ledger is unavailable: {reason}. The call was refused.")
+        self.reason = reason
+        self.session_id = session_id
+
+
+@cache
+def _mixed(kind: type[AgentBudgetError], mixin: type[BaseException]) -> type[AgentBudgetError]:
+    return type(kind.__name__, (kind, mixin), {"__module__": kind.__module__})
+
+
+def _plain(kind: type[BaseException]) -> type[BaseException]:
+    return next(k for k in kind.__mro__ if k.__module__ == __name__ and k in _TREE)
+
+
+def _rebuild(
+    kind: type[AgentBudgetError], args: tuple[Any, ...], state: dict[str, Any]
+) -> AgentBudgetError:
+    error = kind.__new__(kind, *args)
+    error.args = args
+    error.__dict__.update(state)
+    return error
+
+
+_TREE = frozenset(
+    {
+        AgentBudgetError,
+        BudgetExhausted,
+        SessionCancelled,
+        SessionFinalized,
+        LoopDetected,
+        InvalidBudget,
+        InvalidCost,
+        UnknownModel,
+        Unbounded,
+        AccountConflict,
+        HoldConflict,
+        LedgerUnavailable,
+    }
+)
+
+__all__ = sorted(kind.__name__ for kind in _TREE)

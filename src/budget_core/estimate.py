@@ -1,0 +1,158 @@
+"""What a call may cost at worst, and how much of it to hold."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any, Final, NamedTuple
+
+from budget_core import hooks
+from budget_core.errors import Unbounded
+from budget_core.ledger import Headroom
+from budget_core.limits import Amounts
+from budget_core.maximums import is_reasoning, max_output_tokens
+from budget_core.pricing import Rates
+from budget_core.prompts import BilledPrompts, Prompt, measure
+
+UNSEEN_TOKENS: Final = 1_024
+"""Added to the bytes of a request: what providers add to it (measured: at most 304 tokens)."""
+COMFORTABLE: Final = 2_048
+COMFORTABLE_REASONING: Final = 8_192
+USEFUL: Final = 256
+"""An answer may be cut to this many tokens before the call is refused instead."""
+_MILLION: Final = 1_000_000
+
+
+class Quote(NamedTuple):
+    """A call's worst case. `rates` is None for a model that is allowed to run unpriced.
+
+    Attributes:
+        input_tokens: the most it can be billed for as input.
+        one_hour: it may write to a cache for an hour, which costs more.
+        most: the most output tokens, all `n` answers together.
+        comfortable: output tokens below which no answer should have to be cut.
+        useful: output tokens below which an answer is not worth its call.
+        capped: `most` is the caller's own cap, not the model's maximum.
+    """
+
+    rates: Rates | None
+    input_tokens: int
+    most: int
+    comfortable: int
+    useful: int
+    capped: bool
+    n: int = 1
+    one_hour: bool = False
+
+    @property
+    def input_cost(self) -> int:
+        """Nanos. Inline audio is bounded by its bytes, far above its tokens at any audio price."""
+        if self.rates is None:
+            return 0
+        return self.rates.worst_input(self.input_tokens, audio=False, one_hour=self.one_hour)
+
+    def amounts(self, output: int) -> Amounts:
+        """Return what to hold for an answer of at most `output` tokens."""
+        cost = self.input_cost + -(-output * self._output_rate() // _MILLION)
+        return Amounts(cost, self.input_tokens + output, 1, 0)
+
+    def output_for(self, room: Headroom | Amounts) -> float:
+        """Return the most output tokens that `room` pays for; negative if not even the input."""
+        most = math.inf
+        rate = self._output_rate()
+        if room.usd is not None and self.rates is not None:
+            left = room.usd - self.input_cost
+            if left < 0:
+                return -1
+            most = left * _MILLION // rate if rate else most
+        if room.tokens is not None:
+            most = min(most, room.tokens - self.input_tokens)
+        return most
+
+    def share(self, room: Headroom) -> int:
+        """Return the output to hold while there is room: half of it, at least a comfortable answer.
+
+        A caller's own cap is held exactly. So many calls run at full width, slow down near the
+        limit, and none holds a model's whole maximum that it will not use.
+        """
+        if self.capped:
+            return self.most
+        half = self.output_for(room) // 2
+        return int(min(self.most, max(half, self.comfortable)))
+
+    def squeezed(self, room: Headroom) -> int | None:
+        """Return the output to which the last answer is cut, or None if that is too short."""
+        fits = self.output_for(room)
+        return int(min(fits, self.most)) if fits >= self.useful else None
+
+    def _output_rate(self) -> int:
+        return self.rates.worst_output_rate(self.input_tokens) if self.rates else 0
+
+
+def quote(
+    model: str,
+    rates: Rates | None,
+    *,
+    input_tokens: int,
+    output_cap: int | None,
+    n: int = 1,
+    longest: int = 0,
+    provider: str | None = None,
+    one_hour: bool = False,
+) -> Quote:
+    """Return a call's worst case.
+
+    Args:
+        model: as the caller names it.
+        rates: its price, None if it runs unpriced.
+        input_tokens: a bound on its input (`input_bound`).
+        output_cap: the caller's own cap on one answer, None if there is none.
+        n: how many answers are asked for.
+        longest: the longest answer seen from this model, in tokens.
+        provider: who serves it, if known.
+        one_hour: it may write to a cache for an hour.
+    """
+    maximum = max_output_tokens(model, provider)
+    most = maximum if output_cap is None else output_cap
+    comfortable = COMFORTABLE_REASONING if is_reasoning(model) else COMFORTABLE
+    comfortable = max(comfortable, 2 * longest)
+    return Quote(
+        rates=rates,
+        input_tokens=input_tokens,
+        most=most * n,
+        comfortable=min(comfortable, most) * n,
+        useful=min(USEFUL, most) * n,
+        capped=output_cap is not None,
+        n=n,
+        one_hour=one_hour,
+    )
+
+
+def input_bound(
+    model: str,
+    provider: str | None,
+    prompt: Prompt,
+    billed: BilledPrompts,
+    *,
+    body: Mapping[str, Any] | None = None,
+    allow_unbounded: bool = False,
+) -> int:
+    """Return the most input tokens that the request can be billed for.
+
+    Exact for the part that was billed before, else UTF-8 bytes + `UNSEEN_TOKENS`.
+
+    Raises:
+        Unbounded: it refers to input whose size cannot be known, and that is not allowed.
+    """
+    if hooks.listening("budget_estimate") and body is not None:
+        request = hooks.EstimateRequest(model, provider, body)
+        if (answer := hooks.first("budget_estimate", request)) is not None:
+            return int(answer)
+    if (known := billed.bound(model, prompt)) is not None:
+        return known
+    messages, context = measure(prompt.messages), measure(prompt.context)
+    billed.one_hour |= messages.one_hour or context.one_hour
+    unbounded = messages.unbounded or context.unbounded
+    if unbounded and not allow_unbounded:
+        raise Unbounded(unbounded)
+    return messages.tokens + context.tokens + UNSEEN_TOKENS

@@ -1,0 +1,39 @@
+"""The events of a session."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Literal, NamedTuple, TypeAlias
+
+EventKind: TypeAlias = Literal[
+    "call",  # a call or a tracked cost was settled
+    "refused",  # a call was refused before it was sent
+    "stopped",  # a stream was cut because its hold was spent
+    "warning",  # a warning threshold was crossed
+    "soft_limit",
+    "hard_limit",
+    "loop_detected",
+    "overage",  # more was spent than the limit allows
+    "late",  # a cost came in after its hold had ended
+    "top_up",
+    "finalized",
+    "cancelled",
+]
+
+
+class Event(NamedTuple):
+    """Something that happened in a session.
+
+    Attributes:
+        at: Unix time in seconds.
+        data: JSON-ready details.
+    """
+
+    kind: EventKind
+    session_id: str
+    at: float
+    data: Mapping[str, Any]
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the event as reports give it."""
+        return {"type": self.kind, "timestamp": self.at, "session_id": self.session_id, **self.data}

@@ -1,0 +1,63 @@
+"""The hooks that the core calls. Each takes one frozen dataclass, to which fields may be added."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+import pluggy
+
+if TYPE_CHECKING:
+    from budget_core.events import Event
+    from budget_core.ledger import Ledger
+    from budget_core.pricing import Rates
+
+PROJECT: Final = "budget_core"
+hookspec = pluggy.HookspecMarker(PROJECT)
+hookimpl = pluggy.HookimplMarker(PROJECT)
+
+
+@dataclass(frozen=True, slots=True)
+class PriceRequest:
+    """Which price is asked for: `tier` is None, "batch", "flex" or "priority"."""
+
+    model: str
+    provider: str | None = None
+    tier: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class EstimateRequest:
+    """Whose input tokens are to be bounded: `body` as the provider would get it."""
+
+    model: str
+    provider: str | None
+    body: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class LedgerRequest:
+    """Which ledger is asked for, by URL."""
+
+    url: str
+
+
+@hookspec(firstresult=True)
+def budget_price(request: PriceRequest) -> Rates | None:
+    """Return the rates of a model, or None to leave it to the next source."""
+
+
+@hookspec(firstresult=True)
+def budget_estimate(request: EstimateRequest) -> int | None:
+    """Return the most input tokens that a request can be billed for, or None."""
+
+
+@hookspec(firstresult=True)
+def budget_ledger(request: LedgerRequest) -> Ledger | None:
+    """Return a ledger for a URL whose scheme is yours, or None."""
+
+
+@hookspec
+def budget_event(event: Event) -> None:
+    """Hear what happened; called outside every lock, and what it raises is only logged."""

@@ -1,0 +1,62 @@
+"""The one plugin manager. No implementations, no cost: ask `listening` before building a request."""
+
+from __future__ import annotations
+
+import logging
+import os
+from functools import cache
+from typing import Any
+
+import pluggy
+
+from budget_core.hooks import hookspecs
+
+_log = logging.getLogger("budget_core")
+
+
+@cache
+def _manager() -> pluggy.PluginManager:
+    manager = pluggy.PluginManager(hookspecs.PROJECT)
+    manager.add_hookspecs(hookspecs)
+    if not os.environ.get("BUDGET_DISABLE_PLUGINS"):
+        manager.load_setuptools_entrypoints(hookspecs.PROJECT)
+    return manager
+
+
+def register(plugin: object, name: str | None = None) -> None:
+    """Add a plugin: a module, a class instance, anything with `@hookimpl` functions."""
+    _manager().register(plugin, name)
+    _callers.cache_clear()
+
+
+def unregister(plugin: object) -> None:
+    """Remove a plugin that `register` added."""
+    _manager().unregister(plugin)
+    _callers.cache_clear()
+
+
+@cache
+def _callers(hook: str) -> pluggy.HookCaller | None:
+    caller: pluggy.HookCaller = getattr(_manager().hook, hook)
+    return caller if caller.get_hookimpls() else None
+
+
+def listening(hook: str) -> bool:
+    """Tell whether any plugin implements `hook`."""
+    return _callers(hook) is not None
+
+
+def first(hook: str, request: object) -> Any:
+    """Return the first answer that is not None, or None."""
+    caller = _callers(hook)
+    return caller(request=request) if caller else None
+
+
+def notify(hook: str, **arguments: object) -> None:
+    """Tell every implementation; one that raises is logged and stops none of the others."""
+    caller = _callers(hook)
+    for impl in caller.get_hookimpls() if caller else ():
+        try:
+            impl.function(*(arguments[name] for name in impl.argnames))
+        except Exception:
+            _log.exception("Plugin %r failed in %s", impl.plugin_name, hook)

@@ -1,0 +1,29 @@
+"""Where money is kept: one contract (`Ledger`), one file a backend."""
+
+from budget_core.ledger.base import (
+    Account,
+    Balance,
+    Denial,
+    Entry,
+    Headroom,
+    Hold,
+    Ledger,
+    State,
+    new_id,
+)
+from budget_core.ledger.memory import MemoryLedger
+from budget_core.ledger.resolve import ledger_from
+
+__all__ = [
+    "Account",
+    "Balance",
+    "Denial",
+    "Entry",
+    "Headroom",
+    "Hold",
+    "Ledger",
+    "MemoryLedger",
+    "State",
+    "ledger_from",
+    "new_id",
+]

@@ -1,0 +1,250 @@
+"""The ledger's contract: what every backend does, and the records it answers with."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import uuid
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Collection, Iterator, Sequence
+from dataclasses import dataclass
+from typing import ClassVar, Literal, NamedTuple, TypeAlias
+
+from budget_core.limits import UNITS, ZERO, Amounts, Limits, Unit
+
+State: TypeAlias = Literal["open", "finalized", "cancelled", "closed"]
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """A node of the budget tree, as it is opened.
+
+    Attributes:
+        reserve: kept back for the account's last call, and set aside in every ancestor.
+        allocated: the whole limit is set aside in every ancestor, so that siblings cannot
+            drain it, instead of only capping this account.
+    """
+
+    id: str
+    parent: str | None = None
+    limits: Limits = Limits()
+    reserve: Amounts = ZERO
+    allocated: bool = False
+
+    def limits_vector(self) -> Amounts:
+        """Return the life-long limits as amounts, 0 where there is none."""
+        return Amounts(*(self.limits.lifelong(unit) or 0 for unit in UNITS))
+
+
+class Headroom(NamedTuple):
+    """How much of each unit a reserve could get now; None where nothing limits it."""
+
+    usd: int | None
+    tokens: int | None
+    llm_calls: int | None
+    tool_calls: int | None
+
+
+class Hold(NamedTuple):
+    """Money set aside for one call, through every account on the way to the root."""
+
+    id: str
+    accounts: tuple[str, ...]
+    amounts: Amounts
+
+
+class Denial(NamedTuple):
+    """Why a reserve was refused: nothing was changed. Amounts are in `unit`, nanos for usd.
+
+    `limit` leaves out what is kept back for last calls.
+    """
+
+    account: str
+    unit: Unit
+    limit: int
+    spent: int
+    reserved: int
+    requested: int
+    state: State = "open"
+    retry_after: float | None = None
+
+    @property
+    def remaining(self) -> int:
+        """What the account could still give."""
+        return max(0, self.limit - self.spent - self.reserved)
+
+
+class Entry(NamedTuple):
+    """The immutable record of what a hold or a charge came to.
+
+    Attributes:
+        path: every account that it went through, the named ones and all their ancestors.
+        after: what each account of `path` had spent when this was recorded.
+        over: the first account of `path` that this brought beyond what ordinary calls may
+            spend, with the figures; None if there is none.
+        late: recorded after the hold had ended or was lost; nothing had been held for it.
+    """
+
+    id: str
+    kind: Literal["commit", "release", "charge"]
+    accounts: tuple[str, ...]
+    path: tuple[str, ...]
+    held: Amounts
+    amounts: Amounts
+    after: tuple[Amounts, ...] = ()
+    over: Denial | None = None
+    late: bool = False
+
+
+class Balance(NamedTuple):
+    """An account's standing. `reserved` is what live holds and set-asides take."""
+
+    account: str
+    limits: Limits
+    reserve: Amounts
+    spent: Amounts
+    reserved: Amounts
+    state: State = "open"
+
+    def remaining(self, unit: Unit = "usd") -> int | None:
+        """What is left of the life-long limit, holds deducted; None if there is none."""
+        limit = self.limits.lifelong(unit)
+        at = UNITS.index(unit)
+        return None if limit is None else max(0, limit - self.spent[at] - self.reserved[at])
+
+    def overage(self, unit: Unit = "usd") -> int:
+        """By how much more was spent than the life-long limit allows."""
+        limit = self.limits.lifelong(unit)
+        return 0 if limit is None else max(0, self.spent[UNITS.index(unit)] - limit)
+
+
+class Ledger(ABC):
+    """Keeps accounts, holds and entries. Thread-safe; every operation is atomic.
+
+    Ids of holds and charges are made by the caller (`new_id`) and make every operation
+    idempotent: the same id with the same payload gets the stored answer, with another payload it
+    raises HoldConflict. Backends raise LedgerUnavailable when they cannot answer.
+    """
+
+    blocks: ClassVar[bool] = False
+    """Operations may block on I/O: async callers run them in a thread."""
+    poll: ClassVar[float] = 1.0
+    """Seconds after which a waiter looks again even if `watch` told it nothing."""
+
+    @abstractmethod
+    def open(self, account: Account) -> Balance | Denial:
+        """Open an account, or go on with it; denied if an ancestor cannot set its part aside.
+
+        Raises:
+            AccountConflict: it exists with another parent, other limits or another reserve.
+            KeyError: its parent is not open here.
+        """
+
+    @abstractmethod
+    def reserve(
+        self,
+        hold_id: str,
+        accounts: Sequence[str],
+        amounts: Amounts,
+        *,
+        final: str | None = None,
+    ) -> Hold | Denial:
+        """Hold `amounts` in `accounts` and all their ancestors, each once: all or nothing.
+
+        Args:
+            hold_id: made by the caller, unique.
+            accounts: one or several accounts of this ledger.
+            amounts: the worst case of the call.
+            final: the account whose last call this is: it may use what that account kept back,
+                and no one else's. At most one at a time.
+        """
+
+    @abstractmethod
+    def extend(self, hold_id: str, amounts: Amounts, accounts: Sequence[str] = ()) -> Hold | Denial:
+        """Make a live hold `amounts` in all, and let it run through `accounts` too.
+
+        Giving back never fails. A denial leaves the hold as it was.
+        """
+
+    @abstractmethod
+    def commit(self, hold_id: str, amounts: Amounts, accounts: Sequence[str]) -> Entry:
+        """End a hold with what the call came to, and free the rest. Never refuses.
+
+        More than was held is recorded. A hold that ended otherwise, or that the ledger does not
+        know, is recorded as late, in `accounts`.
+        """
+
+    @abstractmethod
+    def release(self, hold_id: str) -> Entry | None:
+        """End a hold for which nothing was billed; None if it is not known."""
+
+    @abstractmethod
+    def charge(
+        self,
+        charge_id: str,
+        accounts: Sequence[str],
+        amounts: Amounts,
+        *,
+        final: str | None = None,
+    ) -> Entry:
+        """Record what was spent without a hold. Never refuses."""
+
+    @abstractmethod
+    def balance(self, account: str) -> Balance:
+        """Return an account's standing. Raises KeyError if it was never opened."""
+
+    @abstractmethod
+    def headroom(self, accounts: Sequence[str], *, final: str | None = None) -> Headroom:
+        """Return how much a reserve in `accounts` could get at this moment."""
+
+    @abstractmethod
+    def keep_back(self, account: str, amounts: Amounts) -> Amounts:
+        """Set the account's finalization reserve to `amounts`, or to as much as is free."""
+
+    @abstractmethod
+    def top_up(self, account: str, amounts: Amounts) -> Balance:
+        """Raise the account's life-long limits."""
+
+    @abstractmethod
+    def close(self, account: str, state: State = "closed") -> None:
+        """Refuse every later reserve and give back what was set aside; live holds go on."""
+
+    @abstractmethod
+    def forget(self, account: str) -> None:
+        """Close an account that nobody can name any more; its records may be dropped."""
+
+    @abstractmethod
+    def entries(self, account: str | None = None) -> Iterator[Entry]:
+        """Return the records, oldest first, as far back as the backend keeps them."""
+
+    @abstractmethod
+    def verify(self) -> list[str]:
+        """Replay the records against the balances; return what does not agree, or nothing."""
+
+    @abstractmethod
+    def llm_holds(self, account: str, besides: Collection[str] = ()) -> bool:
+        """Tell whether an LLM call holds money of `account`, other than those named."""
+
+    @abstractmethod
+    def watch(self, callback: Callable[[], object]) -> Callable[[], None]:
+        """Call `callback`, from any thread, whenever money may have become free.
+
+        Returns what ends the watch.
+        """
+
+
+def _fresh() -> None:
+    global _prefix, _numbers  # noqa: PLW0603
+    _prefix, _numbers = uuid.uuid4().hex[:16], itertools.count(1)
+
+
+_prefix: str
+_numbers: itertools.count[int]
+_fresh()
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_fresh)
+
+
+def new_id() -> str:
+    """Return an id that no other call in any process has (uuid4 prefix of the process + count)."""
+    return f"{_prefix}-{next(_numbers)}"

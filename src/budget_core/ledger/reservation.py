@@ -1,0 +1,117 @@
+"""One call's hold, in every ledger that has a say in it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import NamedTuple
+
+from budget_core.ledger.base import Denial, Entry, Headroom, Ledger, new_id
+from budget_core.limits import ZERO, Amounts
+
+
+class Group(NamedTuple):
+    """The accounts of one ledger."""
+
+    ledger: Ledger
+    accounts: tuple[str, ...]
+
+
+class Refusal(NamedTuple):
+    """A denial, and the ledger it came from."""
+
+    ledger: Ledger
+    denial: Denial
+
+
+class Reservation:
+    """A hold under one id in one or several ledgers, in all of them or in none.
+
+    Budgets that meet in one request usually share a ledger, where a hold over all of them is one
+    atomic step. Where they do not (a budget in memory inside one on a server), each ledger holds
+    its part, and a refusal by one gives back what the others held.
+    """
+
+    __slots__ = ("amounts", "final", "groups", "id")
+
+    def __init__(self, groups: Iterable[Group], final: tuple[Ledger, str] | None = None) -> None:
+        self.id = new_id()
+        self.groups = tuple(groups)
+        self.final = final
+        self.amounts = ZERO
+
+    def reserve(self, amounts: Amounts) -> Refusal | None:
+        """Hold `amounts`, or return who refused."""
+        for at, (ledger, accounts) in enumerate(self.groups):
+            answer = ledger.reserve(self.id, accounts, amounts, final=self._final_in(ledger))
+            if isinstance(answer, Denial):
+                for held in self.groups[:at]:
+                    held.ledger.release(self.id)
+                if at:
+                    self.id = new_id()
+                return Refusal(ledger, answer)
+        self.amounts = amounts
+        return None
+
+    def extend(self, amounts: Amounts, joining: Iterable[Group] = ()) -> Refusal | None:
+        """Hold `amounts` in all, also in the accounts of `joining`; or return who refused."""
+        before, had = self.amounts, self.groups
+        groups = {group.ledger: group.accounts for group in had}
+        for ledger, accounts in joining:
+            groups[ledger] = tuple(dict.fromkeys((*groups.get(ledger, ()), *accounts)))
+        done: list[Ledger] = []
+        known = {group.ledger for group in had}
+        for ledger, accounts in groups.items():
+            if ledger in known:
+                answer = ledger.extend(self.id, amounts, accounts)
+            else:
+                answer = ledger.reserve(self.id, accounts, amounts)
+            if isinstance(answer, Denial):
+                for other in done:
+                    if other in known:
+                        other.extend(self.id, before)
+                    else:
+                        other.release(self.id)
+                return Refusal(ledger, answer)
+            done.append(ledger)
+        self.groups = tuple(Group(ledger, accounts) for ledger, accounts in groups.items())
+        self.amounts = amounts
+        return None
+
+    def commit(self, amounts: Amounts) -> list[Entry]:
+        """End the hold with what the call came to."""
+        return [ledger.commit(self.id, amounts, accounts) for ledger, accounts in self.groups]
+
+    def charge(self, amounts: Amounts) -> list[Entry]:
+        """Record what was spent without a hold."""
+        return [
+            ledger.charge(self.id, accounts, amounts, final=self._final_in(ledger))
+            for ledger, accounts in self.groups
+        ]
+
+    def release(self) -> None:
+        """End the hold: nothing was billed."""
+        for ledger, _ in self.groups:
+            ledger.release(self.id)
+
+    def headroom(self) -> Headroom:
+        """Return how much of each unit this could get now, its own hold not counted."""
+        rooms = [
+            ledger.headroom(accounts, final=self._final_in(ledger))
+            for ledger, accounts in self.groups
+        ]
+        if len(rooms) == 1:
+            return rooms[0]
+        return Headroom(*(_least(column) for column in zip(*rooms, strict=True)))
+
+    @property
+    def blocks(self) -> bool:
+        """One of the ledgers may block on I/O."""
+        return any(group.ledger.blocks for group in self.groups)
+
+    def _final_in(self, ledger: Ledger) -> str | None:
+        return self.final[1] if self.final is not None and self.final[0] is ledger else None
+
+
+def _least(column: tuple[int | None, ...]) -> int | None:
+    known = [value for value in column if value is not None]
+    return min(known) if known else None

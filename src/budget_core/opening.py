@@ -1,0 +1,207 @@
+"""How a call gets its hold: share, wait, clamp, or refuse. One logic, run by threads and by tasks."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Callable, Generator
+from time import monotonic
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias, TypeVar
+
+from budget_core import scope
+from budget_core.call import Call, CallRequest
+from budget_core.errors import AgentBudgetError
+from budget_core.ledger.base import Ledger
+from budget_core.ledger.reservation import Refusal, Reservation
+from budget_core.limits import UNITS, Amounts
+from budget_core.policy import DEFAULT_WAIT
+
+if TYPE_CHECKING:
+    from budget_core.estimate import Quote
+    from budget_core.session import BudgetSession
+
+T = TypeVar("T")
+
+
+class Pause(NamedTuple):
+    """Wait until one of the ledgers may have money again, or `seconds` have passed.
+
+    The first pause of a call only starts to watch, so that nothing is missed between the
+    refusal and the wait.
+    """
+
+    ledgers: tuple[Ledger, ...]
+    seconds: float
+
+
+Steps: TypeAlias = Generator[Pause, None, T]
+
+
+def opening(
+    session: BudgetSession, request: CallRequest, wait: float, joining: tuple[BudgetSession, ...]
+) -> Steps[Call]:
+    """Get the call its hold, or raise; yields where it has to wait."""
+    try:
+        if request.fingerprint is not None:
+            session.check_loop(request)
+        sessions = (session, *joining)
+        reservation = Reservation(session.groups(sessions), session.final())
+        if request.kind == "tool":
+            yield from _until_approved(session, request, lambda: _hold_tool(request, reservation))
+            quote, output = None, 0
+        else:
+            attempt = _Attempt(session, request, reservation, monotonic() + wait)
+            yield from _until_approved(session, request, attempt.run)
+            quote, output = attempt.quote, attempt.output
+    except AgentBudgetError as error:
+        raise error.recast(request.mixin) from None
+    call = Call(session, session.lineages(sessions), request, reservation, quote, output)
+    for each in call.sessions:
+        each.remember_call(call)
+    return call
+
+
+def _until_approved(
+    session: BudgetSession, request: CallRequest, attempt: Callable[[], Steps[Refusal | None]]
+) -> Steps[None]:
+    """Try; ask `on_hard_limit` when refused; try again as long as that tops up."""
+    while True:
+        before = session.top_ups()
+        refusal = yield from attempt()
+        if refusal is None:
+            return
+        if not session.approved(refusal, before):
+            raise session.refused(refusal, request)
+
+
+def _hold_tool(request: CallRequest, reservation: Reservation) -> Steps[Refusal | None]:
+    return reservation.reserve(Amounts(usd=request.cost, tool_calls=1))
+    yield  # a tool's price is known: there is nothing to wait for
+
+
+class _Attempt:
+    """Tries to hold an LLM call: at its share, after a wait, or cut to what is free."""
+
+    def __init__(
+        self, session: BudgetSession, request: CallRequest, reservation: Reservation, until: float
+    ) -> None:
+        self.session = session
+        self.request = request
+        self.reservation = reservation
+        self.until = until
+        self.output = 0
+        self.quote: Quote = session.quote(request)
+
+    def run(self) -> Steps[Refusal | None]:
+        while True:
+            room = self.reservation.headroom()
+            self.output = self.quote.share(room)
+            refusal = self.reservation.reserve(self.quote.amounts(self.output))
+            if refusal is None or refusal.denial.state != "open":
+                return refusal
+            if self._worth_waiting(refusal):
+                yield Pause(self._ledgers(), self.until - monotonic())
+                # calls that ended meanwhile may have taught what this prompt's input really is
+                self.quote = self.session.quote(self.request)
+                continue
+            cut = self.quote.squeezed(self.reservation.headroom())
+            if cut is None:
+                return refusal
+            self.output = cut
+            refusal = self.reservation.reserve(self.quote.amounts(cut))
+            if refusal is None:
+                return None
+            # what was free a moment ago is held by somebody else now: look again
+
+    def _worth_waiting(self, refusal: Refusal) -> bool:
+        """Wait only for LLM calls of others, and only if their money could be enough."""
+        denial = refusal.denial
+        if monotonic() >= self.until or denial.unit not in ("usd", "tokens"):
+            return False
+        least = self.quote.amounts(self.quote.useful)[UNITS.index(denial.unit)]
+        if least > denial.limit - denial.spent:
+            return False
+        mine = [call.id for call in scope.open_calls()]
+        return refusal.ledger.llm_holds(denial.account, mine)
+
+    def _ledgers(self) -> tuple[Ledger, ...]:
+        return tuple(group.ledger for group in self.reservation.groups)
+
+
+def run(steps: Steps[T]) -> T:
+    """Run in this thread, which waits."""
+    bell: threading.Event | None = None
+    unwatch: list[Callable[[], None]] = []
+    try:
+        while True:
+            pause = next(steps)
+            if bell is None:
+                bell = threading.Event()
+                unwatch = [ledger.watch(bell.set) for ledger in pause.ledgers]
+            else:
+                bell.wait(_patience(pause))
+                bell.clear()
+    except StopIteration as done:
+        return done.value  # type: ignore[no-any-return]
+    finally:
+        steps.close()
+        for end in unwatch:
+            end()
+
+
+async def run_async(steps: Steps[T], *, blocks: bool) -> T:
+    """Run in this task, which awaits; a ledger that blocks is asked in a thread."""
+    bell: asyncio.Event | None = None
+    unwatch: list[Callable[[], None]] = []
+    loop = asyncio.get_running_loop()
+    try:
+        while True:
+            step = await asyncio.to_thread(_next, steps) if blocks else _next(steps)
+            if not isinstance(step, Pause):
+                return step[0]
+            if bell is None:
+                bell = asyncio.Event()
+                ring = _ringer(loop, bell)
+                unwatch = [ledger.watch(ring) for ledger in step.ledgers]
+            else:
+                await _heard(bell, _patience(step))
+                bell.clear()
+    finally:
+        steps.close()
+        for end in unwatch:
+            end()
+
+
+def _next(steps: Steps[T]) -> Pause | tuple[T]:
+    try:
+        return next(steps)
+    except StopIteration as done:
+        return (done.value,)
+
+
+def _ringer(loop: asyncio.AbstractEventLoop, bell: asyncio.Event) -> Callable[[], object]:
+    return lambda: loop.call_soon_threadsafe(bell.set)
+
+
+async def _heard(bell: asyncio.Event, seconds: float) -> None:
+    try:
+        async with asyncio.timeout(seconds):
+            await bell.wait()
+    except TimeoutError:
+        pass
+
+
+def _patience(pause: Pause) -> float:
+    return max(0.0, min(pause.seconds, *(ledger.poll for ledger in pause.ledgers)))
+
+
+def default_wait() -> float:
+    """Return how long a synchronous caller may wait: not at all where an event loop would stop."""
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return DEFAULT_WAIT
+    return 0.0
+
+
+__all__ = ["Pause", "default_wait", "opening", "run", "run_async"]

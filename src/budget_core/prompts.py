@@ -1,0 +1,190 @@
+"""What a request sends: its size, what cannot be bounded in it, and which part was billed before."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from threading import Lock
+from typing import Any, Final, NamedTuple
+
+IMAGE_TOKENS: Final = 16_384
+"""Held for one inline image: above what any provider of today bills for one."""
+
+_SERVER_TOOLS: Final = (
+    "web_search", "file_search", "code_interpreter", "code_execution", "computer", "mcp",
+    "image_generation", "web_fetch", "google_search", "url_context",
+)  # fmt: skip
+_STORED: Final = {
+    "previous_response_id": "a stored response (previous_response_id)",
+    "conversation": "a stored conversation",
+    "prompt": "a stored prompt",
+    "web_search_options": "the provider's web search",
+}
+_REFERENCES: Final = {
+    "file_id": "a stored file (file_id)",
+    "file_url": "a file by URL (file_url)",
+    "fileUri": "a file by URL (fileUri)",
+    "file_uri": "a file by URL (file_uri)",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Prompt:
+    """What a request sends, as parsed JSON.
+
+    Attributes:
+        messages: the conversation, oldest first.
+        context: everything else that the provider may count as input: tools, system, formats.
+    """
+
+    messages: Sequence[Any]
+    context: Any = None
+
+
+class Size(NamedTuple):
+    """What `measure` found: UTF-8 bytes, tokens of inline media, and what has no bound.
+
+    `one_hour` tells of a cache write for an hour (Anthropic's ``"ttl": "1h"``).
+    """
+
+    bytes: int
+    media_tokens: int = 0
+    unbounded: str | None = None
+    one_hour: bool = False
+
+    @property
+    def tokens(self) -> int:
+        """A bound on the tokens: no byte-level tokenizer makes more tokens than bytes."""
+        return self.bytes + self.media_tokens
+
+
+def measure(value: Any) -> Size:
+    """Return the size of JSON-like `value`: its strings' UTF-8 bytes, keys and punctuation."""
+    if isinstance(value, str):
+        return Size((len(value) if value.isascii() else len(value.encode(errors="replace"))) + 3)
+    if isinstance(value, Mapping):
+        return _measure_mapping(value)
+    if isinstance(value, list | tuple):
+        return _sum([measure(item) for item in value])
+    if value is None or isinstance(value, bool | int | float):
+        return Size(len(str(value)) + 1)
+    if isinstance(value, bytes):
+        return Size(len(value))
+    if hasattr(value, "model_dump"):
+        return measure(value.model_dump())
+    return Size(len(str(value).encode(errors="replace")) + 3)
+
+
+def _measure_mapping(value: Mapping[Any, Any]) -> Size:
+    if (found := _media(value)) is not None:
+        return found
+    parts = [measure(item) for item in value.values()]
+    size = _sum(parts)
+    unbounded = size.unbounded
+    for key in value:
+        if key in _REFERENCES and value[key]:
+            unbounded = _REFERENCES[key]
+    kind = value.get("type")
+    if isinstance(kind, str) and kind.startswith(_SERVER_TOOLS) and "content" not in value:
+        unbounded = f"a tool that runs at the provider ({kind})"
+    keys = sum(len(key) + 4 if isinstance(key, str) else 8 for key in value)
+    one_hour = size.one_hour or value.get("ttl") == "1h"
+    return Size(size.bytes + keys, size.media_tokens, unbounded, one_hour)
+
+
+def _sum(sizes: Sequence[Size]) -> Size:
+    total, media, unbounded, one_hour = 2, 0, None, False
+    for size in sizes:
+        total += size.bytes
+        media += size.media_tokens
+        unbounded = unbounded or size.unbounded
+        one_hour = one_hour or size.one_hour
+    return Size(total, media, unbounded, one_hour)
+
+
+def _media(value: Mapping[Any, Any]) -> Size | None:
+    """Size an image: by a constant where it is inline, unbounded where it is a link."""
+    image = value.get("image_url")
+    if isinstance(image, Mapping):
+        image = image.get("url")
+    source = value.get("source")
+    if image is None and value.get("type") == "image":
+        image = _source_url(source) if isinstance(source, Mapping) else value.get("url", "data:")
+    if not isinstance(image, str):
+        return None
+    if image.startswith("data:"):
+        return Size(64, IMAGE_TOKENS)
+    return Size(64 + len(image), IMAGE_TOKENS, "an image by URL")
+
+
+def _source_url(source: Mapping[Any, Any]) -> str:
+    return "data:" if source.get("type") == "base64" else str(source.get("url", ""))
+
+
+def unbounded_in(body: Mapping[str, Any]) -> str | None:
+    """Name what in a request's top level refers to input that is kept at the provider."""
+    return next((what for key, what in _STORED.items() if body.get(key)), None)
+
+
+def snapshot(value: Any) -> Any:
+    """Copy the containers of JSON-like `value`, so that a later mutation is not seen."""
+    if isinstance(value, Mapping):
+        return {key: snapshot(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [snapshot(item) for item in value]
+    return value
+
+
+class _Billed(NamedTuple):
+    model: str
+    context: Any
+    messages: list[Any]
+    tokens: int
+
+
+class BilledPrompts:
+    """The last prompts whose true input is known: what a longer one starts with is not guessed.
+
+    In an agent's loop each prompt is the last one and a little more, so the bound is nearly
+    exact. Comparing is exact (no hashes) and quick: strings that an agent hands on unchanged
+    are the same objects.
+    """
+
+    def __init__(self, keep: int = 32) -> None:
+        self.one_hour = False
+        self._keep = keep
+        self._known: tuple[_Billed, ...] = ()
+        self._lock = Lock()
+
+    def bound(self, model: str, prompt: Prompt) -> int | None:
+        """Return the most input tokens of `prompt`, if a known one begins it, else None."""
+        known = self._longest(model, prompt)
+        if known is None:
+            return None
+        added = prompt.messages[len(known.messages) :]
+        return known.tokens + sum(measure(message).tokens + 16 for message in added)
+
+    def remember(self, model: str, prompt: Prompt, tokens: int) -> None:
+        """Keep what `prompt` was billed for as input."""
+        start = self._longest(model, prompt)
+        have = start.messages if start else []
+        messages = have + [snapshot(message) for message in prompt.messages[len(have) :]]
+        context = start.context if start else snapshot(prompt.context)
+        with self._lock:
+            others = [known for known in self._known if known is not start]
+            billed = _Billed(model, context, messages, tokens)
+            self._known = (billed, *others[: self._keep - 1])
+
+    def _longest(self, model: str, prompt: Prompt) -> _Billed | None:
+        best: _Billed | None = None
+        for known in self._known:
+            length = len(known.messages)
+            if (
+                known.model == model
+                and length <= len(prompt.messages)
+                and (best is None or length > len(best.messages))
+                and known.messages == list(prompt.messages[:length])
+                and known.context == prompt.context
+            ):
+                best = known
+        return best

@@ -1,0 +1,91 @@
+"""What is going on in this context (thread or task): open calls, active sessions.
+
+An open LLM call is visible to what runs inside it, so that an SDK guard beneath a framework
+finds the call that the framework opened instead of holding the same money twice. A tool's call
+hides it: what a tool asks of a model is money of its own.
+"""
+
+from __future__ import annotations
+
+from contextvars import ContextVar
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from budget_core.call import Call
+    from budget_core.session import BudgetSession
+
+_calls: ContextVar[tuple[Call, ...]] = ContextVar("budget_calls", default=())
+_sessions: ContextVar[tuple[BudgetSession, ...]] = ContextVar("budget_sessions", default=())
+_guarded: ContextVar[tuple[BudgetSession, ...]] = ContextVar("budget_guarded", default=())
+_finalizing: ContextVar[tuple[BudgetSession, ...]] = ContextVar("budget_finalizing", default=())
+
+
+def publish(call: Call) -> None:
+    """Make an open call visible in this context and in those it starts."""
+    _calls.set((*(known for known in _calls.get() if not known.ended), call))
+
+
+def retire(call: Call) -> None:
+    """Take a call out of this context; elsewhere it is passed over because it has ended."""
+    if call in (calls := _calls.get()):
+        _calls.set(tuple(known for known in calls if known is not call and not known.ended))
+
+
+def open_calls() -> tuple[Call, ...]:
+    """Return the calls inside which this code runs, outermost first."""
+    return tuple(call for call in _calls.get() if not call.ended)
+
+
+def enclosing_calls() -> tuple[Call, ...]:
+    """Return the LLM calls to which a request made here belongs; none inside a tool's call."""
+    calls = open_calls()
+    start = max((at for at, call in enumerate(calls, 1) if call.kind == "tool"), default=0)
+    return calls[start:]
+
+
+def current_session() -> BudgetSession | None:
+    """Return the session that was entered last in this context, or None."""
+    return _sessions.get()[-1] if _sessions.get() else None
+
+
+def enter(session: BudgetSession) -> None:
+    """Make `session` the one in which budgets opened here become children."""
+    _sessions.set((*_sessions.get(), session))
+
+
+def leave(session: BudgetSession) -> None:
+    """Undo `enter`; in a context that never saw it, do nothing."""
+    _sessions.set(_without(_sessions.get(), session))
+
+
+def guarded() -> tuple[BudgetSession, ...]:
+    """Return the sessions that claim every SDK call in this context."""
+    return _guarded.get()
+
+
+def guard(session: BudgetSession) -> None:
+    """Let `session` claim every SDK call in this context and in those it starts."""
+    _guarded.set((*_guarded.get(), session))
+
+
+def unguard(session: BudgetSession) -> None:
+    """Undo `guard`."""
+    _guarded.set(_without(_guarded.get(), session))
+
+
+def finalizing() -> tuple[BudgetSession, ...]:
+    """Return the sessions that are spending their finalization reserve in this context."""
+    return _finalizing.get()
+
+
+def set_finalizing(sessions: tuple[BudgetSession, ...]) -> None:
+    """Replace what `finalizing` returns."""
+    _finalizing.set(sessions)
+
+
+def _without(sessions: tuple[BudgetSession, ...], gone: BudgetSession) -> tuple[BudgetSession, ...]:
+    """Drop the last occurrence of `gone`."""
+    for at in range(len(sessions) - 1, -1, -1):
+        if sessions[at] is gone:
+            return sessions[:at] + sessions[at + 1 :]
+    return sessions

@@ -1,0 +1,703 @@
+"""A session: an account with a policy, and what users hold in their hands."""
+
+from __future__ import annotations
+
+import uuid
+import weakref
+from collections import deque
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from threading import Lock, RLock
+from time import monotonic, time
+from typing import TYPE_CHECKING, Any, Final, Self, TypeVar, cast
+
+from budget_core import scope
+from budget_core.call import Call, CallRequest
+from budget_core.errors import BudgetExhausted, LoopDetected, Unbounded, UnknownModel
+from budget_core.estimate import Quote, input_bound, quote
+from budget_core.events import Event, EventKind, ask, tell
+from budget_core.ledger import Account, Balance, Denial, Entry, Ledger
+from budget_core.ledger.reservation import Group, Refusal, Reservation
+from budget_core.limits import UNITS, Amounts, Limits
+from budget_core.loops import LoopDetector
+from budget_core.money import Money, parse_cost, parse_usd, to_usd
+from budget_core.opening import default_wait, opening, run, run_async
+from budget_core.policy import DEFAULT_WAIT, Policy, Report, Reserve, TopUp, reserve_for
+from budget_core.pricing import Rates, rates, settle_rates
+from budget_core.prompts import BilledPrompts, Prompt
+from budget_core.refusals import exhausted_by, stopped_by
+from budget_core.report import Totals, report
+from budget_core.tools import tracked
+from budget_core.usage import Receipt, Usage
+from budget_core.wrapping import wrapped
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+T = TypeVar("T")
+KEPT_EVENTS: Final = 256
+_WRAP_UP_TOKENS: Final = 1_024
+
+
+class BudgetSession:
+    """Money for one piece of work, and the guard in front of it.
+
+    Made by `AgentBudget.session` and `child_session`; use it with ``with`` or ``async with``, or
+    without either: its spend rolls up to its parents as it happens. Thread-safe.
+
+    Attributes:
+        id: its name, or a made-up one.
+        parent: the session whose money it spends, or None.
+        limits: as they stand, top-ups included.
+        totals: the running sums behind the report.
+    """
+
+    def __init__(
+        self,
+        *,
+        ledger: Ledger,
+        limits: Limits,
+        policy: Policy,
+        name: str | None = None,
+        parent: BudgetSession | None = None,
+        allocate: bool = False,
+    ) -> None:
+        self.id = name or f"sess_{uuid.uuid4().hex[:12]}"
+        self.parent = parent
+        self.policy = policy
+        self.limits = limits
+        self.ledger = ledger
+        self.totals = Totals()
+        self.lineage: tuple[BudgetSession, ...] = (self, *parent.lineage) if parent else (self,)
+        self._groups = self._own_groups()
+        self._lock = Lock()
+        self._asking = RLock()
+        self._calls: dict[str, Call] = {}
+        self._events: deque[Event] = deque(maxlen=KEPT_EVENTS)
+        self._children: weakref.WeakSet[BudgetSession] = weakref.WeakSet()
+        self._loops = self._detectors()
+        self._marks = list(policy.marks())
+        self._hard_limit_told = False
+        self._top_ups = 0
+        self._terminated_by: str | None = None
+        self._began = monotonic()
+        self._ended: float | None = None
+        self._billed: BilledPrompts = parent._billed if parent else BilledPrompts()
+        self._longest: dict[str, int] = parent._longest if parent else {}
+        self._open_account(allocate=allocate)
+        if parent is not None:
+            parent._children.add(self)
+        if name is None:
+            weakref.finalize(self, ledger.forget, self.id).atexit = False
+
+    # -- what is left ------------------------------------------------------------------------
+
+    @property
+    def limit(self) -> float | None:
+        """The limit in dollars, None if dollars are not limited."""
+        usd = self.limits.lifelong("usd")
+        return None if usd is None else to_usd(usd)
+
+    @property
+    def spent(self) -> float:
+        """Dollars spent, by this session and its children."""
+        return to_usd(self.spent_nanos)
+
+    @property
+    def spent_nanos(self) -> int:
+        """Exactly what was spent, in nano-dollars."""
+        return self.balance().spent.usd
+
+    @property
+    def reserved(self) -> float:
+        """Dollars held by calls in flight and set aside for children."""
+        return to_usd(self.balance().reserved.usd)
+
+    @property
+    def remaining(self) -> float | None:
+        """Dollars neither spent nor held, the finalization reserve included; None if unlimited."""
+        balance, limit = self.balance(), self.limits.lifelong("usd")
+        if limit is None:
+            return None
+        return to_usd(max(0, limit - balance.spent.usd - balance.reserved.usd))
+
+    @property
+    def exhausted(self) -> bool:
+        """No ordinary call can be paid for any more, or one was refused for want of money."""
+        balance = self.balance()
+        return (
+            self._hard_limit_told
+            or balance.state in ("finalized", "cancelled")
+            or any(
+                spent >= limit.amount - kept and not limit.period
+                for limit in self.limits.every
+                for spent, kept in [_of_unit(balance, limit.unit)]
+            )
+        )
+
+    @property
+    def finalized(self) -> bool:
+        """The last call was made from the finalization reserve."""
+        return self.balance().state == "finalized"
+
+    @property
+    def duration(self) -> float:
+        """Seconds since the session began, until it was closed."""
+        return (self._ended or monotonic()) - self._began
+
+    @property
+    def terminated_by(self) -> str | None:
+        """What ended it: "budget_exhausted", "loop_detected", "cancelled", "finalized" or None."""
+        return self._terminated_by
+
+    def balance(self) -> Balance:
+        """Return the account's standing, exact."""
+        return self.ledger.balance(self.id)
+
+    def would_exceed(self, cost: Money) -> bool:
+        """Tell whether `cost` dollars more would be refused now. Records nothing."""
+        return self.would_exceed_nanos(parse_cost(cost))
+
+    def would_exceed_nanos(self, cost: int) -> bool:
+        """Do what `would_exceed` does, for nano-dollars."""
+        room = Reservation(self._groups, self.final()).headroom().usd
+        return room is not None and cost > room
+
+    def report(self) -> Report:
+        """Return what happened so far, JSON-ready: dollars as floats, and exact ``*_nanos``."""
+        return report(self)
+
+    def events(self) -> tuple[Event, ...]:
+        """Return the last events, oldest first; the full record is the ledger's."""
+        return tuple(self._events)
+
+    def children(self) -> tuple[BudgetSession, ...]:
+        """Return the child sessions that are still in use."""
+        return tuple(self._children)
+
+    # -- spending ----------------------------------------------------------------------------
+
+    def open_call(
+        self,
+        request: CallRequest,
+        *,
+        wait: float | None = None,
+        joining: Sequence[BudgetSession] = (),
+    ) -> Call:
+        """Hold a call's worst case in this session and all its parents, before it is sent.
+
+        Args:
+            request: what is about to be called.
+            wait: seconds to wait for other calls' holds to end when money is short. By default
+                the policy's, else 30; 0 where an event loop runs in this thread.
+            joining: further sessions whose money it is as well.
+
+        Raises:
+            BudgetExhausted: it does not fit. LoopDetected, UnknownModel, Unbounded: as they say.
+        """
+        seconds = default_wait() if (wait := self._wait(wait)) is None else wait
+        call = run(opening(self, request, seconds, self._joined(joining)))
+        scope.publish(call)
+        return call
+
+    async def open_call_async(
+        self,
+        request: CallRequest,
+        *,
+        wait: float | None = None,
+        joining: Sequence[BudgetSession] = (),
+    ) -> Call:
+        """Do what `open_call` does, awaiting instead of blocking; waits 30 seconds by default."""
+        seconds = DEFAULT_WAIT if (wait := self._wait(wait)) is None else wait
+        steps = opening(self, request, seconds, self._joined(joining))
+        call = await run_async(steps, blocks=any(group.ledger.blocks for group in self._groups))
+        scope.publish(call)
+        return call
+
+    def track(self, result: T = None, cost: Money = 0, tool_name: str = "tool") -> T:  # type: ignore[assignment]
+        """Record what a tool cost, in dollars, after the fact; return `result`.
+
+        Raises:
+            BudgetExhausted: this brought the spend over the limit. It is recorded all the same,
+                and the error carries `result`.
+        """
+        request = CallRequest(kind="tool", name=tool_name, cost=parse_cost(cost))
+        error = self.record(request, Amounts(usd=request.cost, tool_calls=1))
+        if error is not None:
+            raise error.carrying(result)
+        return result
+
+    def record(
+        self, request: CallRequest, amounts: Amounts, receipt: Receipt | None = None
+    ) -> BudgetExhausted | None:
+        """Record what was spent without a hold; return the error to raise if that was too much."""
+        sessions = (self, *self._joined(()))
+        reservation = Reservation(self.groups(sessions), self.final())
+        before = self.top_ups()
+        entries = reservation.charge(amounts)
+        call = Call(self, self.lineages(sessions), request, reservation, None, 0)
+        call.ended, call.cost = True, amounts.usd
+        call.usage = receipt.usage if receipt is not None else None
+        for session in call.sessions:
+            session.settled(call, entries, receipt or Receipt(None))
+        for entry, (ledger, _) in zip(entries, reservation.groups, strict=True):
+            if entry.over is not None:
+                refusal = Refusal(ledger, entry.over)
+                if not self.approved(refusal, before):
+                    return exhausted_by(refusal.denial, self.id, request, paid=True)
+        return None
+
+    def track_tool(
+        self, cost: Money = 0, tool_name: str | None = None
+    ) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+        """Decorate a function, coroutine or generator so that every call of it is paid for.
+
+        The cost is held before the call and recorded after it, also if the call raises: what a
+        tool's provider was asked, it may bill.
+        """
+        return tracked(self, parse_cost(cost), tool_name)
+
+    def wrap(self, response: T) -> T:
+        """Record what an LLM response cost and return it; a stream is metered as it is read.
+
+        Understands the responses of OpenAI, Anthropic and Google, and LangChain's messages.
+        A response that a guard already settled costs nothing more.
+
+        Raises:
+            BudgetExhausted: this brought the spend over the limit; it is recorded all the same,
+                and the error carries the response.
+            UnknownModel: likewise, recorded as unpriced.
+        """
+        return cast("T", wrapped(self, response))
+
+    async def wrap_async(self, response: Awaitable[T] | T) -> T:
+        """Await a response, or take one, and record it as `wrap` does."""
+        if isinstance(response, Awaitable):
+            response = await response
+        return self.wrap(cast("T", response))
+
+    # -- shaping -----------------------------------------------------------------------------
+
+    def child_session(
+        self,
+        max_spend: Money | None = None,
+        *,
+        name: str | None = None,
+        allocate: bool = False,
+        finalization_reserve: Reserve = 0,
+        tokens: int | None = None,
+        llm_calls: int | None = None,
+        tool_calls: int | None = None,
+        **policy: Any,
+    ) -> BudgetSession:
+        """Return a session with a limit of its own, whose spend is also this session's.
+
+        The limit is cut to what this session has left.
+
+        Args:
+            max_spend: in dollars; None limits dollars by this session alone.
+            name: its id, made up if None.
+            allocate: set the whole limit aside now, so that siblings cannot spend it. It comes
+                back when the child is closed or collected.
+            finalization_reserve: kept back for the child's own last call.
+            tokens, llm_calls, tool_calls: further limits.
+            **policy: settings that differ from this session's (see `AgentBudget`).
+        """
+        limits = Limits.of(
+            *(() if max_spend is None else (self._affordable(parse_usd(max_spend)),)),
+            tokens=tokens,
+            llm_calls=llm_calls,
+            tool_calls=tool_calls,
+        )
+        settings = replace(self.policy, finalization_reserve=finalization_reserve, **policy)
+        return BudgetSession(
+            ledger=self.ledger,
+            limits=limits,
+            policy=settings,
+            name=name,
+            parent=self,
+            allocate=allocate,
+        )
+
+    def top_up(
+        self,
+        amount: Money | TopUp = 0,
+        *,
+        tokens: int = 0,
+        llm_calls: int = 0,
+        tool_calls: int = 0,
+    ) -> None:
+        """Raise the limits: the session goes on, and its thresholds are armed again."""
+        amount = amount.amount if isinstance(amount, TopUp) else amount
+        more = Amounts(parse_usd(amount), tokens, llm_calls, tool_calls)
+        if self.policy.mode == "enforce":
+            self.ledger.top_up(self.id, more)
+        with self._lock:
+            self.limits = self.limits.raised(more)
+            self._top_ups += 1
+            self._hard_limit_told = False
+            self._terminated_by = None
+            self._rearm()
+        if self.policy.mode == "enforce":
+            self.ledger.keep_back(
+                self.id, reserve_for(self.policy.finalization_reserve, self.limits)
+            )
+        self.emit("top_up", amount=to_usd(more.usd), budget=self.limit)
+
+    def cancel(self) -> None:
+        """Pull the kill switch: every later call of this session and its children is refused."""
+        self.ledger.close(self.id, "cancelled")
+        self._terminated_by = "cancelled"
+        self.emit("cancelled")
+
+    @contextmanager
+    def finalize(self) -> Iterator[Self]:
+        """Let the one call made inside use the finalization reserve; then the session is over."""
+        before = scope.finalizing()
+        scope.set_finalizing((*before, self))
+        try:
+            yield self
+        finally:
+            scope.set_finalizing(before)
+
+    def close(self) -> None:
+        """End the session: calls that were left open are charged in full, and new ones refused."""
+        for child in self.children():
+            child.sweep()
+        self.sweep()
+        if self.balance().state == "open":
+            self.ledger.close(self.id)
+        self._ended = self._ended or monotonic()
+
+    def sweep(self) -> None:
+        """Settle calls that nobody ended, as unknown: silence is never free."""
+        for call in tuple(self._calls.values()):
+            call.settle(None)
+
+    def __enter__(self) -> Self:
+        if self._ended is not None:
+            self._open_account()
+            self._ended = None
+        scope.enter(self)
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        scope.leave(self)
+        self.close()
+
+    async def __aenter__(self) -> Self:
+        return self.__enter__()
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.__exit__(kind, error, trace)
+
+    def __repr__(self) -> str:
+        return f"<BudgetSession {self.id} spent={self.spent} limit={self.limit}>"
+
+    # -- for calls and adapters --------------------------------------------------------------
+
+    def quote(self, request: CallRequest) -> Quote:
+        """Return a request's worst case. Raises UnknownModel, Unbounded."""
+        allow = self.policy.unbounded == "allow" or self.policy.mode == "observe"
+        if request.unbounded and not allow:
+            raise Unbounded(request.unbounded)
+        prompt = request.prompt or Prompt(())
+        bound = request.input_tokens
+        if bound is None:
+            bound = input_bound(
+                request.model, request.provider, prompt, self._billed, allow_unbounded=allow
+            )
+        return quote(
+            request.model,
+            self._rates(request),
+            input_tokens=bound,
+            output_cap=request.output_cap,
+            n=request.n,
+            longest=self._longest.get(request.model, 0),
+            provider=request.provider,
+            one_hour=self._billed.one_hour,
+        )
+
+    def price(self, call: Call, receipt: Receipt) -> Amounts:
+        """Return what an ended call came to, as far as its receipt tells."""
+        request, usage = call.request, receipt.usage
+        if request.kind == "tool":
+            return Amounts(usd=request.cost, tool_calls=1)
+        if usage is None:
+            held, metered = call.reservation.amounts, call.metered
+            return held if call.wired else Amounts(*map(max, held, metered))
+        if call.quote is None or call.quote.rates is None:
+            return Amounts(0, usage.total, 1, 0)
+        price = settle_rates(request.model, receipt.model, request.provider, receipt.tier)
+        return Amounts(price.cost(usage), usage.total, 1, 0)
+
+    def learn(self, model: str, prompts: Sequence[Prompt], usage: Usage) -> None:
+        """Remember what a prompt was billed for, so that the next one is bounded exactly."""
+        for prompt in prompts:
+            self._billed.remember(model, prompt, usage.input)
+        if usage.output > self._longest.get(model, 0):
+            self._longest[model] = usage.output
+
+    def check_loop(self, request: CallRequest) -> None:
+        """Take note of a call; raise LoopDetected if it is one too many of its kind."""
+        if self._loops is None:
+            return
+        with self._lock:
+            flying = [call.request.fingerprint for call in self._calls.values()]
+            count = self._loops[request.kind].count(request.fingerprint, flying)
+        if count is None:
+            return
+        error = LoopDetected(request.name or request.model, count, self.policy.loop_window_seconds)
+        self.emit("loop_detected", key=error.key, count=count, window=error.window)
+        ask(self.policy.on_loop_detected, self.report())
+        if self.policy.mode == "enforce":
+            self._terminated_by = "loop_detected"
+            raise error
+
+    def groups(self, sessions: Sequence[BudgetSession]) -> tuple[Group, ...]:
+        """Return the accounts through which money of all these sessions runs, by ledger."""
+        if len(sessions) == 1:
+            return self._groups
+        merged: dict[Ledger, dict[str, None]] = {}
+        for session in sessions:
+            for ledger, accounts in session._groups:
+                merged.setdefault(ledger, {}).update(dict.fromkeys(accounts))
+        return tuple(Group(ledger, tuple(accounts)) for ledger, accounts in merged.items())
+
+    @staticmethod
+    def lineages(sessions: Sequence[BudgetSession]) -> tuple[BudgetSession, ...]:
+        """Return these sessions and all their parents, each once."""
+        if len(sessions) == 1:
+            return sessions[0].lineage
+        return tuple(dict.fromkeys(one for session in sessions for one in session.lineage))
+
+    def final(self) -> tuple[Ledger, str] | None:
+        """Return the account whose reserve a call made here may use, if one is finalizing."""
+        finalizing = scope.finalizing()
+        for session in self.lineage if finalizing else ():
+            if session in finalizing:
+                return session.ledger, session.id
+        return None
+
+    def remember_call(self, call: Call) -> None:
+        """Keep an open call, so that it can be swept."""
+        self._calls[call.id] = call
+
+    def forget_call(self, call: Call) -> None:
+        """Drop a call that has ended."""
+        self._calls.pop(call.id, None)
+
+    def top_ups(self) -> int:
+        """Count the top-ups of this session and its parents."""
+        return sum(session._top_ups for session in self.lineage)
+
+    def approved(self, refusal: Refusal, before: int) -> bool:
+        """Tell the session that is exhausted; True if somebody topped it up, so try again."""
+        denial = refusal.denial
+        owner = next((s for s in self.lineage if s._is(refusal.ledger, denial.account)), self)
+        return owner._approve(denial, lambda: self.top_ups() != before)
+
+    def refused(self, refusal: Refusal, request: CallRequest) -> BudgetExhausted:
+        """Return the error for a call that was refused, and take note of it."""
+        error = exhausted_by(refusal.denial, self.id, request)
+        self._terminated_by = self._terminated_by or "budget_exhausted"
+        self.emit(
+            "refused",
+            account=error.account,
+            unit=error.unit,
+            requested=error.requested,
+            remaining=error.remaining,
+            name=request.name or request.model,
+        )
+        return error
+
+    def stopped(self, call: Call) -> BudgetExhausted:
+        """Return the error that stops a stream whose hold is spent, and take note of it."""
+        error = stopped_by(call, self)
+        self._terminated_by = self._terminated_by or "budget_exhausted"
+        self.emit("stopped", name=call.request.model, seen=call.output)
+        return cast("BudgetExhausted", error.recast(call.request.mixin))
+
+    def settled(self, call: Call, entries: Sequence[Entry], receipt: Receipt) -> None:
+        """Count an ended call, and tell whoever is to be told."""
+        request, cost, usage = call.request, call.cost, call.usage
+        priced = (
+            request.kind == "tool"
+            or (call.quote is None or call.quote.rates is not None)
+            and (usage is not None or call.quote is not None)
+        )
+        spent = self._spent_after(entries)
+        with self._lock:
+            self._calls.pop(call.id, None)
+            self.totals.add(request, cost, usage, priced=priced)
+            crossed = self._crossed(spent) if self._marks and spent is not None else []
+        if call.session is self:
+            self._note_call(call, entries)
+        for kind, share in crossed:
+            self._tell_crossed(kind, share)
+
+    def emit(self, kind: EventKind, /, **data: Any) -> None:
+        """Keep an event, and tell those who listen."""
+        event = Event(kind, self.id, time(), data)
+        self._events.append(event)
+        tell(event)
+
+    # -- inside ------------------------------------------------------------------------------
+
+    def _open_account(self, *, allocate: bool = False) -> None:
+        enforced = self.policy.mode == "enforce"
+        limits = self.limits if enforced else Limits()
+        reserve = reserve_for(self.policy.finalization_reserve, limits)
+        under = self.parent.id if self.parent and self.parent.ledger is self.ledger else None
+        account = Account(self.id, under, limits, reserve, allocated=allocate)
+        self._account = getattr(self, "_account", account)
+        answer = self.ledger.open(self._account)
+        if isinstance(answer, Denial):
+            request = CallRequest(kind="tool", name=f"session {self.id}", cost=answer.requested)
+            raise exhausted_by(answer, self.id, request)
+
+    def _own_groups(self) -> tuple[Group, ...]:
+        above = self.parent._groups if self.parent else ()
+        return (
+            Group(self.ledger, (self.id,)),
+            *(group for group in above if group.ledger is not self.ledger),
+        )
+
+    def _detectors(self) -> dict[str, LoopDetector] | None:
+        repeats, window = self.policy.max_repeated_calls, self.policy.loop_window_seconds
+        if repeats is None:
+            return None
+        return {kind: LoopDetector(repeats, window) for kind in ("llm", "tool")}
+
+    def _wait(self, wait: float | None) -> float | None:
+        return self.policy.wait if wait is None else wait
+
+    def _joined(self, joining: Sequence[BudgetSession]) -> tuple[BudgetSession, ...]:
+        """Add the sessions that claim everything in this context, but for our own parents."""
+        guarded = scope.guarded()
+        if not guarded and not joining:
+            return ()
+        mine = self.lineage
+        return tuple(dict.fromkeys(s for s in (*joining, *guarded) if s not in mine))
+
+    def _is(self, ledger: Ledger, account: str) -> bool:
+        return self.ledger is ledger and self.id == account
+
+    def _affordable(self, usd: int) -> float:
+        room = Reservation(self._groups).headroom().usd
+        return to_usd(usd if room is None else min(usd, room))
+
+    def _rates(self, request: CallRequest) -> Rates | None:
+        try:
+            price = rates(request.model, request.provider)
+            if request.tier is not None:
+                tiered = rates(request.model, request.provider, request.tier)
+                price = max(price, tiered, key=lambda r: r.worst_input(1_000_000))
+        except UnknownModel:
+            if self.policy.unknown_model == "allow" or self.policy.mode == "observe":
+                return None
+            raise
+        return price
+
+    def _spent_after(self, entries: Sequence[Entry]) -> Amounts | None:
+        for entry in entries:
+            if self.id in entry.path:
+                return entry.after[entry.path.index(self.id)]
+        return None
+
+    def _crossed(self, spent: Amounts) -> list[tuple[str, float]]:
+        share = self._share(spent)
+        crossed = []
+        while self._marks and share >= self._marks[0][0]:
+            mark, kind = self._marks.pop(0)
+            crossed.append((kind, mark))
+        return crossed
+
+    def _share(self, spent: Amounts) -> float:
+        return max(
+            (
+                spent[UNITS.index(limit.unit)] / limit.amount if limit.amount else 1.0
+                for limit in self.limits.every
+                if not limit.period
+            ),
+            default=0.0,
+        )
+
+    def _rearm(self) -> None:
+        share = self._share(self.balance().spent)
+        self._marks = [mark for mark in self.policy.marks() if mark[0] > share]
+
+    def _tell_crossed(self, kind: str, share: float) -> None:
+        if kind == "soft_limit":
+            self.emit("soft_limit", share=share)
+            ask(self.policy.on_soft_limit, self.report())
+            return
+        spent, limit = self.spent, self.limit
+        warning = {
+            "threshold": share * 100,
+            "spent": spent,
+            "remaining": None if limit is None else max(0.0, limit - spent),
+            "budget": limit,
+        }
+        self.emit("warning", **warning)
+        ask(self.policy.on_warning, warning)
+
+    def _note_call(self, call: Call, entries: Sequence[Entry]) -> None:
+        request = call.request
+        name = request.name or request.model
+        self.emit("call", kind=request.kind, name=name, cost=to_usd(call.cost), agent=request.agent)
+        for entry in entries:
+            if entry.late:
+                self.emit("late", name=name, cost=to_usd(call.cost))
+            if (over := entry.over) is not None and over.spent > over.limit:
+                self.emit("overage", account=over.account, unit=over.unit)
+        if self.policy.finalization_reserve == "auto" and call.usage is not None:
+            self._keep_back_for(call, call.usage)
+        if call.reservation.final is not None and self.finalized:
+            self._terminated_by = "finalized"
+            self.emit("finalized")
+
+    def _keep_back_for(self, call: Call, usage: Usage) -> None:
+        """Keep back what one more call on the present context would cost."""
+        if call.quote is None or call.quote.rates is None:
+            return
+        tokens = usage.input + usage.output + _WRAP_UP_TOKENS
+        price = call.quote.rates
+        output = price.worst_output_rate(tokens) * _WRAP_UP_TOKENS // 1_000_000
+        calls = min(1, self.limits.lifelong("llm_calls") or 0)
+        kept = Amounts(price.worst_input(tokens) + output, tokens + _WRAP_UP_TOKENS, calls)
+        self.ledger.keep_back(self.id, kept)
+
+    def _approve(self, denial: Denial, topped_up: Callable[[], bool]) -> bool:
+        with self._asking:
+            if topped_up():
+                return True
+            if self._hard_limit_told or denial.state != "open":
+                return False
+            self._hard_limit_told = True
+            self.emit("hard_limit", unit=denial.unit)
+            answer = ask(self.policy.on_hard_limit, self.report())
+            if isinstance(answer, TopUp):
+                self.top_up(answer)
+                return True
+            return False
+
+
+def _of_unit(balance: Balance, unit: str) -> tuple[int, int]:
+    at = UNITS.index(unit)  # type: ignore[arg-type]
+    return balance.spent[at], balance.reserve[at]
+
+
+AsyncBudgetSession = BudgetSession
+"""The same class: every session works with ``with`` and with ``async with``."""

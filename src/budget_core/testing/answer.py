@@ -1,0 +1,159 @@
+"""From a scripted reply to what is really written: cut to the cap, and counted."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import chain, islice, repeat
+from typing import TYPE_CHECKING, Literal, NamedTuple
+
+from budget_core.testing.tokens import TOKEN_BYTES, count, pieces
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from budget_core.testing.reply import Incoming, Reply
+
+FILLER = "tok "
+
+
+class Step(NamedTuple):
+    """What is written in one go: text, the head of a tool call, or a piece of its arguments."""
+
+    kind: Literal["text", "call", "arguments"]
+    call: int
+    text: str
+    tokens: int
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """A tool call as far as it was written."""
+
+    id: str
+    name: str
+    arguments: str
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """The tokens of one request, over all of its choices."""
+
+    input: int
+    cached: int
+    cache_write: int
+    output: int
+    reasoning: int
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """One choice as it is written, and what all choices take."""
+
+    incoming: Incoming
+    reply: Reply
+    tier: str
+    text: str
+    calls: tuple[Call, ...]
+    visible: int
+    """Tokens of one choice, without reasoning."""
+    reasoning: int
+    """Hidden tokens of one choice."""
+    cut: bool
+    """The cap ended it."""
+
+    def usage(self, shown: int | None = None) -> Usage:
+        """Return the tokens of all choices, if this many visible ones were written (None: all)."""
+        reply, n = self.reply, self.incoming.n
+        read = input_tokens(self.incoming, reply)
+        cached = min(reply.cached_tokens, read)
+        writes = reply.cache_write_tokens if self.incoming.api == "messages" else 0
+        hidden = self.reasoning * n
+        visible = self.visible * n if shown is None else shown
+        return Usage(read, cached, min(writes, read - cached), hidden + visible, hidden)
+
+    def steps(self) -> Iterator[Step]:
+        """Yield what a stream writes, token by token."""
+        for number, (kind, call, text) in enumerate(self._padded()):
+            yield Step(kind, call, text, 1 if number < self.visible else 0)
+
+    def _padded(self) -> Iterator[tuple[Literal["text", "call", "arguments"], int, str]]:
+        written = list(_natural(self.text, self.calls))
+        missing = max(0, self.visible - len(written))
+        last = len(self.calls) - 1
+        pad: tuple[Literal["text", "arguments"], int, str] = (
+            ("arguments", last, "") if self.calls else ("text", 0, "")
+        )
+        return chain(written, repeat(pad, missing))
+
+
+def block_of(step: Step) -> int:
+    """Return the content block that a step belongs to: its tool call, or -1 for the text."""
+    return -1 if step.kind == "text" else step.call
+
+
+def input_tokens(incoming: Incoming, reply: Reply) -> int:
+    """Return the billed input: what the script says, or what was counted."""
+    return incoming.input_tokens if reply.input_tokens is None else reply.input_tokens
+
+
+def compose(incoming: Incoming, reply: Reply, tier: str) -> Answer:
+    """Return what a model writes for a reply, under the caller's cap."""
+    calls = _calls(incoming, reply)
+    text = reply.text
+    natural = count(text) + sum(1 + count(call.arguments) for call in calls)
+    wanted = natural if reply.output_tokens is None else reply.output_tokens
+    if reply.output_tokens is None:
+        wanted += reply.reasoning_tokens
+    elif not text and not calls:
+        text = FILLER * (wanted - reply.reasoning_tokens)
+    cap = None if reply.ignores_cap else incoming.output_cap
+    total = wanted if cap is None else min(wanted, cap)
+    reasoning = min(reply.reasoning_tokens, total)
+    visible = total - reasoning
+    cut = total < wanted
+    if cut:
+        text, calls = _cut(text, calls, visible)
+    return Answer(incoming, reply, tier, text, calls, visible, reasoning, cut)
+
+
+def nothing(incoming: Incoming, reply: Reply, tier: str) -> Answer:
+    """Return the answer of an API that reads and writes no tokens, as embeddings do."""
+    return Answer(incoming, reply, tier, "", (), 0, 0, cut=False)
+
+
+def _calls(incoming: Incoming, reply: Reply) -> tuple[Call, ...]:
+    if incoming.api == "completions":
+        return ()
+    return tuple(
+        Call(call.id or f"call_{incoming.index}_{number}", call.name, call.json)
+        for number, call in enumerate(reply.tool_calls)
+    )
+
+
+def _natural(
+    text: str, calls: tuple[Call, ...]
+) -> Iterator[tuple[Literal["text", "call", "arguments"], int, str]]:
+    for piece in pieces(text):
+        yield "text", 0, piece
+    for number, call in enumerate(calls):
+        yield "call", number, call.name
+        for piece in pieces(call.arguments):
+            yield "arguments", number, piece
+
+
+def _cut(text: str, calls: tuple[Call, ...], visible: int) -> tuple[str, tuple[Call, ...]]:
+    if text.isascii() and len(text) >= visible * TOKEN_BYTES:
+        return text[: visible * TOKEN_BYTES], ()
+    kept = list(islice(_natural(text, calls), visible))
+    heads = [step[1] for step in kept if step[0] == "call"]
+    return (
+        "".join(step[2] for step in kept if step[0] == "text"),
+        tuple(
+            Call(
+                calls[head].id,
+                calls[head].name,
+                "".join(s[2] for s in kept if s[0] == "arguments" and s[1] == head),
+            )
+            for head in heads
+        ),
+    )

@@ -1,0 +1,216 @@
+"""A provider on loopback that bills truthfully, scripted by the test that starts it."""
+
+from __future__ import annotations
+
+import inspect
+import threading
+from collections import deque
+from dataclasses import replace
+from typing import TYPE_CHECKING, TypeAlias
+
+from budget_core.testing.book import Book
+from budget_core.testing.prices import Catalogue, Price, Rates, rates
+from budget_core.testing.reply import Bill, Incoming, Reply
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+    from types import TracebackType
+    from typing import Self
+
+    from budget_core.testing.answer import Answer
+    from budget_core.testing.runner import Runner
+
+    Responder: TypeAlias = Callable[[Incoming], Reply | Awaitable[Reply | None] | None]
+
+DEFAULT = Reply("Hello from the test provider.")
+
+
+class Provider:
+    """An OpenAI- and Anthropic-compatible HTTP server on 127.0.0.1.
+
+    Each request takes the next scripted reply; when there is none, the responder is asked; when
+    it has none, ``default`` is sent. Every request that arrives is billed by the provider's own
+    price list and token count, and what it owes is known before the client has its answer.
+
+    Example::
+
+        with Provider() as provider:
+            provider.script(Reply("Hi"), Reply(status=429, retry_after=0))
+            client = openai.OpenAI(base_url=provider.openai_url, api_key="test")
+            client.chat.completions.create(model="gpt-4o", messages=[...])
+            assert provider.bill_nanos == session.spent_nanos
+
+    Leaving the ``with`` block raises what a responder raised, if nothing else did.
+    """
+
+    def __init__(self, *, default: Reply = DEFAULT, port: int = 0) -> None:
+        self.default = default
+        self.errors: list[BaseException] = []
+        """What responders raised; their clients got a status 500."""
+        self._port = port
+        self._book = Book()
+        self._catalogue = Catalogue()
+        self._lock = threading.Lock()
+        self._script: deque[Reply] = deque()
+        self._responder: Responder | None = None
+        self._runner: Runner | None = None
+
+    def start(self) -> Self:
+        """Serve on a free port (or the one given) until ``stop``; return the provider."""
+        if self._runner is not None:
+            raise RuntimeError("the provider is already running")
+        try:
+            from budget_core.testing.runner import Runner  # noqa: PLC0415 - an extra
+            from budget_core.testing.server import build_app  # noqa: PLC0415 - an extra
+        except ImportError as error:
+            raise ImportError(
+                "the test provider needs starlette and uvicorn: pip install 'budget-suite[testing]'"
+            ) from error
+        runner = Runner(build_app(self), self._port)
+        runner.start()
+        self._runner = runner
+        return self
+
+    def stop(self) -> None:
+        """Break off what is in flight and free the port; bills can still be read."""
+        runner, self._runner = self._runner, None
+        if runner is not None:
+            runner.stop()
+
+    def __enter__(self) -> Self:
+        return self.start()
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.stop()
+        if kind is None and self.errors:
+            raise self.errors[0]
+
+    @property
+    def url(self) -> str:
+        """The root, ``http://127.0.0.1:PORT``: also what Azure clients call the endpoint."""
+        if self._runner is None:
+            raise RuntimeError("the provider is not running: use it in a with block, or start() it")
+        return f"http://127.0.0.1:{self._runner.port}"
+
+    @property
+    def openai_url(self) -> str:
+        """The ``base_url`` for OpenAI clients."""
+        return f"{self.url}/v1"
+
+    @property
+    def anthropic_url(self) -> str:
+        """The ``base_url`` for Anthropic clients."""
+        return self.url
+
+    def script(self, *replies: Reply) -> Self:
+        """Append replies; requests take them in the order of their arrival."""
+        with self._lock:
+            self._script.extend(replies)
+        return self
+
+    def respond(self, responder: Responder | None) -> Self:
+        """Ask a function for each reply that is not scripted; None from it means the default.
+
+        It runs on the server's thread, may be a coroutine function, and must not block.
+        """
+        self._responder = responder
+        return self
+
+    def price(
+        self,
+        model: str,
+        *,
+        input: Price,  # noqa: A002 - the word of every price list
+        output: Price,
+        cache_read: Price | None = None,
+        cache_write: Price | None = None,
+    ) -> Self:
+        """Make a model known, or change its price; dollars per million tokens."""
+        self._catalogue.add(model, rates(input, output, cache_read, cache_write))
+        return self
+
+    def reset(self) -> None:
+        """Forget bills, script, responder and errors; prices and the default stay."""
+        with self._lock:
+            self._script.clear()
+        self._responder = None
+        self.errors.clear()
+        self._book.forget()
+
+    @property
+    def models(self) -> list[str]:
+        """The names of all models that have a price, sorted."""
+        return self._catalogue.models()
+
+    @property
+    def bill(self) -> float:
+        """What all requests owe, in dollars."""
+        return self.bill_nanos / 1e9
+
+    @property
+    def bill_nanos(self) -> int:
+        """What all requests owe, exactly, in nano-dollars."""
+        return self._book.nanos
+
+    @property
+    def bills(self) -> list[Bill]:
+        """One bill for each request that arrived, billed or not, in the order of arrival."""
+        return self._book.bills
+
+    @property
+    def requests(self) -> int:
+        """How many requests arrived (the list of models is not counted)."""
+        return self._book.requests
+
+    @property
+    def in_flight(self) -> int:
+        """How many requests are being answered now."""
+        return self._book.in_flight
+
+    @property
+    def peak_in_flight(self) -> int:
+        """The largest number of requests that were being answered at the same time."""
+        return self._book.peak
+
+    def wait_for_requests(self, n: int, timeout: float = 10.0) -> None:
+        """Block until ``n`` requests arrived; raise TimeoutError after ``timeout`` seconds."""
+        self._book.wait(f"{n} requests", lambda: self._book.requests >= n, timeout)
+
+    def wait_idle(self, timeout: float = 10.0) -> None:
+        """Block until nothing is in flight; raise TimeoutError after ``timeout`` seconds."""
+        self._book.wait("the end of all requests", lambda: self._book.in_flight == 0, timeout)
+
+    async def _choose(self, incoming: Incoming) -> Reply:
+        with self._lock:
+            if self._script:
+                return self._script.popleft()
+        if self._responder is None:
+            return self.default
+        reply = self._responder(incoming)
+        if inspect.isawaitable(reply):
+            reply = await reply
+        return self.default if reply is None else reply
+
+    def _continued(self, incoming: Incoming) -> Incoming:
+        """Add the stored conversation that a response continues to its input."""
+        earlier = incoming.body.get("previous_response_id")
+        if earlier is None or incoming.api != "responses":
+            return incoming
+        number = str(earlier).removeprefix("resp_")
+        bills = self._book.bills
+        if not number.isdecimal() or int(number) >= len(bills):
+            return incoming
+        bill = bills[int(number)]
+        return replace(
+            incoming, input_tokens=incoming.input_tokens + bill.input_tokens + bill.output_tokens
+        )
+
+    def _rates(self, answer: Answer) -> Rates:
+        listed = self._catalogue.resolve(answer.incoming.model)
+        assert listed is not None  # noqa: S101 - unknown models were refused
+        return self._catalogue.rates(listed, answer.tier)

@@ -1,0 +1,92 @@
+"""The HTTP side: which path speaks which wire format."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+from starlette.applications import Starlette
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import JSONResponse
+from starlette.routing import Route
+
+from budget_core.testing.anthropic_messages import MessagesWire
+from budget_core.testing.exchange import Exchange
+from budget_core.testing.openai_chat import ChatWire, CompletionsWire
+from budget_core.testing.openai_embeddings import EmbeddingsWire
+from budget_core.testing.openai_responses import ResponsesWire
+from budget_core.testing.wire import Json, Refusal, Wire
+
+if TYPE_CHECKING:
+    from starlette.types import Receive, Scope, Send
+
+    from budget_core.testing.provider import Provider
+    from budget_core.testing.reply import Incoming
+
+SECRETS = frozenset({"authorization", "x-api-key", "api-key"})
+
+
+def build_app(provider: Provider) -> Starlette:
+    """Return the ASGI application of a provider."""
+    chat, text, embed = ChatWire(), CompletionsWire(), EmbeddingsWire()
+    wires = {
+        "/v1/chat/completions": chat,
+        "/v1/completions": text,
+        "/v1/embeddings": embed,
+        "/v1/responses": ResponsesWire(),
+        "/v1/messages": MessagesWire(),
+        "/openai/deployments/{model}/chat/completions": chat,
+        "/openai/deployments/{model}/completions": text,
+        "/openai/deployments/{model}/embeddings": embed,
+    }
+    routes = [
+        Route(path, Endpoint(provider, wire), methods=["POST"]) for path, wire in wires.items()
+    ]
+
+    async def models(request: Request) -> JSONResponse:  # noqa: ARG001
+        names = provider.models
+        data = [{"id": name, "object": "model", "created": 0, "owned_by": "test"} for name in names]
+        return JSONResponse({"object": "list", "data": data})
+
+    nowhere = Route("/{path:path}", Endpoint(provider, NowhereWire()), methods=["POST"])
+    return Starlette(routes=[*routes, Route("/v1/models", models), nowhere])
+
+
+class NowhereWire(Wire):
+    """Any other path: refused."""
+
+    def read(self, index: int, path: str, body: Json) -> Incoming:  # noqa: ARG002
+        """Refuse the request."""
+        raise Refusal(404, f"unknown path: {path}")
+
+
+class Endpoint:
+    """An ASGI endpoint that speaks one wire format."""
+
+    def __init__(self, provider: Provider, wire: Wire) -> None:
+        self._provider = provider
+        self._wire = wire
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request."""
+        request = Request(scope, receive)
+        try:
+            raw = await request.body()
+        except ClientDisconnect:
+            return
+        headers = {k: v for k, v in request.headers.items() if k not in SECRETS}
+        entry = self._provider._book.arrive(scope["path"], headers)  # noqa: SLF001
+        exchange = Exchange(self._provider, self._wire, entry, receive, send)
+        try:
+            await exchange.run(scope, raw)
+        except Refusal as refusal:
+            entry.settle(status=refusal.status)
+            await exchange.refuse(refusal.status, str(refusal), refusal.code)
+        except asyncio.CancelledError:
+            raise
+        except BaseException as error:  # noqa: BLE001 - a fake model may raise pytest.fail too
+            self._provider.errors.append(error)
+            entry.settle(status=500)
+            await exchange.refuse(500, f"the fake model failed: {error!r}", None)
+        finally:
+            exchange.end()

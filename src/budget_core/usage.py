@@ -1,0 +1,319 @@
+"""What a call used, as its response says: one shape for every provider's and framework's own.
+
+**Missing is not zero.** A response that does not say what it used has usage None (unknown, and
+never free); so has one whose numbers are negative, fractional, or all zero.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, Final, NamedTuple, TypeAlias
+
+Get: TypeAlias = Callable[[str], Any]
+
+TIERS: Final = ("batch", "flex", "priority", "fast")
+"""Service tiers with prices of their own; every other one is the standard tier, None."""
+
+
+class Usage(NamedTuple):
+    """The tokens of one call. The parts are counted in their whole, never beside it.
+
+    `input` includes `cache_read`, `cache_write` and `audio_input`; `cache_write` includes
+    `cache_write_1h`; `output` includes `reasoning` and `audio_output`.
+    """
+
+    input: int = 0
+    output: int = 0
+    cache_read: int = 0
+    cache_write: int = 0
+    reasoning: int = 0
+    cache_write_1h: int = 0
+    audio_input: int = 0
+    audio_output: int = 0
+
+    @property
+    def total(self) -> int:
+        """All tokens: input and output."""
+        return self.input + self.output
+
+
+class Receipt(NamedTuple):
+    """What a response says of itself: usage (None: unknown), model, and tier (see `TIERS`)."""
+
+    usage: Usage | None
+    model: str | None = None
+    tier: str | None = None
+
+
+NO_RECEIPT: Final = Receipt(None)
+
+
+def read_receipt(response: Any) -> Receipt:
+    """Read usage, model and tier off a response, a stream event, or a framework's result.
+
+    Understands SDK objects and plain dicts of OpenAI (chat, responses, embeddings, chunks),
+    Anthropic, Gemini, and LangChain messages, generations and results. Never raises: of an
+    object that it does not understand it returns ``Receipt(None)``.
+    """
+    try:
+        return _receipt(response)
+    except Exception:  # noqa: BLE001  whatever a foreign object's attributes may raise
+        return NO_RECEIPT
+
+
+def read_usage(usage: Any) -> Usage | None:
+    """Read the usage part of a response; None if it does not say. Never raises."""
+    try:
+        return _usage(usage)
+    except Exception:  # noqa: BLE001  as in `read_receipt`
+        return None
+
+
+def tier_of(value: Any) -> str | None:
+    """Return a provider's word for a service tier as one of `TIERS`, or None for the standard."""
+    word = getattr(value, "value", value)
+    if not isinstance(word, str):
+        return None
+    word = word.lower().removeprefix("on_demand_")
+    return word if word in TIERS else None
+
+
+def _receipt(response: Any) -> Receipt:
+    get = _getter(response)
+    usage = get("usage")
+    if usage is not None:
+        tier = tier_of(get("service_tier")) or _tier_within(usage)
+        return Receipt(read_usage(usage), _text(get("model")), tier)
+    if (metadata := get("usage_metadata") or get("usageMetadata")) is not None:
+        return _from_metadata(get, metadata)
+    if (metadata := get("response_metadata")) is not None:
+        return _from_metadata(get, None)
+    if generations := get("generations"):
+        return _from_result(get, generations)
+    return _wrapped(get)
+
+
+def _wrapped(get: Get) -> Receipt:
+    """Read what a stream event (`response`, `message`) or a LangChain generation carries."""
+    for key in ("response", "message"):
+        inner = get(key)
+        if inner is not None:
+            inside = _getter(inner)
+            known = ("usage", "usage_metadata", "response_metadata")
+            return _receipt(inner) if any(inside(k) is not None for k in known) else NO_RECEIPT
+    return NO_RECEIPT
+
+
+def _from_metadata(get: Get, metadata: Any) -> Receipt:
+    """Read a Gemini response or a LangChain message."""
+    about = _getter(get("response_metadata") or {})
+    usage = read_usage(metadata)
+    raw = about("token_usage") or about("usage")
+    model = get("model_version") or get("modelVersion") or about("model_name") or about("model")
+    tier = tier_of(about("service_tier")) or _tier_within(metadata) or _tier_within(raw)
+    return Receipt(usage or read_usage(raw), _text(model), tier)
+
+
+def _from_result(get: Get, generations: Any) -> Receipt:
+    """Read a LangChain result: generations of one or more prompts, each repeating its usage."""
+    several = isinstance(generations[0], list)
+    firsts = [each[0] for each in generations if each] if several else generations[:1]
+    receipts = [read_receipt(first) for first in firsts]
+    output = _getter(get("llm_output") or {})
+    head = receipts[0] if receipts else NO_RECEIPT
+    return Receipt(
+        _summed([r.usage for r in receipts]) or read_usage(output("token_usage")),
+        head.model or _text(output("model_name") or output("model")),
+        head.tier or tier_of(output("service_tier")),
+    )
+
+
+def _summed(usages: list[Usage | None]) -> Usage | None:
+    known = [usage for usage in usages if usage is not None]
+    return Usage(*map(sum, zip(*known, strict=True))) if len(known) == len(usages) > 0 else None
+
+
+def _tier_within(usage: Any) -> str | None:
+    """Read the tier that a usage implies: Anthropic's own fields, LangChain's prefixed keys."""
+    get = _getter(usage)
+    if get("speed") == "fast":
+        return "fast"
+    details = get("input_token_details")
+    if isinstance(details, Mapping):
+        return next((t for t in TIERS for k in details if k == t or k.startswith(t + "_")), None)
+    return tier_of(get("service_tier")) or tier_of(get("traffic_type") or get("trafficType"))
+
+
+def _usage(usage: Any) -> Usage | None:
+    if isinstance(usage, Usage):
+        return _whole(*map(_part, usage))
+    get = _getter(usage)
+    if type(get("prompt_tokens")) is int:
+        return _openai_chat(get)
+    if type(get("input_tokens")) is int:
+        if get("input_token_details") is not None:
+            return _langchain(get)
+        return _anthropic(get) if _has_anthropic_cache(get) else _openai_responses(get)
+    if type(get("prompt_token_count")) is int:
+        return _gemini(get)
+    camel = type(get("promptTokenCount")) is int
+    return _gemini(lambda key: get(_camel(key))) if camel else None
+
+
+def _openai_chat(get: Get) -> Usage | None:
+    prompt, completion, total = get("prompt_tokens"), get("completion_tokens"), get("total_tokens")
+    if completion is None and type(total) is int:  # embeddings
+        completion = total - prompt
+    before, after = get("prompt_tokens_details"), get("completion_tokens_details")
+    read = write = audio_in = reasoning = audio_out = 0
+    if before is not None:
+        part = _getter(before)
+        read, write = _part(part("cached_tokens")), _part(part("cache_write_tokens"))
+        audio_in = _part(part("audio_tokens"))
+    if after is not None:
+        part = _getter(after)
+        reasoning, audio_out = _part(part("reasoning_tokens")), _part(part("audio_tokens"))
+    completion = _unsaid(prompt, completion, total)
+    return _whole(prompt, completion, read, write, reasoning, 0, audio_in, audio_out)
+
+
+def _openai_responses(get: Get) -> Usage | None:
+    before = _getter(get("input_tokens_details") or {})
+    after = _getter(get("output_tokens_details") or {})
+    return _whole(
+        get("input_tokens"),
+        _unsaid(get("input_tokens"), get("output_tokens"), get("total_tokens")),
+        _part(before("cached_tokens")),
+        _part(before("cache_write_tokens")),
+        _part(after("reasoning_tokens")) or _part(after("thinking_tokens")),
+        0,
+        _part(before("audio_tokens")),
+        _part(after("audio_tokens")),
+    )
+
+
+def _has_anthropic_cache(get: Get) -> bool:
+    keys = ("cache_read_input_tokens", "cache_creation_input_tokens", "cache_creation")
+    return any(get(key) is not None for key in keys)
+
+
+def _anthropic(get: Get) -> Usage | None:
+    read, write = get("cache_read_input_tokens"), get("cache_creation_input_tokens")
+    by_age = _getter(get("cache_creation") or {})
+    hour = _part(by_age("ephemeral_1h_input_tokens"))
+    written = max(_part(write), hour + _part(by_age("ephemeral_5m_input_tokens")))
+    thinking = _part(_getter(get("output_tokens_details") or {})("thinking_tokens"))
+    whole = get("input_tokens") + _part(read) + written
+    return _whole(whole, get("output_tokens"), _part(read), written, thinking, hour)
+
+
+def _gemini(get: Get) -> Usage | None:
+    """Read Gemini's counts, which leave out zeros; thoughts and tool prompts are beside them."""
+    said = get("prompt_token_count") + _part(get("tool_use_prompt_token_count"))
+    thoughts = _part(get("thoughts_token_count"))
+    audio_in = _audio(get("prompt_tokens_details")) + _audio(get("tool_use_prompt_tokens_details"))
+    return _whole(
+        said,
+        _unsaid(said, _part(get("candidates_token_count")) + thoughts, get("total_token_count")),
+        _part(get("cached_content_token_count")),
+        0,
+        thoughts,
+        0,
+        audio_in,
+        _audio(get("candidates_tokens_details")),
+    )
+
+
+def _langchain(get: Get) -> Usage | None:
+    before = _getter(get("input_token_details"))
+    after = _getter(get("output_token_details") or {})
+
+    def tiered(part: Get, key: str) -> int:
+        return sum(_part(part(name)) for name in (key, *(f"{tier}_{key}" for tier in TIERS)))
+
+    hour = _part(before("ephemeral_1h_input_tokens"))
+    aged = hour + _part(before("ephemeral_5m_input_tokens"))
+    return _whole(
+        get("input_tokens"),
+        _unsaid(get("input_tokens"), get("output_tokens"), get("total_tokens")),
+        tiered(before, "cache_read"),
+        tiered(before, "cache_creation") + aged,
+        tiered(after, "reasoning"),
+        hour,
+        _part(before("audio")),
+        _part(after("audio")),
+    )
+
+
+def _unsaid(before: int, after: Any, total: Any) -> Any:
+    """Return the output, with the hidden reasoning that some providers only show in the total."""
+    if type(after) is int and type(total) is int and after >= 0:
+        return max(after, total - before)
+    return after
+
+
+def _whole(  # noqa: PLR0917  the fields of Usage, in order
+    before: int,
+    after: Any,
+    read: int = 0,
+    write: int = 0,
+    reasoning: int = 0,
+    hour: int = 0,
+    audio_in: int = 0,
+    audio_out: int = 0,
+) -> Usage | None:
+    """Build a Usage whose parts fit: a whole smaller than its parts left them out, so it grows."""
+    if type(after) is not int or before < 0 or after < 0:
+        return None
+    before = max(before, read + write)
+    after = max(after, reasoning)
+    if not before and not after:
+        return None
+    audio_in, audio_out = min(audio_in, before), min(audio_out, after)
+    return Usage(before, after, read, write, reasoning, min(hour, write), audio_in, audio_out)
+
+
+def _part(value: Any) -> int:
+    if type(value) is int and value >= 0:
+        return value
+    if isinstance(value, int | float):
+        raise ValueError(value)  # noqa: TRY004  said, but nonsense: the whole is not known
+    return 0
+
+
+def _audio(details: Any) -> int:
+    tokens = 0
+    for entry in details if isinstance(details, list | tuple) else ():
+        get = _getter(entry)
+        modality = get("modality")
+        if str(getattr(modality, "value", modality)).upper() == "AUDIO":
+            tokens += _part(get("token_count")) or _part(get("tokenCount"))
+    return tokens
+
+
+def _text(value: Any) -> str | None:
+    return value if isinstance(value, str) and value else None
+
+
+def _camel(key: str) -> str:
+    head, *rest = key.split("_")
+    return head + "".join(map(str.capitalize, rest))
+
+
+def _getter(thing: Any) -> Get:
+    """Return how to look into `thing`: a missing key is None, in a mapping and in an object."""
+    if isinstance(thing, dict):
+        return thing.get
+    extra: Any = getattr(thing, "__pydantic_extra__", _FOREIGN)
+    if extra is not _FOREIGN:
+        # a model's own dict: ten times quicker than the AttributeError of an absent field
+        own: dict[str, Any] = thing.__dict__
+        return {**extra, **own}.get if extra else own.get
+    if isinstance(thing, Mapping):
+        return thing.get
+    return lambda key: getattr(thing, key, None)
+
+
+_FOREIGN: Final = object()
+
+__all__ = ["TIERS", "Receipt", "Usage", "read_receipt", "read_usage", "tier_of"]

@@ -1,0 +1,207 @@
+"""`BudgetSession.wrap`: recording a response after the fact, and streams as they are read."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import AsyncIterator, Iterator
+from typing import TYPE_CHECKING, Any, Final
+
+from budget_core.call import CallRequest
+from budget_core.errors import BudgetExhausted, UnknownModel
+from budget_core.limits import Amounts
+from budget_core.pricing import settle_rates
+from budget_core.usage import Receipt, Usage, read_receipt
+
+if TYPE_CHECKING:
+    from budget_core.session import BudgetSession
+
+_log = logging.getLogger("budget_core")
+_MARK: Final = "_budget_settled"
+
+
+def mark_settled(response: Any) -> None:
+    """Note on a response that a guard charged for it."""
+    try:
+        object.__setattr__(response, _MARK, True)
+    except (AttributeError, TypeError):
+        _log.debug("%s takes no mark", type(response).__name__)
+
+
+def is_settled(response: Any) -> bool:
+    """Tell whether a guard charged for this response."""
+    return getattr(response, _MARK, False) is True
+
+
+def wrapped(session: BudgetSession, response: Any) -> Any:
+    """Record a response and return it, or return a stream that records itself."""
+    if is_settled(response):
+        return response
+    if hasattr(response, "__next__"):
+        return MeteredStream(session, response)
+    if hasattr(response, "__anext__"):
+        return AsyncMeteredStream(session, response)
+    error = _recorded(session, read_receipt(response))
+    if error is not None:
+        error.result = response
+        raise error
+    return response
+
+
+def _recorded(session: BudgetSession, receipt: Receipt) -> BudgetExhausted | UnknownModel | None:
+    """Record what a receipt says; return what is to be raised."""
+    request = CallRequest(model=receipt.model or "unknown")
+    usage = receipt.usage or Usage()
+    unknown: UnknownModel | None = None
+    cost = 0
+    try:
+        cost = settle_rates(request.model, receipt.model, None, receipt.tier).cost(usage)
+    except UnknownModel as error:
+        if session.policy.unknown_model == "refuse" and session.policy.mode == "enforce":
+            unknown = error
+        receipt = Receipt(None, receipt.model)
+    if receipt.usage is None:
+        _log.warning(
+            "A response without usage or price was recorded as unpriced: %s", request.model
+        )
+    exhausted = session.record(request, Amounts(cost, usage.total, 1, 0), receipt)
+    return exhausted or unknown
+
+
+class _Meter:
+    """Adds up a stream that nothing was held for; stops it when the budget is spent."""
+
+    def __init__(self, session: BudgetSession) -> None:
+        self._session = session
+        self._receipt = Receipt(None)
+        self._pieces = 0
+        self._done = False
+
+    def chunk(self, chunk: Any) -> bool:
+        """Take note of a chunk; True if what was seen so far costs more than is left."""
+        self._pieces += 1
+        found = read_receipt(chunk)
+        usage = _larger(self._receipt.usage, found.usage)
+        self._receipt = Receipt(usage, found.model or self._receipt.model, found.tier)
+        return self._unaffordable()
+
+    def end(self) -> BudgetExhausted | UnknownModel | None:
+        """Record the stream, once."""
+        if self._done:
+            return None
+        self._done = True
+        if self._receipt.usage is None and self._pieces:
+            _log.warning(
+                "A stream ended without usage: its output was counted by its chunks, its input is "
+                "not known. Guard the client, or ask the provider for usage in streams."
+            )
+            self._receipt = self._receipt._replace(usage=Usage(output=self._pieces))
+        return _recorded(self._session, self._receipt)
+
+    def _unaffordable(self) -> bool:
+        usage = self._receipt.usage or Usage(output=self._pieces)
+        if self._pieces > usage.output:
+            usage = usage._replace(output=self._pieces)
+        try:
+            price = settle_rates("", self._receipt.model, None, self._receipt.tier)
+        except UnknownModel:
+            return False
+        return self._session.would_exceed_nanos(price.cost(usage))
+
+
+def _larger(known: Usage | None, found: Usage | None) -> Usage | None:
+    if known is None or found is None:
+        return known or found
+    return Usage(*map(max, known, found))
+
+
+class MeteredStream:
+    """A synchronous stream that records itself; everything else is the stream's own."""
+
+    def __init__(self, session: BudgetSession, stream: Any) -> None:
+        self._stream = stream
+        self._meter = _Meter(session)
+
+    def __iter__(self) -> Iterator[Any]:
+        return self
+
+    def __next__(self) -> Any:
+        try:
+            chunk = next(self._stream)
+        except StopIteration:
+            self._end()
+            raise
+        except BaseException:
+            self._meter.end()
+            raise
+        if self._meter.chunk(chunk):
+            self.close()
+        return chunk
+
+    def close(self) -> None:
+        """Close the stream and record what was read of it."""
+        if hasattr(self._stream, "close"):
+            self._stream.close()
+        self._end()
+
+    def _end(self) -> None:
+        if (error := self._meter.end()) is not None:
+            raise error
+
+    def __enter__(self) -> MeteredStream:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def __del__(self) -> None:
+        self._meter.end()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+
+class AsyncMeteredStream:
+    """An asynchronous stream that records itself; everything else is the stream's own."""
+
+    def __init__(self, session: BudgetSession, stream: Any) -> None:
+        self._stream = stream
+        self._meter = _Meter(session)
+
+    def __aiter__(self) -> AsyncIterator[Any]:
+        return self
+
+    async def __anext__(self) -> Any:
+        try:
+            chunk = await anext(self._stream)
+        except StopAsyncIteration:
+            self._end()
+            raise
+        except BaseException:
+            self._meter.end()
+            raise
+        if self._meter.chunk(chunk):
+            await self.close()
+        return chunk
+
+    async def close(self) -> None:
+        """Close the stream and record what was read of it."""
+        close = getattr(self._stream, "close", None) or getattr(self._stream, "aclose", None)
+        if close is not None:
+            await close()
+        self._end()
+
+    def _end(self) -> None:
+        if (error := self._meter.end()) is not None:
+            raise error
+
+    async def __aenter__(self) -> AsyncMeteredStream:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()
+
+    def __del__(self) -> None:
+        self._meter.end()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)

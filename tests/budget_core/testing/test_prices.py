@@ -1,0 +1,80 @@
+from decimal import Decimal
+from fractions import Fraction
+
+import pytest
+from genai_prices import Usage, calc_price
+
+from budget_core.testing import prices
+from budget_core.testing.prices import Catalogue
+
+
+def published(model, tier):
+    provider = {"claude": "anthropic", "gemini": "google"}.get(model.split("-")[0], "openai")
+    usage = Usage(
+        input_tokens=30_000,
+        cache_read_tokens=10_000,
+        cache_write_tokens=10_000 if provider == "anthropic" else 0,
+        output_tokens=10_000,
+    )
+    if model.startswith("text-embedding"):
+        usage = Usage(input_tokens=30_000)
+    context = {"service_tier": tier}
+    return calc_price(usage, model, provider_id=provider, price_context=context).total_price
+
+
+def charged(rates, model):
+    if model.startswith("text-embedding"):
+        tokens = {"input_tokens": 30_000, "cached_tokens": 0, "cache_write_tokens": 0, "output": 0}
+    else:
+        writes = 10_000 if model.startswith("claude") else 0
+        tokens = {"input_tokens": 30_000, "cached_tokens": 10_000, "cache_write_tokens": writes}
+        tokens["output"] = 10_000
+    return Decimal(prices.cost(rates, **tokens)) / 10**9
+
+
+@pytest.mark.parametrize("model", sorted(prices.STANDARD))
+@pytest.mark.parametrize("tier", ["default", "flex", "priority"])
+def test_our_list_agrees_with_the_published_prices(model, tier):
+    assert charged(Catalogue().rates(model, tier), model) == published(model, tier)
+
+
+def test_cost_is_exact_and_rounded_up_once():
+    third = prices.rates(Fraction(1, 3000), 0)
+    cost = {"cached_tokens": 0, "cache_write_tokens": 0, "output": 0}
+    assert prices.cost(third, input_tokens=3, **cost) == 1
+    assert prices.cost(third, input_tokens=4, **cost) == 2
+    assert prices.cost(third, input_tokens=0, **cost) == 0
+
+
+def test_cached_tokens_cost_what_input_costs_without_a_price_of_their_own():
+    assert prices.rates(2, 8) == prices.rates("2", 8.0, Decimal(2), 2)
+
+
+def test_a_price_cannot_be_negative():
+    with pytest.raises(ValueError, match="negative"):
+        prices.rates(-1, 0)
+
+
+@pytest.mark.parametrize(
+    ("model", "listed"),
+    [
+        ("gpt-4o", "gpt-4o"),
+        ("gpt-4o-2024-08-06", "gpt-4o"),
+        ("gpt-4o-2024-05-13", "gpt-4o-2024-05-13"),
+        ("claude-sonnet-4-5-20250929", "claude-sonnet-4-5"),
+        ("claude-3-5-haiku-latest", "claude-3-5-haiku"),
+        ("gpt-4o-audio", None),
+        ("gpt-4-32k", None),
+        ("", None),
+    ],
+)
+def test_only_dated_variants_are_billed_as_their_base(model, listed):
+    assert Catalogue().resolve(model) == listed
+
+
+def test_an_own_price_holds_in_every_tier():
+    catalogue = Catalogue()
+    catalogue.add("gpt-5", prices.rates(1, 2))
+    assert catalogue.rates("gpt-5", "flex") == prices.rates(1, 2)
+    assert not catalogue.has_tier("gpt-5", "flex")
+    assert catalogue.has_tier("gpt-5-mini", "flex")
