@@ -13,6 +13,7 @@
     ├── Unbounded                   the request's worst case cannot be bounded
     ├── AccountConflict             a name opened again with other limits
     ├── HoldConflict                a hold's id used again for something else
+    ├── GuardError                  an SDK cannot be guarded
     └── LedgerUnavailable           the ledger did not answer
 
 Every message says what happened, to which account, and what to do next.
@@ -168,6 +169,10 @@ class HoldConflict(AgentBudgetError):
     """The id of a hold or charge was used again with another payload."""
 
 
+class GuardError(AgentBudgetError):
+    """An SDK is not built as its guard knows it, so nothing would be enforced on its calls."""
+
+
 class LedgerUnavailable(AgentBudgetError):
     """The ledger did not answer, so nothing was allowed to be spent.
 
@@ -213,6 +218,7 @@ _TREE = frozenset(
         Unbounded,
         AccountConflict,
         HoldConflict,
+        GuardError,
         LedgerUnavailable,
     }
 )

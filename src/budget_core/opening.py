@@ -9,6 +9,7 @@ from time import monotonic
 from typing import TYPE_CHECKING, NamedTuple, TypeAlias, TypeVar
 
 from budget_core import scope
+from budget_core.abandoned import reap
 from budget_core.call import Call, CallRequest
 from budget_core.errors import AgentBudgetError
 from budget_core.ledger.base import Ledger
@@ -94,6 +95,7 @@ class _Attempt:
 
     def run(self) -> Steps[Refusal | None]:
         while True:
+            reap()
             room = self.reservation.headroom()
             self.output = self.quote.share(room)
             refusal = self.reservation.reserve(self.quote.amounts(self.output))

@@ -13,6 +13,7 @@ from time import monotonic, time
 from typing import TYPE_CHECKING, Any, Final, Self, TypeVar, cast
 
 from budget_core import scope
+from budget_core.abandoned import reap
 from budget_core.call import Call, CallRequest
 from budget_core.errors import BudgetExhausted, LoopDetected, Unbounded, UnknownModel
 from budget_core.estimate import Quote, input_bound, quote
@@ -153,6 +154,7 @@ class BudgetSession:
 
     def balance(self) -> Balance:
         """Return the account's standing, exact."""
+        reap()
         return self.ledger.balance(self.id)
 
     def would_exceed(self, cost: Money) -> bool:
@@ -196,6 +198,7 @@ class BudgetSession:
         Raises:
             BudgetExhausted: it does not fit. LoopDetected, UnknownModel, Unbounded: as they say.
         """
+        reap()
         seconds = default_wait() if (wait := self._wait(wait)) is None else wait
         call = run(opening(self, request, seconds, self._joined(joining)))
         scope.publish(call)
@@ -209,6 +212,7 @@ class BudgetSession:
         joining: Sequence[BudgetSession] = (),
     ) -> Call:
         """Do what `open_call` does, awaiting instead of blocking; waits 30 seconds by default."""
+        reap()
         seconds = DEFAULT_WAIT if (wait := self._wait(wait)) is None else wait
         steps = opening(self, request, seconds, self._joined(joining))
         call = await run_async(steps, blocks=any(group.ledger.blocks for group in self._groups))
@@ -435,8 +439,7 @@ class BudgetSession:
         if request.kind == "tool":
             return Amounts(usd=request.cost, tool_calls=1)
         if usage is None:
-            held, metered = call.reservation.amounts, call.metered
-            return held if call.wired else Amounts(*map(max, held, metered))
+            return Amounts(*map(max, call.reservation.amounts, call.metered))
         if call.quote is None or call.quote.rates is None:
             return Amounts(0, usage.total, 1, 0)
         price = settle_rates(request.model, receipt.model, request.provider, receipt.tier)

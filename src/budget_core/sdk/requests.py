@@ -1,0 +1,94 @@
+"""What an SDK's request asks for, and how a cap is put into it: one description an API."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Final, TypeAlias
+
+from budget_core.call import CallRequest
+from budget_core.prompts import Prompt, unbounded_in
+
+Body: TypeAlias = dict[str, Any]
+
+_NO_INPUT: Final = frozenset(
+    {
+        "messages", "input", "prompt", "model", "stream", "stream_options", "max_tokens",
+        "max_completion_tokens", "max_output_tokens", "n", "best_of", "temperature", "top_p",
+        "top_k", "seed", "user", "metadata", "store", "service_tier", "logprobs", "top_logprobs",
+        "stop", "frequency_penalty", "presence_penalty", "logit_bias", "parallel_tool_calls",
+        "prompt_cache_key", "safety_identifier", "timeout",
+    }
+)  # fmt: skip
+"""Parameters that no provider counts as input."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Endpoint:
+    """One API of a provider, as far as money is concerned.
+
+    Attributes:
+        messages: the body's parameter with the conversation.
+        caps: parameters that cap the answer; the first that the caller used is lowered.
+        cap_for: the parameter to cap with where the caller used none.
+        default_cap: the provider's own cap where the caller gives none, if it has one.
+        counts: parameters that multiply the answers.
+        answers: it answers in tokens; embeddings do not.
+        asks_usage: its streams tell their usage only if asked (``stream_options``).
+    """
+
+    messages: str
+    caps: tuple[str, ...] = ()
+    cap_for: Callable[[str, str | None], str] | None = None
+    default_cap: int | None = None
+    counts: tuple[str, ...] = ()
+    answers: bool = True
+    asks_usage: bool = False
+
+    def read(self, body: Mapping[str, Any], provider: str | None) -> CallRequest:
+        """Return what a body asks for."""
+        model = str(body.get("model") or "")
+        messages = body.get(self.messages)
+        if not isinstance(messages, list | tuple):
+            messages = [messages]
+        context = {key: value for key, value in body.items() if key not in _NO_INPUT}
+        return CallRequest(
+            model=model,
+            provider=provider,
+            prompt=Prompt(messages, context),
+            output_cap=self._cap(body),
+            n=max(1, *(_count(body.get(name)) for name in self.counts)) if self.counts else 1,
+            tier=body.get("service_tier"),
+            fingerprint=(model, list(messages[-2:])) if self.answers else None,
+            unbounded=unbounded_in(body),
+        )
+
+    def capped(self, body: Body, cap: int, provider: str | None) -> Body:
+        """Return the body with its answer capped at `cap` tokens at most."""
+        if self.cap_for is None:
+            return body
+        used = [name for name in self.caps if isinstance(body.get(name), int)]
+        names = used or [self.cap_for(str(body.get("model") or ""), provider)]
+        lowest = min([cap, *(body[name] for name in used)])
+        return {**body, **dict.fromkeys(names, lowest)}
+
+    def with_usage(self, body: Body) -> Body:
+        """Return the body of a stream so that its usage comes at the end."""
+        options = body.get("stream_options") or {}
+        return {**body, "stream_options": {**options, "include_usage": True}}
+
+    def silent(self, body: Mapping[str, Any]) -> bool:
+        """Tell whether this is a stream whose caller did not ask for its usage, nor decline it."""
+        if not (self.asks_usage and body.get("stream")):
+            return False
+        return (body.get("stream_options") or {}).get("include_usage") is None
+
+    def _cap(self, body: Mapping[str, Any]) -> int | None:
+        if not self.answers:
+            return 0
+        caps = [body[name] for name in self.caps if isinstance(body.get(name), int)]
+        return min(caps) if caps else self.default_cap
+
+
+def _count(value: object) -> int:
+    return value if isinstance(value, int) else 1
