@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from threading import Lock
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 from budget_core import scope
 from budget_core.errors import AgentBudgetError
@@ -67,13 +67,14 @@ class Call:
     Attributes:
         cap: the largest output cap a single answer may be sent with, None for tools.
         ended: it was settled or released.
+        priced: its model has a price.
         cost: nanos, once settled.
         wired: the cap is on the wire, so the provider itself stops there.
     """
 
     __slots__ = (
-        "_claimed", "_lock", "_prompts", "_seen", "cost", "ended", "output", "quote", "request",
-        "reservation", "session", "sessions", "usage", "wired",
+        "_claimed", "_lock", "_prompts", "_seen", "cost", "ended", "output", "priced", "quote",
+        "request", "reservation", "session", "sessions", "usage", "wired",
     )  # fmt: skip
 
     def __init__(
@@ -94,6 +95,7 @@ class Call:
         self.wired = request.output_cap is not None
         self.ended = False
         self.cost = 0
+        self.priced = quote is None or quote.rates is not None
         self.usage: Usage | None = None
         self._claimed = False
         self._seen = 0
@@ -147,8 +149,8 @@ class Call:
 
     def _reprice(self, request: CallRequest, joining: tuple[BudgetSession, ...]) -> None:
         session, reservation = self.session, self.reservation
-        quote = session.quote(request)
-        groups: tuple[Group, ...] = session.groups(joining) if joining else ()
+        quote = session.costs.quote(request)
+        groups: tuple[Group, ...] = session.groups_of(joining) if joining else ()
         output = quote.most if quote.capped else min(quote.most, self.output)
         refusal = reservation.extend(quote.amounts(output), groups)
         if refusal is not None:
@@ -204,10 +206,10 @@ class Call:
             return
         receipt = _receipt(outcome, model)
         self.usage = receipt.usage
-        amounts = self.session.price(self, receipt)
+        amounts = self.session.costs.price(self, receipt)
         self.cost = amounts.usd
         entries = self.reservation.commit(amounts)
-        self._after(entries, receipt)
+        self._after(entries)
 
     def release(self) -> None:
         """End the call: nothing was billed, because it was never sent or the provider refused."""
@@ -232,13 +234,13 @@ class Call:
         scope.retire(self)
         return True
 
-    def _after(self, entries: list[Entry], receipt: Receipt) -> None:
-        if receipt.usage is not None and self._prompts:
-            self.session.learn(self.request.model, self._prompts, receipt.usage)
+    def _after(self, entries: list[Entry]) -> None:
+        if self.usage is not None and self._prompts:
+            self.session.costs.learn(self.request.model, self._prompts, self.usage)
         for session in self.sessions:
-            session.settled(self, entries, receipt)
+            session.settled(self, entries)
 
-    def __enter__(self) -> Call:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(

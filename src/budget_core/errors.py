@@ -25,9 +25,32 @@ from __future__ import annotations
 from functools import cache
 from typing import Any, Self
 
+__all__ = [
+    "AccountConflict",
+    "AgentBudgetError",
+    "BudgetExhausted",
+    "GuardError",
+    "HoldConflict",
+    "InvalidBudget",
+    "InvalidCost",
+    "LedgerUnavailable",
+    "LoopDetected",
+    "SessionCancelled",
+    "SessionFinalized",
+    "Unbounded",
+    "UnknownModel",
+]
+
 
 class AgentBudgetError(Exception):
-    """Base of everything that this package raises on purpose."""
+    """Base of everything that this package raises on purpose.
+
+    Attributes:
+        result: what was already paid for, when the money was spent before the error could be
+            raised (`BudgetSession.track`, `BudgetSession.wrap`), else None.
+    """
+
+    result: Any = None
 
     def recast(self, mixin: type[BaseException] | None) -> AgentBudgetError:
         """Return this error, also an instance of `mixin`.
@@ -38,7 +61,7 @@ class AgentBudgetError(Exception):
         """
         if mixin is None or isinstance(self, mixin):
             return self
-        kind = _mixed(type(self), mixin)
+        kind = _mixed((type(self), mixin))
         twin = kind.__new__(kind, *self.args)
         twin.args = self.args
         twin.__dict__.update(self.__dict__)
@@ -58,8 +81,6 @@ class BudgetExhausted(AgentBudgetError):
         account: the account that refused (an ancestor's, if that was the tight one).
         session_id: the session in which the call was made.
         retry_after: seconds until a windowed limit has room again, else None.
-        result: what was already paid for, when the money was spent before the limit was met
-            (`BudgetSession.track`, `BudgetSession.wrap`), else None.
     """
 
     def __init__(
@@ -74,7 +95,6 @@ class BudgetExhausted(AgentBudgetError):
         account: str | None = None,
         session_id: str | None = None,
         retry_after: float | None = None,
-        result: Any = None,
     ) -> None:
         super().__init__(message)
         self.limit = limit
@@ -85,7 +105,6 @@ class BudgetExhausted(AgentBudgetError):
         self.account = account
         self.session_id = session_id
         self.retry_after = retry_after
-        self.result = result
 
     def carrying(self, result: Any) -> Self:
         """Attach what was already paid for, so that a caller can still use it."""
@@ -188,12 +207,12 @@ class LedgerUnavailable(AgentBudgetError):
 
 
 @cache
-def _mixed(kind: type[AgentBudgetError], mixin: type[BaseException]) -> type[AgentBudgetError]:
-    return type(kind.__name__, (kind, mixin), {"__module__": kind.__module__})
+def _mixed(bases: tuple[type[BaseException], ...]) -> type[AgentBudgetError]:
+    return type(bases[0].__name__, bases, {"__module__": bases[0].__module__, "_mixed": True})
 
 
 def _plain(kind: type[BaseException]) -> type[BaseException]:
-    return next(k for k in kind.__mro__ if k.__module__ == __name__ and k in _TREE)
+    return next(base for base in kind.__mro__ if "_mixed" not in base.__dict__)
 
 
 def _rebuild(
@@ -203,24 +222,3 @@ def _rebuild(
     error.args = args
     error.__dict__.update(state)
     return error
-
-
-_TREE = frozenset(
-    {
-        AgentBudgetError,
-        BudgetExhausted,
-        SessionCancelled,
-        SessionFinalized,
-        LoopDetected,
-        InvalidBudget,
-        InvalidCost,
-        UnknownModel,
-        Unbounded,
-        AccountConflict,
-        HoldConflict,
-        GuardError,
-        LedgerUnavailable,
-    }
-)
-
-__all__ = sorted(kind.__name__ for kind in _TREE)

@@ -106,6 +106,9 @@ class Limits:
         )
 
 
+UNLIMITED: Final = Limits()
+
+
 def readable(unit: Unit, amount: int) -> float:
     """Return an amount as reports give it: dollars for usd, a count for the others."""
     return to_usd(amount) if unit == "usd" else amount

@@ -1,4 +1,4 @@
-"""How a call gets its hold: share, wait, clamp, or refuse. One logic, run by threads and by tasks."""
+"""How a call gets its hold: share, wait, clamp, or refuse. One logic for threads and tasks."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def opening(
         if request.fingerprint is not None:
             session.check_loop(request)
         sessions = (session, *joining)
-        reservation = Reservation(session.groups(sessions), session.final())
+        reservation = Reservation(session.groups_of(sessions), session.final())
         if request.kind == "tool":
             yield from _until_approved(session, request, lambda: _hold_tool(request, reservation))
             quote, output = None, 0
@@ -91,7 +91,7 @@ class _Attempt:
         self.reservation = reservation
         self.until = until
         self.output = 0
-        self.quote: Quote = session.quote(request)
+        self.quote: Quote = session.costs.quote(request)
 
     def run(self) -> Steps[Refusal | None]:
         while True:
@@ -104,7 +104,7 @@ class _Attempt:
             if self._worth_waiting(refusal):
                 yield Pause(self._ledgers(), self.until - monotonic())
                 # calls that ended meanwhile may have taught what this prompt's input really is
-                self.quote = self.session.quote(self.request)
+                self.quote = self.session.costs.quote(self.request)
                 continue
             cut = self.quote.squeezed(self.reservation.headroom())
             if cut is None:

@@ -1,4 +1,4 @@
-"""What a request sends: its size, what cannot be bounded in it, and which part was billed before."""
+"""What a request sends: its size, what in it has no bound, and what of it was billed before."""
 
 from __future__ import annotations
 
@@ -66,8 +66,6 @@ def measure(value: Any) -> Size:
         return _measure_mapping(value)
     if isinstance(value, list | tuple):
         return _sum([measure(item) for item in value])
-    if value is None or isinstance(value, bool | int | float):
-        return Size(len(str(value)) + 1)
     if isinstance(value, bytes):
         return Size(len(value))
     if hasattr(value, "model_dump"):

@@ -14,23 +14,22 @@ from typing import TYPE_CHECKING, Any, Final, Self, TypeVar, cast
 
 from budget_core import scope
 from budget_core.abandoned import reap
+from budget_core.alerts import Alerts
 from budget_core.call import Call, CallRequest
-from budget_core.errors import BudgetExhausted, LoopDetected, Unbounded, UnknownModel
-from budget_core.estimate import Quote, input_bound, quote
+from budget_core.costs import Costs
+from budget_core.errors import BudgetExhausted, LoopDetected
 from budget_core.events import Event, EventKind, ask, tell
 from budget_core.ledger import Account, Balance, Denial, Entry, Ledger
 from budget_core.ledger.reservation import Group, Refusal, Reservation
-from budget_core.limits import UNITS, Amounts, Limits
+from budget_core.limits import UNITS, UNLIMITED, Amounts, Limits
 from budget_core.loops import LoopDetector
 from budget_core.money import Money, parse_cost, parse_usd, to_usd
 from budget_core.opening import default_wait, opening, run, run_async
 from budget_core.policy import DEFAULT_WAIT, Policy, Report, Reserve, TopUp, reserve_for
-from budget_core.pricing import Rates, rates, settle_rates
-from budget_core.prompts import BilledPrompts, Prompt
 from budget_core.refusals import exhausted_by, stopped_by
 from budget_core.report import Totals, report
 from budget_core.tools import tracked
-from budget_core.usage import Receipt, Usage
+from budget_core.usage import Usage
 from budget_core.wrapping import wrapped
 
 if TYPE_CHECKING:
@@ -38,7 +37,6 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 KEPT_EVENTS: Final = 256
-_WRAP_UP_TOKENS: Final = 1_024
 
 
 class BudgetSession:
@@ -51,6 +49,9 @@ class BudgetSession:
         id: its name, or a made-up one.
         parent: the session whose money it spends, or None.
         limits: as they stand, top-ups included.
+        costs: what its calls may cost, and did.
+        groups: the accounts through which its money runs, by ledger.
+        alerts: its thresholds.
         totals: the running sums behind the report.
     """
 
@@ -71,24 +72,21 @@ class BudgetSession:
         self.ledger = ledger
         self.totals = Totals()
         self.lineage: tuple[BudgetSession, ...] = (self, *parent.lineage) if parent else (self,)
-        self._groups = self._own_groups()
+        self.groups = self._own_groups()
         self._lock = Lock()
         self._asking = RLock()
         self._calls: dict[str, Call] = {}
         self._events: deque[Event] = deque(maxlen=KEPT_EVENTS)
         self._children: weakref.WeakSet[BudgetSession] = weakref.WeakSet()
         self._loops = self._detectors()
-        self._marks = list(policy.marks())
-        self._hard_limit_told = False
-        self._top_ups = 0
+        self.alerts: Alerts = Alerts(self)
         self._terminated_by: str | None = None
         self._began = monotonic()
         self._ended: float | None = None
-        self._billed: BilledPrompts = parent._billed if parent else BilledPrompts()
-        self._longest: dict[str, int] = parent._longest if parent else {}
+        self.costs: Costs = Costs(policy, parent.costs if parent else None)
         self._open_account(allocate=allocate)
         if parent is not None:
-            parent._children.add(self)
+            parent.adopt(self)
         if name is None:
             weakref.finalize(self, ledger.forget, self.id).atexit = False
 
@@ -128,7 +126,7 @@ class BudgetSession:
         """No ordinary call can be paid for any more, or one was refused for want of money."""
         balance = self.balance()
         return (
-            self._hard_limit_told
+            self.alerts.hard_limit_told
             or balance.state in ("finalized", "cancelled")
             or any(
                 spent >= limit.amount - kept and not limit.period
@@ -163,7 +161,7 @@ class BudgetSession:
 
     def would_exceed_nanos(self, cost: int) -> bool:
         """Do what `would_exceed` does, for nano-dollars."""
-        room = Reservation(self._groups, self.final()).headroom().usd
+        room = Reservation(self.groups, self.final()).headroom().usd
         return room is not None and cost > room
 
     def report(self) -> Report:
@@ -215,7 +213,7 @@ class BudgetSession:
         reap()
         seconds = DEFAULT_WAIT if (wait := self._wait(wait)) is None else wait
         steps = opening(self, request, seconds, self._joined(joining))
-        call = await run_async(steps, blocks=any(group.ledger.blocks for group in self._groups))
+        call = await run_async(steps, blocks=any(group.ledger.blocks for group in self.groups))
         scope.publish(call)
         return call
 
@@ -233,18 +231,22 @@ class BudgetSession:
         return result
 
     def record(
-        self, request: CallRequest, amounts: Amounts, receipt: Receipt | None = None
+        self,
+        request: CallRequest,
+        amounts: Amounts,
+        usage: Usage | None = None,
+        *,
+        priced: bool = True,
     ) -> BudgetExhausted | None:
         """Record what was spent without a hold; return the error to raise if that was too much."""
         sessions = (self, *self._joined(()))
-        reservation = Reservation(self.groups(sessions), self.final())
+        reservation = Reservation(self.groups_of(sessions), self.final())
         before = self.top_ups()
         entries = reservation.charge(amounts)
         call = Call(self, self.lineages(sessions), request, reservation, None, 0)
-        call.ended, call.cost = True, amounts.usd
-        call.usage = receipt.usage if receipt is not None else None
+        call.ended, call.cost, call.usage, call.priced = True, amounts.usd, usage, priced
         for session in call.sessions:
-            session.settled(call, entries, receipt or Receipt(None))
+            session.settled(call, entries)
         for entry, (ledger, _) in zip(entries, reservation.groups, strict=True):
             if entry.over is not None:
                 refusal = Refusal(ledger, entry.over)
@@ -305,7 +307,9 @@ class BudgetSession:
             allocate: set the whole limit aside now, so that siblings cannot spend it. It comes
                 back when the child is closed or collected.
             finalization_reserve: kept back for the child's own last call.
-            tokens, llm_calls, tool_calls: further limits.
+            tokens: a further limit.
+            llm_calls: a further limit.
+            tool_calls: a further limit.
             **policy: settings that differ from this session's (see `AgentBudget`).
         """
         limits = Limits.of(
@@ -337,16 +341,12 @@ class BudgetSession:
         more = Amounts(parse_usd(amount), tokens, llm_calls, tool_calls)
         if self.policy.mode == "enforce":
             self.ledger.top_up(self.id, more)
-        with self._lock:
-            self.limits = self.limits.raised(more)
-            self._top_ups += 1
-            self._hard_limit_told = False
-            self._terminated_by = None
-            self._rearm()
-        if self.policy.mode == "enforce":
-            self.ledger.keep_back(
-                self.id, reserve_for(self.policy.finalization_reserve, self.limits)
-            )
+        self.limits = self.limits.raised(more)
+        self._terminated_by = None
+        self.alerts.rearm()
+        if self.policy.mode == "enforce" and self.policy.finalization_reserve != "auto":
+            kept = reserve_for(self.policy.finalization_reserve, self.limits)
+            self.ledger.keep_back(self.id, kept)
         self.emit("top_up", amount=to_usd(more.usd), budget=self.limit)
 
     def cancel(self) -> None:
@@ -409,48 +409,11 @@ class BudgetSession:
     def __repr__(self) -> str:
         return f"<BudgetSession {self.id} spent={self.spent} limit={self.limit}>"
 
+    def adopt(self, child: BudgetSession) -> None:
+        """Take note of a child session, for the report and for `close`."""
+        self._children.add(child)
+
     # -- for calls and adapters --------------------------------------------------------------
-
-    def quote(self, request: CallRequest) -> Quote:
-        """Return a request's worst case. Raises UnknownModel, Unbounded."""
-        allow = self.policy.unbounded == "allow" or self.policy.mode == "observe"
-        if request.unbounded and not allow:
-            raise Unbounded(request.unbounded)
-        prompt = request.prompt or Prompt(())
-        bound = request.input_tokens
-        if bound is None:
-            bound = input_bound(
-                request.model, request.provider, prompt, self._billed, allow_unbounded=allow
-            )
-        return quote(
-            request.model,
-            self._rates(request),
-            input_tokens=bound,
-            output_cap=request.output_cap,
-            n=request.n,
-            longest=self._longest.get(request.model, 0),
-            provider=request.provider,
-            one_hour=self._billed.one_hour,
-        )
-
-    def price(self, call: Call, receipt: Receipt) -> Amounts:
-        """Return what an ended call came to, as far as its receipt tells."""
-        request, usage = call.request, receipt.usage
-        if request.kind == "tool":
-            return Amounts(usd=request.cost, tool_calls=1)
-        if usage is None:
-            return Amounts(*map(max, call.reservation.amounts, call.metered))
-        if call.quote is None or call.quote.rates is None:
-            return Amounts(0, usage.total, 1, 0)
-        price = settle_rates(request.model, receipt.model, request.provider, receipt.tier)
-        return Amounts(price.cost(usage), usage.total, 1, 0)
-
-    def learn(self, model: str, prompts: Sequence[Prompt], usage: Usage) -> None:
-        """Remember what a prompt was billed for, so that the next one is bounded exactly."""
-        for prompt in prompts:
-            self._billed.remember(model, prompt, usage.input)
-        if usage.output > self._longest.get(model, 0):
-            self._longest[model] = usage.output
 
     def check_loop(self, request: CallRequest) -> None:
         """Take note of a call; raise LoopDetected if it is one too many of its kind."""
@@ -468,13 +431,13 @@ class BudgetSession:
             self._terminated_by = "loop_detected"
             raise error
 
-    def groups(self, sessions: Sequence[BudgetSession]) -> tuple[Group, ...]:
+    def groups_of(self, sessions: Sequence[BudgetSession]) -> tuple[Group, ...]:
         """Return the accounts through which money of all these sessions runs, by ledger."""
         if len(sessions) == 1:
-            return self._groups
+            return self.groups
         merged: dict[Ledger, dict[str, None]] = {}
         for session in sessions:
-            for ledger, accounts in session._groups:
+            for ledger, accounts in session.groups:
                 merged.setdefault(ledger, {}).update(dict.fromkeys(accounts))
         return tuple(Group(ledger, tuple(accounts)) for ledger, accounts in merged.items())
 
@@ -503,13 +466,13 @@ class BudgetSession:
 
     def top_ups(self) -> int:
         """Count the top-ups of this session and its parents."""
-        return sum(session._top_ups for session in self.lineage)
+        return sum(session.alerts.top_ups for session in self.lineage)
 
     def approved(self, refusal: Refusal, before: int) -> bool:
         """Tell the session that is exhausted; True if somebody topped it up, so try again."""
-        denial = refusal.denial
-        owner = next((s for s in self.lineage if s._is(refusal.ledger, denial.account)), self)
-        return owner._approve(denial, lambda: self.top_ups() != before)
+        account = (refusal.ledger, refusal.denial.account)
+        owner = next((s for s in self.lineage if (s.ledger, s.id) == account), self)
+        return owner.alerts.approve(refusal.denial, lambda: self.top_ups() != before)
 
     def refused(self, refusal: Refusal, request: CallRequest) -> BudgetExhausted:
         """Return the error for a call that was refused, and take note of it."""
@@ -532,23 +495,16 @@ class BudgetSession:
         self.emit("stopped", name=call.request.model, seen=call.output)
         return cast("BudgetExhausted", error.recast(call.request.mixin))
 
-    def settled(self, call: Call, entries: Sequence[Entry], receipt: Receipt) -> None:
+    def settled(self, call: Call, entries: Sequence[Entry]) -> None:
         """Count an ended call, and tell whoever is to be told."""
-        request, cost, usage = call.request, call.cost, call.usage
-        priced = (
-            request.kind == "tool"
-            or (call.quote is None or call.quote.rates is not None)
-            and (usage is not None or call.quote is not None)
-        )
-        spent = self._spent_after(entries)
         with self._lock:
             self._calls.pop(call.id, None)
-            self.totals.add(request, cost, usage, priced=priced)
-            crossed = self._crossed(spent) if self._marks and spent is not None else []
+            self.totals.add(call.request, call.cost, call.usage, priced=call.priced)
         if call.session is self:
             self._note_call(call, entries)
-        for kind, share in crossed:
-            self._tell_crossed(kind, share)
+        for entry in entries:
+            if self.id in entry.path:
+                self.alerts.watch(entry.after[entry.path.index(self.id)])
 
     def emit(self, kind: EventKind, /, **data: Any) -> None:
         """Keep an event, and tell those who listen."""
@@ -560,7 +516,7 @@ class BudgetSession:
 
     def _open_account(self, *, allocate: bool = False) -> None:
         enforced = self.policy.mode == "enforce"
-        limits = self.limits if enforced else Limits()
+        limits = self.limits if enforced else UNLIMITED
         reserve = reserve_for(self.policy.finalization_reserve, limits)
         under = self.parent.id if self.parent and self.parent.ledger is self.ledger else None
         account = Account(self.id, under, limits, reserve, allocated=allocate)
@@ -571,7 +527,7 @@ class BudgetSession:
             raise exhausted_by(answer, self.id, request)
 
     def _own_groups(self) -> tuple[Group, ...]:
-        above = self.parent._groups if self.parent else ()
+        above = self.parent.groups if self.parent else ()
         return (
             Group(self.ledger, (self.id,)),
             *(group for group in above if group.ledger is not self.ledger),
@@ -594,67 +550,15 @@ class BudgetSession:
         mine = self.lineage
         return tuple(dict.fromkeys(s for s in (*joining, *guarded) if s not in mine))
 
-    def _is(self, ledger: Ledger, account: str) -> bool:
-        return self.ledger is ledger and self.id == account
-
     def _affordable(self, usd: int) -> float:
-        room = Reservation(self._groups).headroom().usd
+        room = Reservation(self.groups).headroom().usd
         return to_usd(usd if room is None else min(usd, room))
-
-    def _rates(self, request: CallRequest) -> Rates | None:
-        try:
-            price = rates(request.model, request.provider)
-            if request.tier is not None:
-                tiered = rates(request.model, request.provider, request.tier)
-                price = max(price, tiered, key=lambda r: r.worst_input(1_000_000))
-        except UnknownModel:
-            if self.policy.unknown_model == "allow" or self.policy.mode == "observe":
-                return None
-            raise
-        return price
 
     def _spent_after(self, entries: Sequence[Entry]) -> Amounts | None:
         for entry in entries:
             if self.id in entry.path:
                 return entry.after[entry.path.index(self.id)]
         return None
-
-    def _crossed(self, spent: Amounts) -> list[tuple[str, float]]:
-        share = self._share(spent)
-        crossed = []
-        while self._marks and share >= self._marks[0][0]:
-            mark, kind = self._marks.pop(0)
-            crossed.append((kind, mark))
-        return crossed
-
-    def _share(self, spent: Amounts) -> float:
-        return max(
-            (
-                spent[UNITS.index(limit.unit)] / limit.amount if limit.amount else 1.0
-                for limit in self.limits.every
-                if not limit.period
-            ),
-            default=0.0,
-        )
-
-    def _rearm(self) -> None:
-        share = self._share(self.balance().spent)
-        self._marks = [mark for mark in self.policy.marks() if mark[0] > share]
-
-    def _tell_crossed(self, kind: str, share: float) -> None:
-        if kind == "soft_limit":
-            self.emit("soft_limit", share=share)
-            ask(self.policy.on_soft_limit, self.report())
-            return
-        spent, limit = self.spent, self.limit
-        warning = {
-            "threshold": share * 100,
-            "spent": spent,
-            "remaining": None if limit is None else max(0.0, limit - spent),
-            "budget": limit,
-        }
-        self.emit("warning", **warning)
-        ask(self.policy.on_warning, warning)
 
     def _note_call(self, call: Call, entries: Sequence[Entry]) -> None:
         request = call.request
@@ -665,40 +569,16 @@ class BudgetSession:
                 self.emit("late", name=name, cost=to_usd(call.cost))
             if (over := entry.over) is not None and over.spent > over.limit:
                 self.emit("overage", account=over.account, unit=over.unit)
-        if self.policy.finalization_reserve == "auto" and call.usage is not None:
-            self._keep_back_for(call, call.usage)
+        price = call.quote.rates if call.quote is not None else None
+        if self.policy.finalization_reserve == "auto" and call.usage is not None and price:
+            self.ledger.keep_back(self.id, self.costs.one_more(price, call.usage))
         if call.reservation.final is not None and self.finalized:
             self._terminated_by = "finalized"
             self.emit("finalized")
 
-    def _keep_back_for(self, call: Call, usage: Usage) -> None:
-        """Keep back what one more call on the present context would cost."""
-        if call.quote is None or call.quote.rates is None:
-            return
-        tokens = usage.input + usage.output + _WRAP_UP_TOKENS
-        price = call.quote.rates
-        output = price.worst_output_rate(tokens) * _WRAP_UP_TOKENS // 1_000_000
-        calls = min(1, self.limits.lifelong("llm_calls") or 0)
-        kept = Amounts(price.worst_input(tokens) + output, tokens + _WRAP_UP_TOKENS, calls)
-        self.ledger.keep_back(self.id, kept)
-
-    def _approve(self, denial: Denial, topped_up: Callable[[], bool]) -> bool:
-        with self._asking:
-            if topped_up():
-                return True
-            if self._hard_limit_told or denial.state != "open":
-                return False
-            self._hard_limit_told = True
-            self.emit("hard_limit", unit=denial.unit)
-            answer = ask(self.policy.on_hard_limit, self.report())
-            if isinstance(answer, TopUp):
-                self.top_up(answer)
-                return True
-            return False
-
 
 def _of_unit(balance: Balance, unit: str) -> tuple[int, int]:
-    at = UNITS.index(unit)  # type: ignore[arg-type]
+    at = UNITS.index(unit)
     return balance.spent[at], balance.reserve[at]
 
 

@@ -252,7 +252,7 @@ def _unsaid(before: int, after: Any, total: Any) -> Any:
     return after
 
 
-def _whole(  # noqa: PLR0917  the fields of Usage, in order
+def _whole(
     before: int,
     after: Any,
     read: int = 0,

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import logging
 from collections.abc import AsyncIterator, Iterator
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Self
 
 from budget_core.call import CallRequest
-from budget_core.errors import BudgetExhausted, UnknownModel
+from budget_core.errors import AgentBudgetError, UnknownModel
 from budget_core.limits import Amounts
 from budget_core.pricing import settle_rates
 from budget_core.usage import Receipt, Usage, read_receipt
@@ -47,24 +47,26 @@ def wrapped(session: BudgetSession, response: Any) -> Any:
     return response
 
 
-def _recorded(session: BudgetSession, receipt: Receipt) -> BudgetExhausted | UnknownModel | None:
+def _recorded(session: BudgetSession, receipt: Receipt) -> AgentBudgetError | None:
     """Record what a receipt says; return what is to be raised."""
     request = CallRequest(model=receipt.model or "unknown")
-    usage = receipt.usage or Usage()
+    usage = receipt.usage
     unknown: UnknownModel | None = None
     cost = 0
     try:
-        cost = settle_rates(request.model, receipt.model, None, receipt.tier).cost(usage)
+        price = settle_rates(request.model, receipt.model, None, receipt.tier)
+        cost = price.cost(usage) if usage is not None else 0
     except UnknownModel as error:
-        if session.policy.unknown_model == "refuse" and session.policy.mode == "enforce":
-            unknown = error
-        receipt = Receipt(None, receipt.model)
-    if receipt.usage is None:
+        unknown = error
+    priced = unknown is None and usage is not None
+    if not priced:
         _log.warning(
-            "A response without usage or price was recorded as unpriced: %s", request.model
+            "A response without a price or usage was recorded as unpriced: %s", request.model
         )
-    exhausted = session.record(request, Amounts(cost, usage.total, 1, 0), receipt)
-    return exhausted or unknown
+    amounts = Amounts(cost, usage.total if usage is not None else 0, 1, 0)
+    exhausted = session.record(request, amounts, usage, priced=priced)
+    refuse = session.policy.unknown_model == "refuse" and session.policy.mode == "enforce"
+    return exhausted or (unknown if refuse else None)
 
 
 class _Meter:
@@ -84,7 +86,7 @@ class _Meter:
         self._receipt = Receipt(usage, found.model or self._receipt.model, found.tier)
         return self._unaffordable()
 
-    def end(self) -> BudgetExhausted | UnknownModel | None:
+    def end(self) -> AgentBudgetError | None:
         """Record the stream, once."""
         if self._done:
             return None
@@ -147,7 +149,7 @@ class MeteredStream:
         if (error := self._meter.end()) is not None:
             raise error
 
-    def __enter__(self) -> MeteredStream:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -194,7 +196,7 @@ class AsyncMeteredStream:
         if (error := self._meter.end()) is not None:
             raise error
 
-    async def __aenter__(self) -> AsyncMeteredStream:
+    async def __aenter__(self) -> Self:
         return self
 
     async def __aexit__(self, *_: object) -> None:

@@ -24,6 +24,6 @@ def ask(callback: Callable[[Any], Any] | None, about: Any) -> Any:
         return None
     try:
         return callback(about)
-    except Exception:
+    except Exception:  # noqa: BLE001  whatever a user's callback may raise
         _log.exception("The callback %r failed; the budget is enforced without it", callback)
         return None

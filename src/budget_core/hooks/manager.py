@@ -1,4 +1,4 @@
-"""The one plugin manager. No implementations, no cost: ask `listening` before building a request."""
+"""The one plugin manager. Without implementations a hook costs nothing: ask `listening` first."""
 
 from __future__ import annotations
 
@@ -58,5 +58,5 @@ def notify(hook: str, **arguments: object) -> None:
     for impl in caller.get_hookimpls() if caller else ():
         try:
             impl.function(*(arguments[name] for name in impl.argnames))
-        except Exception:
+        except Exception:  # noqa: BLE001  whatever a plugin may raise
             _log.exception("Plugin %r failed in %s", impl.plugin_name, hook)

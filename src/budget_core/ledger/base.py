@@ -10,7 +10,7 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Literal, NamedTuple, TypeAlias
 
-from budget_core.limits import UNITS, ZERO, Amounts, Limits, Unit
+from budget_core.limits import UNITS, UNLIMITED, ZERO, Amounts, Limits, Unit
 
 State: TypeAlias = Literal["open", "finalized", "cancelled", "closed"]
 
@@ -27,7 +27,7 @@ class Account:
 
     id: str
     parent: str | None = None
-    limits: Limits = Limits()
+    limits: Limits = UNLIMITED
     reserve: Amounts = ZERO
     allocated: bool = False
 
@@ -107,13 +107,13 @@ class Balance(NamedTuple):
     state: State = "open"
 
     def remaining(self, unit: Unit = "usd") -> int | None:
-        """What is left of the life-long limit, holds deducted; None if there is none."""
+        """Return what is left of the life-long limit, holds deducted; None if there is none."""
         limit = self.limits.lifelong(unit)
         at = UNITS.index(unit)
         return None if limit is None else max(0, limit - self.spent[at] - self.reserved[at])
 
     def overage(self, unit: Unit = "usd") -> int:
-        """By how much more was spent than the life-long limit allows."""
+        """Return by how much more was spent than the life-long limit allows."""
         limit = self.limits.lifelong(unit)
         return 0 if limit is None else max(0, self.spent[UNITS.index(unit)] - limit)
 
@@ -234,7 +234,7 @@ class Ledger(ABC):
 
 
 def _fresh() -> None:
-    global _prefix, _numbers  # noqa: PLW0603
+    global _prefix, _numbers
     _prefix, _numbers = uuid.uuid4().hex[:16], itertools.count(1)
 
 

@@ -34,7 +34,7 @@ class Frame(NamedTuple):
     tokens: int = 0
 
 
-class Refusal(Exception):  # noqa: N818 - an answer of the provider, not a fault of ours
+class Refusal(Exception):
     """The request is answered with an error before any model is asked."""
 
     def __init__(self, status: int, message: str, code: str | None = None) -> None:

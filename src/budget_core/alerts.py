@@ -1,0 +1,100 @@
+"""Telling, once a crossing, that a limit comes near or is met, and asking whether to go on."""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Callable
+from threading import Lock, RLock
+from typing import TYPE_CHECKING, Any
+
+from budget_core.events import ask
+from budget_core.limits import UNITS, Amounts
+from budget_core.policy import TopUp
+
+if TYPE_CHECKING:
+    from budget_core.ledger import Denial
+    from budget_core.session import BudgetSession
+
+
+class Alerts:
+    """The thresholds of one session. A top-up arms again those that it takes out of reach.
+
+    Attributes:
+        hard_limit_told: the limit was met, and nobody has topped up since.
+        top_ups: how often the session was topped up.
+    """
+
+    def __init__(self, session: BudgetSession) -> None:
+        # a session is collected as soon as nobody uses it: no cycle
+        self._session: BudgetSession = weakref.proxy(session)
+        self._marks = list(session.policy.marks())
+        self._lock = Lock()
+        # reentrant: `on_hard_limit` may itself run into the limit
+        self._asking = RLock()
+        self.hard_limit_told = False
+        self.top_ups = 0
+
+    def watch(self, spent: Amounts) -> None:
+        """Tell of each threshold that `spent` has reached."""
+        if not self._marks:
+            return
+        with self._lock:
+            share = self._share(spent)
+            crossed = []
+            while self._marks and share >= self._marks[0][0]:
+                crossed.append(self._marks.pop(0))
+        for mark, kind in crossed:
+            if kind == "soft_limit":
+                self._session.emit("soft_limit", share=mark)
+                ask(self._session.policy.on_soft_limit, self._session.report())
+            else:
+                self._warn(mark, spent)
+
+    def approve(self, denial: Denial, topped_up: Callable[[], bool]) -> bool:
+        """Ask `on_hard_limit` once a crossing; True if there is more money now.
+
+        Args:
+            denial: what the ledger said.
+            topped_up: whether somebody topped up since the refused attempt began.
+        """
+        with self._asking:
+            if topped_up():
+                return True
+            if self.hard_limit_told or denial.state != "open":
+                return False
+            self.hard_limit_told = True
+            self._session.emit("hard_limit", unit=denial.unit)
+            answer = ask(self._session.policy.on_hard_limit, self._session.report())
+            if isinstance(answer, TopUp):
+                self._session.top_up(answer)
+                return True
+            return False
+
+    def rearm(self) -> None:
+        """Take note of a top-up."""
+        share = self._share(self._session.balance().spent)
+        with self._lock:
+            self.top_ups += 1
+            self.hard_limit_told = False
+            self._marks = [mark for mark in self._session.policy.marks() if mark[0] > share]
+
+    def _share(self, spent: Amounts) -> float:
+        return max(
+            (
+                spent[UNITS.index(limit.unit)] / limit.amount if limit.amount else 1.0
+                for limit in self._session.limits.every
+                if not limit.period
+            ),
+            default=0.0,
+        )
+
+    def _warn(self, mark: float, spent: Amounts) -> None:
+        usd, limit = spent.usd / 1e9, self._session.limit
+        warning: dict[str, Any] = {
+            "threshold": round(mark * 100, 6),
+            "spent": usd,
+            "remaining": None if limit is None else max(0.0, limit - usd),
+            "budget": limit,
+        }
+        self._session.emit("warning", **warning)
+        ask(self._session.policy.on_warning, warning)

@@ -1,0 +1,1 @@
+"""``budget demo``: a research agent, let loose and held in."""

@@ -1,0 +1,93 @@
+"""From LangChain's start events to `CallRequest`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import cache
+from typing import Any, Final
+
+from budget_core import CallRequest
+from budget_core.maximums import known_max_output
+from budget_core.prompts import unbounded_in
+from budget_core.usage import tier_of
+from langchain_core.messages import BaseMessage
+
+from budget_langchain.messages import fingerprint_of, prompt_of
+
+CAPS: Final = ("max_completion_tokens", "max_output_tokens", "max_tokens", "num_predict")
+"""Names under which models take their caller's cap, the one that prevails first."""
+
+_INNER_NODES: Final = frozenset({"model", "tools", "agent"})
+"""Nodes that every agent has: their names tell nothing of who calls."""
+
+
+@cache
+def bubble() -> type[BaseException] | None:
+    """Return LangGraph's control-flow exception, which none of its error handlers swallows."""
+    try:
+        from langgraph.errors import GraphBubbleUp  # noqa: PLC0415  an extra
+    except ImportError:
+        return None
+    return GraphBubbleUp
+
+
+def model_request(
+    messages: Sequence[BaseMessage | str],
+    *,
+    serialized: Mapping[str, Any] | None,
+    metadata: Mapping[str, Any],
+    params: Mapping[str, Any],
+) -> CallRequest:
+    """Return the request of a model call that is about to start."""
+    model = model_name(serialized, metadata, params)
+    return CallRequest(
+        model=model,
+        provider=metadata.get("ls_provider"),
+        prompt=prompt_of(messages, params),
+        output_cap=own_cap(model, params, metadata.get("ls_max_tokens")),
+        n=answers(params),
+        tier=tier_of(params.get("service_tier")),
+        fingerprint=fingerprint_of(model, messages),
+        agent=agent_name(metadata),
+        mixin=bubble(),
+        unbounded=unbounded_in(params),
+    )
+
+
+def model_name(
+    serialized: Mapping[str, Any] | None, metadata: Mapping[str, Any], params: Mapping[str, Any]
+) -> str:
+    """Return the model's name, or that of its class if nothing names it."""
+    named = (metadata.get("ls_model_name"), params.get("model"), params.get("model_name"))
+    found = next((name for name in named if isinstance(name, str) and name), None)
+    if found is None:
+        path = (serialized or {}).get("id") or [params.get("_type") or "unknown"]
+        found = str(path[-1])
+    return found
+
+
+def own_cap(model: str, params: Mapping[str, Any], said: Any = None) -> int | None:
+    """Return the caller's own cap on one answer, None if there is none.
+
+    A cap that does not lie below the model's maximum is none: frameworks send it by default.
+    """
+    caps = (*(params.get(key) for key in CAPS), said)
+    cap = next((cap for cap in caps if type(cap) is int and cap > 0), None)
+    if cap is None:
+        return None
+    maximum = known_max_output(model)
+    return cap if maximum is None or cap < maximum else None
+
+
+def answers(params: Mapping[str, Any]) -> int:
+    """Return how many answers are asked for, and paid for."""
+    asked = [params.get(key) for key in ("n", "best_of", "candidate_count")]
+    return max((n for n in asked if type(n) is int and n > 0), default=1)
+
+
+def agent_name(metadata: Mapping[str, Any]) -> str | None:
+    """Return the name of the agent, or else of the graph's node, that calls."""
+    name = metadata.get("lc_agent_name")
+    if not name and (node := metadata.get("langgraph_node")) not in _INNER_NODES:
+        name = node
+    return name if isinstance(name, str) and name else None

@@ -1,0 +1,109 @@
+"""Which call belongs to which of LangChain's runs."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import replace
+from threading import Lock
+from typing import TYPE_CHECKING, Any
+from weakref import WeakValueDictionary
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from uuid import UUID
+
+    from budget_core import BudgetSession, Call, CallRequest
+
+
+class Run:
+    """A model's or tool's run, and the call that pays for it.
+
+    Attributes:
+        owner: the handler that opened the call; it alone meters the stream.
+        batch: what the runs of one `generate` have in common, None for a run of its own.
+        chat: each run of the batch is a request of its own, made one after the other.
+    """
+
+    __slots__ = ("__weakref__", "batch", "call", "chat", "owner")
+
+    def __init__(self, call: Call, owner: object, batch: object = None, *, chat: bool) -> None:
+        self.call = call
+        self.owner = owner
+        self.batch = batch
+        self.chat = chat
+
+    @property
+    def open(self) -> bool:
+        """It is ours to end: nobody ended it, and no SDK guard took it over."""
+        return not self.call.ended and not self.call.claimed
+
+
+class Offer:
+    """A call that was opened before its model run, for that run to take."""
+
+    def __init__(self, call: Call) -> None:
+        self.call = call
+        self.context: Any = None
+        self._taken = False
+        self._lock = Lock()
+
+    @property
+    def taken(self) -> bool:
+        """A run has taken the call: its events end it."""
+        return self._taken
+
+    def take(self) -> bool:
+        """Take the call; True for the first who asks while it is open."""
+        with self._lock:
+            if self._taken or self.call.ended or self.call.claimed:
+                return False
+            self._taken = True
+            return True
+
+
+_runs: WeakValueDictionary[UUID, Run] = WeakValueDictionary()
+_offer: ContextVar[Offer | None] = ContextVar("budget_offer", default=None)
+
+
+def known(run_id: UUID) -> Run | None:
+    """Return the run if another handler has opened a call for it: one request is charged once."""
+    return _runs.get(run_id)
+
+
+def remember(run_id: UUID, run: Run) -> None:
+    """Let other handlers find the run, for as long as it lasts."""
+    _runs[run_id] = run
+
+
+@contextmanager
+def offering(offer: Offer | None) -> Iterator[None]:
+    """Offer a call to the model run that starts inside."""
+    before = _offer.get()
+    _offer.set(offer)
+    try:
+        yield
+    finally:
+        _offer.set(before)
+
+
+def taken_offer() -> Offer | None:
+    """Take the call that is offered here, if there is one."""
+    offer = _offer.get()
+    return offer if offer is not None and offer.take() else None
+
+
+def join_tool(call: Call, session: BudgetSession, request: CallRequest) -> None:
+    """Let another budget pay for the same tool call, at the higher of both prices.
+
+    Raises:
+        BudgetExhausted: it cannot; the hold is released.
+    """
+    cost = max(call.request.cost, request.cost)
+    reservation = call.reservation
+    refusal = reservation.extend(reservation.amounts._replace(usd=cost), session.groups((session,)))
+    if refusal is not None:
+        call.release()
+        raise session.refused(refusal, request).recast(request.mixin)
+    call.request = replace(call.request, cost=cost)
+    call.sessions = tuple(dict.fromkeys((*call.sessions, *session.lineage)))
