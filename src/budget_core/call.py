@@ -73,8 +73,8 @@ class Call:
     """
 
     __slots__ = (
-        "_claimed", "_lock", "_prompts", "_seen", "cost", "ended", "output", "priced", "quote",
-        "request", "reservation", "session", "sessions", "usage", "wired",
+        "_claimed", "_left", "_lock", "_prompts", "_seen", "cost", "ended", "output", "priced",
+        "quote", "request", "reservation", "session", "sessions", "usage", "wired",
     )  # fmt: skip
 
     def __init__(
@@ -98,6 +98,7 @@ class Call:
         self.priced = quote is None or quote.rates is not None
         self.usage: Usage | None = None
         self._claimed = False
+        self._left = False
         self._seen = 0
         self._prompts = [request.prompt] if request.prompt is not None else []
         self._lock = Lock()
@@ -121,6 +122,15 @@ class Call:
     def claimed(self) -> bool:
         """An SDK guard settles this call; whoever opened it leaves that to the guard."""
         return self._claimed
+
+    @property
+    def over(self) -> bool:
+        """Nothing belongs to this call any more.
+
+        One that a guard took over may have ended while the framework that opened it goes on: a
+        retry of the framework's own still belongs here, and pays for itself.
+        """
+        return self._left or (self.ended and not self._claimed)
 
     def claim(self) -> bool:
         """Take the call over; True for the first who asks while it is open."""
@@ -211,6 +221,22 @@ class Call:
         entries = self.reservation.commit(amounts)
         self._after(entries)
 
+    def finish(self, outcome: Any = None) -> None:
+        """Say, as the framework that opened it, that the call is over.
+
+        Settles with `outcome` (see `settle`), unless a guard beneath has taken the call over.
+        """
+        if not self._leave():
+            self.settle(outcome)
+
+    def abort(self) -> None:
+        """Say, as the framework that opened it, that the call failed and was not billed.
+
+        Releases it, unless a guard beneath has taken it over and knows better.
+        """
+        if not self._leave():
+            self.release()
+
     def release(self) -> None:
         """End the call: nothing was billed, because it was never sent or the provider refused."""
         if self._end():
@@ -226,12 +252,20 @@ class Call:
         extra = 0 if self.wired else _SEEN_EXTRA
         return self.quote.amounts(self._seen + extra) if self._seen else ZERO
 
+    def _leave(self) -> bool:
+        """Leave the call to its guard, if it has one."""
+        with self._lock:
+            self._left = True
+        scope.retire(self)
+        return self._claimed
+
     def _end(self) -> bool:
         with self._lock:
             if self.ended:
                 return False
             self.ended = True
-        scope.retire(self)
+        if not self._claimed:
+            scope.retire(self)
         return True
 
     def _after(self, entries: list[Entry]) -> None:

@@ -34,12 +34,12 @@ class LoopDetector:
             in_flight: fingerprints of calls that have not ended. A call that one of them equals
                 is a parallel sample of the same prompt, not a repetition, and is not counted.
         """
-        if any(fingerprint == other for other in in_flight):
+        if any(_same(fingerprint, other) for other in in_flight):
             return None
         now = monotonic()
         seen = self._seen
         for period in range(1, MAX_PERIOD + 1):
-            same = len(seen) >= period and seen[-period][0] == fingerprint
+            same = len(seen) >= period and _same(seen[-period][0], fingerprint)
             self._runs[period] = self._runs[period] + 1 if same else 0
         seen.append((fingerprint, now))
         return self._loop(now)
@@ -52,3 +52,11 @@ class LoopDetector:
                 if now - began <= self.window:
                     return self.repeats
         return None
+
+
+def _same(one: Any, other: Any) -> bool:
+    """Compare arguments of any kind: what cannot be compared (an array) is not the same."""
+    try:
+        return bool(one == other)
+    except Exception:  # noqa: BLE001  whatever a foreign object's comparison may raise
+        return False

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import re
-from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal, InvalidOperation
+from decimal import ROUND_CEILING, ROUND_FLOOR, Context, Decimal, InvalidOperation
 from typing import Final, TypeAlias
 
 from budget_core.errors import AgentBudgetError, InvalidBudget, InvalidCost
@@ -20,7 +20,10 @@ MAX_NANOS: Final = 2**53
 Money: TypeAlias = str | int | float | Decimal
 """What a user may write for an amount of dollars: ``"$5.00"``, ``"5"``, ``5``, ``5.0``, Decimal."""
 
-_USD = re.compile(r"\$?\s*(\d[\d_,]*(?:\.\d*)?|\.\d+)\s*(?:usd)?", re.IGNORECASE)
+_USD = re.compile(
+    r"\$?\s*((?:\d{1,3}(?:,\d{3})+|\d[\d_]*)(?:\.\d*)?|\.\d+)\s*(?:usd)?", re.IGNORECASE
+)
+_EXACT = Context(prec=100, traps=[])  # whatever the caller's own decimal context rounds to
 
 
 def parse_usd(value: Money) -> int:
@@ -71,7 +74,8 @@ def _parse(value: Money, what: str, error: type[AgentBudgetError], rounding: str
         raise error(f"A {what} must be a finite amount of dollars, 0 or more; got {value!r}.")
     if amount > MAX_NANOS // NANOS_PER_USD:
         raise error(f"A {what} of {value!r} is beyond the largest amount, {format_usd(MAX_NANOS)}.")
-    return int((amount * NANOS_PER_USD).to_integral_value(rounding))
+    nanos = _EXACT.multiply(amount, Decimal(NANOS_PER_USD))
+    return int(nanos.to_integral_value(rounding))
 
 
 def _decimal(value: object) -> Decimal | None:
@@ -84,7 +88,7 @@ def _decimal(value: object) -> Decimal | None:
             return Decimal(value) if abs(value) <= MAX_NANOS else Decimal("Infinity")
         case float():
             # repr gives the shortest decimal that reads back: 0.1 is a tenth, not its binary tail
-            return Decimal(repr(value)) if math.isfinite(value) else Decimal("NaN")
+            return Decimal(float.__repr__(value)) if math.isfinite(value) else Decimal("NaN")
         case str():
             return _decimal_from_text(value.strip())
         case _:

@@ -121,7 +121,10 @@ def _source_url(source: Mapping[Any, Any]) -> str:
 
 def unbounded_in(body: Mapping[str, Any]) -> str | None:
     """Name what in a request's top level refers to input that is kept at the provider."""
-    return next((what for key, what in _STORED.items() if body.get(key)), None)
+    for key, what in _STORED.items():
+        if body.get(key) and (key != "prompt" or isinstance(body[key], Mapping)):
+            return what
+    return None
 
 
 def snapshot(value: Any) -> Any:

@@ -76,7 +76,7 @@ class Totals:
 
 
 def _dollars(by_name: dict[str, int]) -> dict[str, float]:
-    return {name: to_usd(nanos) for name, nanos in by_name.items()}
+    return {name: to_usd(nanos) for name, nanos in list(by_name.items())}
 
 
 def report(session: BudgetSession) -> dict[str, Any]:

@@ -22,18 +22,18 @@ _finalizing: ContextVar[tuple[BudgetSession, ...]] = ContextVar("budget_finalizi
 
 def publish(call: Call) -> None:
     """Make an open call visible in this context and in those it starts."""
-    _calls.set((*(known for known in _calls.get() if not known.ended), call))
+    _calls.set((*(known for known in _calls.get() if not known.over), call))
 
 
 def retire(call: Call) -> None:
-    """Take a call out of this context; elsewhere it is passed over because it has ended."""
+    """Take a call out of this context; elsewhere it is passed over because it is over."""
     if call in (calls := _calls.get()):
-        _calls.set(tuple(known for known in calls if known is not call and not known.ended))
+        _calls.set(tuple(known for known in calls if known is not call and not known.over))
 
 
 def open_calls() -> tuple[Call, ...]:
     """Return the calls inside which this code runs, outermost first."""
-    return tuple(call for call in _calls.get() if not call.ended)
+    return tuple(call for call in _calls.get() if not call.over)
 
 
 def enclosing_calls() -> tuple[Call, ...]:

@@ -33,9 +33,9 @@ def was_cached(response: LLMResult) -> bool:
     return "total_cost" in usage and usage["total_cost"] == 0
 
 
-def said_nothing_apart(response: LLMResult) -> bool:
-    """Tell whether the usage of this completion was given with the first one of its batch."""
-    return bool(response.llm_output) and response.llm_output.get("token_usage") == {}  # type: ignore[union-attr]
+def says_usage(response: LLMResult) -> bool:
+    """Tell whether a response says what it used."""
+    return read_receipt(response).usage is not None
 
 
 def settle(call: Call, response: LLMResult) -> None:

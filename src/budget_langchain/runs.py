@@ -5,6 +5,7 @@ from __future__ import annotations
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import replace
+from itertools import count
 from threading import Lock
 from typing import TYPE_CHECKING, Any
 from weakref import WeakValueDictionary
@@ -22,16 +23,20 @@ class Run:
     Attributes:
         owner: the handler that opened the call; it alone meters the stream.
         batch: what the runs of one `generate` have in common, None for a run of its own.
+        number: in the order of opening.
+        paid: another run's call paid for this one as well.
         chat: each run of the batch is a request of its own, made one after the other.
     """
 
-    __slots__ = ("__weakref__", "batch", "call", "chat", "owner")
+    __slots__ = ("__weakref__", "batch", "call", "chat", "number", "owner", "paid")
 
     def __init__(self, call: Call, owner: object, batch: object = None, *, chat: bool) -> None:
         self.call = call
         self.owner = owner
         self.batch = batch
         self.chat = chat
+        self.paid = False
+        self.number = next(_numbers)
 
     @property
     def open(self) -> bool:
@@ -62,6 +67,7 @@ class Offer:
             return True
 
 
+_numbers = count()
 _runs: WeakValueDictionary[UUID, Run] = WeakValueDictionary()
 _offer: ContextVar[Offer | None] = ContextVar("budget_offer", default=None)
 

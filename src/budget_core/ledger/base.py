@@ -163,7 +163,7 @@ class Ledger(ABC):
     def extend(self, hold_id: str, amounts: Amounts, accounts: Sequence[str] = ()) -> Hold | Denial:
         """Make a live hold `amounts` in all, and let it run through `accounts` too.
 
-        Giving back never fails. A denial leaves the hold as it was.
+        Giving back fails only in a cancelled account. A denial leaves the hold as it was.
         """
 
     @abstractmethod
@@ -195,7 +195,7 @@ class Ledger(ABC):
 
     @abstractmethod
     def headroom(self, accounts: Sequence[str], *, final: str | None = None) -> Headroom:
-        """Return how much a reserve in `accounts` could get at this moment."""
+        """Return how much a reserve in `accounts` could get now: nothing if one has ended."""
 
     @abstractmethod
     def keep_back(self, account: str, amounts: Amounts) -> Amounts:

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import NamedTuple
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
+from typing import NamedTuple, TypeVar
 
+from budget_core.errors import AgentBudgetError
 from budget_core.ledger.base import Denial, Entry, Headroom, Ledger, new_id
 from budget_core.limits import ZERO, Amounts
+
+T = TypeVar("T")
 
 
 class Group(NamedTuple):
@@ -41,14 +45,17 @@ class Reservation:
 
     def reserve(self, amounts: Amounts) -> Refusal | None:
         """Hold `amounts`, or return who refused."""
-        for at, (ledger, accounts) in enumerate(self.groups):
-            answer = ledger.reserve(self.id, accounts, amounts, final=self._final_in(ledger))
-            if isinstance(answer, Denial):
-                for held in self.groups[:at]:
-                    held.ledger.release(self.id)
-                if at:
-                    self.id = new_id()
-                return Refusal(ledger, answer)
+        done: list[Ledger] = []
+        try:
+            for ledger, accounts in self.groups:
+                answer = ledger.reserve(self.id, accounts, amounts, final=self._final_in(ledger))
+                if isinstance(answer, Denial):
+                    self._take_back(done)
+                    return Refusal(ledger, answer)
+                done.append(ledger)
+        except BaseException:
+            self._take_back(done)
+            raise
         self.amounts = amounts
         return None
 
@@ -58,40 +65,52 @@ class Reservation:
         groups = {group.ledger: group.accounts for group in had}
         for ledger, accounts in joining:
             groups[ledger] = tuple(dict.fromkeys((*groups.get(ledger, ()), *accounts)))
-        done: list[Ledger] = []
         known = {group.ledger for group in had}
-        for ledger, accounts in groups.items():
-            if ledger in known:
-                answer = ledger.extend(self.id, amounts, accounts)
-            else:
-                answer = ledger.reserve(self.id, accounts, amounts)
-            if isinstance(answer, Denial):
-                for other in done:
-                    if other in known:
-                        other.extend(self.id, before)
-                    else:
-                        other.release(self.id)
-                return Refusal(ledger, answer)
-            done.append(ledger)
+        done: list[Ledger] = []
+
+        def undo() -> None:
+            for other in done:
+                if other in known:
+                    other.extend(self.id, before)
+                else:
+                    other.release(self.id)
+
+        try:
+            # those that join come first: what they hold can be given back without a trace
+            for ledger in sorted(groups, key=known.__contains__):
+                if ledger in known:
+                    answer = ledger.extend(self.id, amounts, groups[ledger])
+                else:
+                    answer = ledger.reserve(self.id, groups[ledger], amounts)
+                if isinstance(answer, Denial):
+                    undo()
+                    return Refusal(ledger, answer)
+                done.append(ledger)
+        except BaseException:
+            undo()
+            raise
         self.groups = tuple(Group(ledger, accounts) for ledger, accounts in groups.items())
         self.amounts = amounts
         return None
 
     def commit(self, amounts: Amounts) -> list[Entry]:
         """End the hold with what the call came to."""
-        return [ledger.commit(self.id, amounts, accounts) for ledger, accounts in self.groups]
+        return _every(
+            [partial(ledger.commit, self.id, amounts, names) for ledger, names in self.groups]
+        )
 
     def charge(self, amounts: Amounts) -> list[Entry]:
         """Record what was spent without a hold."""
-        return [
-            ledger.charge(self.id, accounts, amounts, final=self._final_in(ledger))
-            for ledger, accounts in self.groups
-        ]
+        return _every(
+            [
+                partial(ledger.charge, self.id, names, amounts, final=self._final_in(ledger))
+                for ledger, names in self.groups
+            ]
+        )
 
     def release(self) -> None:
         """End the hold: nothing was billed."""
-        for ledger, _ in self.groups:
-            ledger.release(self.id)
+        _every([partial(ledger.release, self.id) for ledger, _ in self.groups])
 
     def headroom(self) -> Headroom:
         """Return how much of each unit this could get now, its own hold not counted."""
@@ -108,8 +127,28 @@ class Reservation:
         """One of the ledgers may block on I/O."""
         return any(group.ledger.blocks for group in self.groups)
 
+    def _take_back(self, held_in: list[Ledger]) -> None:
+        if held_in:
+            _every([partial(ledger.release, self.id) for ledger in held_in])
+            self.id = new_id()
+
     def _final_in(self, ledger: Ledger) -> str | None:
         return self.final[1] if self.final is not None and self.final[0] is ledger else None
+
+
+def _every(steps: Sequence[Callable[[], T]]) -> list[T]:
+    """Do every step, also if one fails: no ledger misses what the others were told."""
+    if len(steps) == 1:
+        return [steps[0]()]
+    answers, failed = [], None
+    for step in steps:
+        try:
+            answers.append(step())
+        except AgentBudgetError as error:
+            failed = failed or error
+    if failed is not None:
+        raise failed
+    return answers
 
 
 def _least(column: tuple[int | None, ...]) -> int | None:

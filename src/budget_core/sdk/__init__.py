@@ -16,3 +16,8 @@ def guard_loaded() -> None:
         if sdk in sys.modules and sdk not in _guarded:
             import_module(guard).install()
             _guarded.add(sdk)
+
+
+def is_guarded(sdk: str) -> bool:
+    """Tell whether an SDK is guarded, so that it is capped and settled without a framework."""
+    return sdk in _guarded

@@ -81,7 +81,9 @@ def next_step(notes: Notes) -> tuple[str, ToolCall]:
     if notes.found:
         name = min(notes.found, key=notes.read.count)
         again = " again, to compare its figures with the others" if name in notes.read else ""
-        thought = f"{name} looks relevant. I will read it in full{again} before I conclude anything."
+        thought = (
+            f"{name} looks relevant. I will read it in full{again} before I conclude anything."
+        )
         return thought, ToolCall("read_document", {"name": name})
     turn = len(notes.calls) // 2
     query, reason = ANGLES[turn % len(ANGLES)]

@@ -1,0 +1,398 @@
+"""`LangChainBudgetCallback`: a budget for everything that LangChain runs."""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import logging
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, Final, Self, TypeVar
+
+from budget_core import AgentBudget, AgentBudgetError, BudgetSession, CallRequest, scope
+from budget_core.limits import Limit
+from budget_core.money import Money, parse_cost
+from budget_core.sdk import guard_loaded
+from langchain_core.callbacks import BaseCallbackHandler
+
+from budget_langchain import ambient, outcomes, runs
+from budget_langchain.messages import streamed_text, tool_fingerprint
+from budget_langchain.requests import agent_name, bubble, model_request
+from budget_langchain.runs import Run
+
+if TYPE_CHECKING:
+    from types import TracebackType
+    from uuid import UUID
+
+    from langchain_core.messages import BaseMessage
+    from langchain_core.outputs import LLMResult
+
+_log: Final = logging.getLogger("budget_langchain")
+F = TypeVar("F", bound=Callable[..., None])
+
+
+def _raising(event: F) -> F:
+    """Let a handler raise what it raises on purpose; a bug of ours must not stop an agent."""
+
+    @functools.wraps(event)
+    def handle(*args: Any, **kwargs: Any) -> None:
+        try:
+            event(*args, **kwargs)
+        except AgentBudgetError:
+            raise
+        except Exception:
+            _log.exception("%s failed: this event is not accounted for", event.__name__)
+
+    return handle  # type: ignore[return-value]
+
+
+def _silent(event: F) -> F:
+    """Never raise: what is paid for must reach the caller."""
+
+    @functools.wraps(event)
+    def handle(*args: Any, **kwargs: Any) -> None:
+        try:
+            event(*args, **kwargs)
+        except Exception:
+            _log.exception("%s failed: this event is not accounted for", event.__name__)
+
+    return handle  # type: ignore[return-value]
+
+
+class LangChainBudgetCallback(BaseCallbackHandler):
+    """Holds every model and tool call before it is made, and settles it afterwards.
+
+    Use it with ``with`` or ``async with``, where it guards all that runs inside, or pass it as
+    ``config={"callbacks": [callback]}``, or both: nothing is counted twice. A call that the
+    budget cannot pay for is refused before a request is sent, in every way of running.
+
+    Args:
+        budget: "$5.00", 5, a `Limit`, or an `AgentBudget`; None for no limit in dollars.
+        tool_costs: dollars a call, by tool name. Other tools cost nothing, and are counted.
+        agents: a limit for all calls of an agent, by its name (``create_agent(name=…)``) or by
+            the name of a graph's node. It holds for the life of this callback, however often the
+            agent is run, and covers the agents that this one uses as tools.
+        session: the session whose money it is, in place of `budget`; it is not closed at exit.
+        name: the session's id; on a durable ledger the same name goes on where it left off.
+        guard_sdks: guard the provider SDKs beneath, so that output is capped and usage exact.
+        **options: everything else that `AgentBudget` takes.
+
+    Raises:
+        BudgetExhausted, LoopDetected, UnknownModel, Unbounded: from the run that is refused,
+            each also a ``GraphBubbleUp`` where LangGraph is installed.
+    """
+
+    raise_error = True
+    run_inline = True
+
+    def __init__(
+        self,
+        budget: Money | Limit | AgentBudget | None = None,
+        *,
+        tool_costs: Mapping[str, Money] | None = None,
+        agents: Mapping[str, Money] | None = None,
+        session: BudgetSession | None = None,
+        name: str | None = None,
+        guard_sdks: bool = True,
+        **options: Any,
+    ) -> None:
+        super().__init__()
+        self._owned = session is None
+        self.session = session or _session(budget, name, options)
+        if session is not None and (budget is not None or name is not None or options):
+            raise TypeError("session= brings its own budget: pass nothing else that describes one")
+        self.guard_sdks = guard_sdks
+        self._tool_costs = {tool: parse_cost(cost) for tool, cost in (tool_costs or {}).items()}
+        self._agents = _agent_sessions(self.session, agents or {})
+        self._runs: dict[UUID, Run] = {}
+        self._guard()
+
+    # -- what users read ---------------------------------------------------------------------
+
+    def get_report(self) -> dict[str, Any]:
+        """Return what happened so far, JSON-ready (see `BudgetSession.report`)."""
+        return self.session.report()
+
+    report = get_report
+
+    def session_for(self, metadata: Mapping[str, Any]) -> BudgetSession:
+        """Return the session that pays for a run: its agent's own if it has a limit of its own."""
+        return self._agents.get(agent_name(metadata) or "", self.session)
+
+    def __enter__(self) -> Self:
+        self._guard()
+        if self._owned:
+            self.session.__enter__()
+        scope.guard(self.session)
+        ambient.activate(self)
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        ambient.deactivate(self)
+        scope.unguard(self.session)
+        self.sweep()
+        if self._owned:
+            self.session.__exit__(kind, error, trace)
+
+    async def __aenter__(self) -> Self:
+        return self.__enter__()
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.__exit__(kind, error, trace)
+
+    def sweep(self) -> None:
+        """End what LangChain never ended, as unknown: silence is never free."""
+        while self._runs:
+            _, run = self._runs.popitem()
+            if run.open:
+                run.call.settle(None)
+
+    # -- models ------------------------------------------------------------------------------
+
+    @_raising
+    def on_chat_model_start(
+        self,
+        serialized: dict[str, Any],
+        messages: list[list[BaseMessage]],
+        *,
+        run_id: UUID,
+        metadata: dict[str, Any] | None = None,
+        **kwargs: Any,
+    ) -> None:
+        """Hold a chat model's call, or raise before a request is sent."""
+        self._start_model(serialized, messages[0], run_id, metadata or {}, kwargs, chat=True)
+
+    @_raising
+    def on_llm_start(
+        self,
+        serialized: dict[str, Any],
+        prompts: list[str],
+        *,
+        run_id: UUID,
+        metadata: dict[str, Any] | None = None,
+        **kwargs: Any,
+    ) -> None:
+        """Hold a completion model's call, or raise before a request is sent."""
+        self._start_model(serialized, prompts, run_id, metadata or {}, kwargs, chat=False)
+
+    @_raising
+    def on_llm_new_token(
+        self, token: Any, *, run_id: UUID, chunk: Any = None, **_kwargs: Any
+    ) -> None:
+        """Meter a stream that no SDK guard meters; raises when its hold is spent."""
+        run = self._runs.get(run_id)
+        if run is not None and run.owner is self and run.open:
+            run.call.meter(streamed_text(token, chunk))
+
+    @_raising
+    def on_stream_event(self, event: Any, *, run_id: UUID, **_kwargs: Any) -> None:
+        """Meter a stream of protocol events likewise."""
+        run = self._runs.get(run_id)
+        if run is not None and run.owner is self and run.open and isinstance(event, Mapping):
+            run.call.meter(streamed_text([event.get("delta") or ()], None))
+
+    @_silent
+    def on_llm_end(self, response: LLMResult, *, run_id: UUID, **_kwargs: Any) -> None:
+        """Settle the call; one that an SDK guard took over is settled already."""
+        run = self._runs.pop(run_id, None)
+        if run is None:
+            return
+        if run.batch is not None and not run.chat:
+            self._pay_batch(run, response)
+        if not run.open:
+            return
+        if run.paid or outcomes.was_cached(response):
+            run.call.release()
+        else:
+            outcomes.settle(run.call, response)
+
+    @_silent
+    def on_llm_error(self, error: BaseException, *, run_id: UUID, **_kwargs: Any) -> None:
+        """Release the call if the error proves that nothing is billed; else charge its hold."""
+        run = self._runs.pop(run_id, None)
+        if run is None:
+            return
+        if run.open:
+            _end(run, unbilled=outcomes.unbilled(error))
+        if run.chat and run.batch is not None and not _in_event_loop():
+            self._abandon_batch(run)
+
+    # -- tools -------------------------------------------------------------------------------
+
+    @_raising
+    def on_tool_start(
+        self,
+        serialized: dict[str, Any] | None,
+        input_str: str,
+        *,
+        run_id: UUID,
+        metadata: dict[str, Any] | None = None,
+        inputs: dict[str, Any] | None = None,
+        **kwargs: Any,
+    ) -> None:
+        """Hold a tool's cost, and count it."""
+        metadata = metadata or {}
+        name = (serialized or {}).get("name") or kwargs.get("name") or "tool"
+        request = CallRequest(
+            kind="tool",
+            name=name,
+            cost=self._tool_costs.get(name, 0),
+            fingerprint=tool_fingerprint(name, inputs, input_str),
+            agent=agent_name(metadata),
+            mixin=bubble(),
+        )
+        session = self.session_for(metadata)
+        run = runs.known(run_id)
+        if run is None:
+            call = session.open_call(request, joining=around(session))
+            run = Run(call, self, chat=False)
+        elif session not in run.call.sessions:
+            runs.join_tool(run.call, session, request)
+        self._keep(run_id, run)
+
+    @_silent
+    def on_tool_end(self, output: Any, *, run_id: UUID, **_kwargs: Any) -> None:  # noqa: ARG002
+        """Charge the tool's cost."""
+        if (run := self._runs.pop(run_id, None)) is not None:
+            run.call.settle(None)
+
+    @_silent
+    def on_tool_error(self, error: BaseException, *, run_id: UUID, **_kwargs: Any) -> None:
+        """Charge a tool that failed; one that stopped to ask a human will start again."""
+        if (run := self._runs.pop(run_id, None)) is not None:
+            _end(run, unbilled=outcomes.interrupted(error))
+
+    # -- inside ------------------------------------------------------------------------------
+
+    def _start_model(
+        self,
+        serialized: Mapping[str, Any] | None,
+        messages: Any,
+        run_id: UUID,
+        metadata: Mapping[str, Any],
+        said: Mapping[str, Any],
+        *,
+        chat: bool,
+    ) -> None:
+        self._guard()
+        params = said.get("invocation_params") or {}
+        batch = params if (said.get("batch_size") or 1) > 1 else None
+        request = model_request(messages, serialized=serialized, metadata=metadata, params=params)
+        try:
+            run = self._paid_run(run_id, request, self.session_for(metadata), batch, chat=chat)
+        except AgentBudgetError:
+            if batch is not None:
+                self._release_batch(batch)
+            raise
+        self._keep(run_id, run)
+
+    def _paid_run(
+        self, run_id: UUID, request: CallRequest, session: BudgetSession, batch: Any, *, chat: bool
+    ) -> Run:
+        """Find the call that pays for this run already, or open one."""
+        enclosing = around(session)
+        if (run := runs.known(run_id)) is not None:
+            if missing := _missing(run, session, enclosing):
+                run.call.reprice(request, missing)
+            return run
+        if (offer := runs.taken_offer()) is not None:
+            run = Run(offer.call, self, batch, chat=chat)
+            offer.context = request.prompt.context if request.prompt else None
+            wired = offer.call.wired
+            offer.call.reprice(request, _missing(run, session, enclosing))
+            offer.call.wired = wired and (offer.call.cap or 0) >= (request.output_cap or 0)
+            return run
+        call = session.open_call(request, joining=enclosing)
+        # the cap on the wire is the caller's: a hold that was cut below it is not kept by it
+        call.wired = request.output_cap is not None and (call.cap or 0) >= request.output_cap
+        return Run(call, self, batch, chat=chat)
+
+    def _keep(self, run_id: UUID, run: Run) -> None:
+        self._runs[run_id] = run
+        runs.remember(run_id, run)
+
+    def _release_batch(self, batch: object) -> None:
+        """Release the calls of a `generate` of which one was refused: none has been sent."""
+        for run_id, run in tuple(self._runs.items()):
+            if run.batch is batch:
+                del self._runs[run_id]
+                if run.open:
+                    run.call.release()
+
+    def _pay_batch(self, run: Run, response: LLMResult) -> None:
+        """Note that one completion request answered several prompts, and was charged at once."""
+        if run.call.claimed or outcomes.says_usage(response):
+            for mate in tuple(self._runs.values()):
+                mate.paid = mate.paid or mate.batch is run.batch
+
+    def _abandon_batch(self, run: Run) -> None:
+        """End the rest of a synchronous `generate` that failed: LangChain tells no more of it.
+
+        What came before the failure was sent and answered, what comes after it never was.
+        """
+        for run_id, mate in tuple(self._runs.items()):
+            if mate.batch is run.batch and self._runs.pop(run_id, None) is not None and mate.open:
+                _end(mate, unbilled=mate.number > run.number)
+
+    def _guard(self) -> None:
+        if self.guard_sdks:
+            guard_loaded()
+
+    def __repr__(self) -> str:
+        return f"<LangChainBudgetCallback {self.session!r}>"
+
+
+def _session(
+    budget: Money | Limit | AgentBudget | None, name: str | None, options: dict[str, Any]
+) -> BudgetSession:
+    if not isinstance(budget, AgentBudget):
+        return AgentBudget(budget, **options).session(name)
+    return budget.session(name, **options)
+
+
+def _agent_sessions(
+    session: BudgetSession, agents: Mapping[str, Money]
+) -> dict[str, BudgetSession]:
+    """Open the agents' sessions at once, so that none is cut to what others left over."""
+    reserve = session.policy.finalization_reserve
+    shared = reserve if reserve == "auto" or isinstance(reserve, float) else 0
+    return {
+        agent: session.child_session(limit, finalization_reserve=shared)
+        for agent, limit in agents.items()
+    }
+
+
+def around(session: BudgetSession) -> tuple[BudgetSession, ...]:
+    """Return the sessions in whose tools this runs: an agent's limit covers its sub-agents."""
+    calls = scope.open_calls()
+    return tuple(c.session for c in calls if c.kind == "tool" and c.session is not session)
+
+
+def _missing(
+    run: Run, session: BudgetSession, enclosing: tuple[BudgetSession, ...]
+) -> tuple[BudgetSession, ...]:
+    return tuple(s for s in dict.fromkeys((session, *enclosing)) if s not in run.call.sessions)
+
+
+def _end(run: Run, *, unbilled: bool) -> None:
+    if unbilled:
+        run.call.release()
+    else:
+        run.call.settle(None)
+
+
+def _in_event_loop() -> bool:
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return False
+    return True

@@ -1,0 +1,275 @@
+"""`BudgetMiddleware`: an agent that waits for money, and finishes its answer when it runs out."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
+
+from budget_core import BudgetExhausted, scope
+from budget_core.errors import SessionCancelled, SessionFinalized
+from budget_core.sdk import is_guarded
+from langchain.agents.middleware.types import AgentMiddleware, ModelRequest, ModelResponse
+from langchain_core.messages import AIMessage, ToolMessage
+from langchain_core.runnables.config import ensure_config
+
+from budget_langchain import ambient
+from budget_langchain.callback import LangChainBudgetCallback, around
+from budget_langchain.models import agent_request, cap_setting, sdk_of, thinking_budget
+from budget_langchain.runs import Offer, offering
+from budget_langchain.wrapup import WRAP_UP, final_answer, final_request
+
+if TYPE_CHECKING:
+    from budget_core import AgentBudget, BudgetSession, Call, CallRequest
+    from budget_core.limits import Limit
+    from budget_core.money import Money
+    from langgraph.prebuilt.tool_node import ToolCallRequest
+
+Answer: TypeAlias = str | AIMessage
+OnExhausted: TypeAlias = (
+    Literal["finalize", "raise"] | Callable[[BudgetExhausted], Answer | Awaitable[Answer]]
+)
+_KEPT_CONTEXTS: Final = 64
+
+
+class BudgetMiddleware(AgentMiddleware[Any, Any, Any]):
+    """A budget for an agent made by ``create_agent(middleware=[BudgetMiddleware("$5")])``.
+
+    It does what `LangChainBudgetCallback` does, and what only a middleware can: wait for money
+    without blocking the event loop, cap answers of models that no SDK guard caps, and let the
+    agent finish from the reserve instead of dying. It brings its own callback; given one, it
+    shares that one's session, and passing that one in ``config`` as well counts nothing twice.
+
+    Args:
+        budget: "$5.00", 5, a `Limit`, an `AgentBudget`; or a callback to share.
+        callback: a callback to share.
+        on_exhausted: "finalize" makes one last call from the `finalization_reserve`, without
+            tools and with `wrap_up`; if even that does not fit, the error propagates. "raise"
+            lets it propagate at once. A callable gets the error and returns the final message.
+        wrap_up: what the model is told at its last call.
+        **options: everything else that `LangChainBudgetCallback` takes.
+    """
+
+    def __init__(
+        self,
+        budget: Money | Limit | AgentBudget | LangChainBudgetCallback | None = None,
+        *,
+        callback: LangChainBudgetCallback | None = None,
+        on_exhausted: OnExhausted = "finalize",
+        wrap_up: str = WRAP_UP,
+        **options: Any,
+    ) -> None:
+        super().__init__()
+        if isinstance(budget, LangChainBudgetCallback):
+            budget, callback = None, budget
+        if callback is not None and (budget is not None or options):
+            raise TypeError("callback= brings its own budget: pass nothing else that describes one")
+        if not callable(on_exhausted) and on_exhausted not in ("finalize", "raise"):
+            raise ValueError(
+                f"on_exhausted= is 'finalize', 'raise' or a callable; got {on_exhausted!r}"
+            )
+        self.callback = callback or LangChainBudgetCallback(budget, **options)
+        self.wrap_up = wrap_up
+        self._on_exhausted = on_exhausted
+        self._contexts: dict[Any, Any] = {}
+
+    @property
+    def session(self) -> BudgetSession:
+        """The session whose money it is."""
+        return self.callback.session
+
+    def get_report(self) -> dict[str, Any]:
+        """Return what happened so far, JSON-ready (see `BudgetSession.report`)."""
+        return self.callback.get_report()
+
+    # -- models ------------------------------------------------------------------------------
+
+    def wrap_model_call(
+        self, request: ModelRequest[Any], handler: Callable[[ModelRequest[Any]], ModelResponse[Any]]
+    ) -> Any:
+        """Hold, call, settle; at the limit, do as `on_exhausted` says."""
+        with self._active():
+            try:
+                return self._call(request, handler)
+            except BudgetExhausted as error:
+                refusal = error
+            if callable(self._on_exhausted):
+                return _message(self._on_exhausted(refusal))
+            with self._to_finalize(refusal).finalize():
+                try:
+                    answer = self._call(final_request(request, self.wrap_up), handler)
+                except BudgetExhausted:
+                    raise refusal from None
+            return final_answer(answer)
+
+    async def awrap_model_call(
+        self,
+        request: ModelRequest[Any],
+        handler: Callable[[ModelRequest[Any]], Awaitable[ModelResponse[Any]]],
+    ) -> Any:
+        """Do what `wrap_model_call` does, awaiting."""
+        with self._active():
+            try:
+                return await self._call_async(request, handler)
+            except BudgetExhausted as error:
+                refusal = error
+            if callable(self._on_exhausted):
+                said = self._on_exhausted(refusal)
+                return _message(await said if inspect.isawaitable(said) else said)
+            with self._to_finalize(refusal).finalize():
+                try:
+                    final = final_request(request, self.wrap_up)
+                    answer = await self._call_async(final, handler)
+                except BudgetExhausted:
+                    raise refusal from None
+            return final_answer(answer)
+
+    # -- tools -------------------------------------------------------------------------------
+
+    def wrap_tool_call(
+        self, request: ToolCallRequest, handler: Callable[[ToolCallRequest], Any]
+    ) -> Any:
+        """Tell the model when the budget refused a tool or stopped an agent in it."""
+        with self._active():
+            try:
+                return handler(request)
+            except BudgetExhausted as error:
+                return self._unaffordable(request, error)
+
+    async def awrap_tool_call(
+        self, request: ToolCallRequest, handler: Callable[[ToolCallRequest], Awaitable[Any]]
+    ) -> Any:
+        """Do what `wrap_tool_call` does, awaiting."""
+        with self._active():
+            try:
+                return await handler(request)
+            except BudgetExhausted as error:
+                return self._unaffordable(request, error)
+
+    # -- inside ------------------------------------------------------------------------------
+
+    @contextmanager
+    def _active(self) -> Iterator[None]:
+        ambient.activate(self.callback)
+        try:
+            yield
+        finally:
+            ambient.deactivate(self.callback)
+
+    def _call(self, request: ModelRequest[Any], handler: Callable[..., Any]) -> Any:
+        session, asked = self._asked(request)
+        if asked is None:
+            return handler(request)
+        offer = Offer(session.open_call(asked, joining=around(session)))
+        try:
+            with offering(offer):
+                return handler(self._capped(request, offer.call))
+        finally:
+            self._conclude(request, offer)
+
+    async def _call_async(
+        self, request: ModelRequest[Any], handler: Callable[..., Awaitable[Any]]
+    ) -> Any:
+        session, asked = self._asked(request)
+        if asked is None:
+            return await handler(request)
+        offer = Offer(await session.open_call_async(asked, joining=around(session)))
+        try:
+            with offering(offer):
+                return await handler(self._capped(request, offer.call))
+        finally:
+            self._conclude(request, offer)
+
+    def _asked(self, request: ModelRequest[Any]) -> tuple[BudgetSession, CallRequest | None]:
+        metadata = ensure_config().get("metadata") or {}
+        context = self._contexts.get(_shape(request))
+        return self.callback.session_for(metadata), agent_request(request, metadata, context)
+
+    def _capped(self, request: ModelRequest[Any], call: Call) -> ModelRequest[Any]:
+        """Put the cap on the wire, where no SDK guard will."""
+        own, sdk = call.request.output_cap, sdk_of(request.model)
+        if call.cap is None or (self.callback.guard_sdks and sdk and is_guarded(sdk)):
+            return request
+        if own is not None and call.cap >= own:
+            return request
+        if (least := thinking_budget(request)) >= call.cap:
+            raise _too_short_to_think(call, least).recast(call.request.mixin)
+        setting = cap_setting(request, call.cap)
+        call.wired = setting is not None
+        if setting is None:
+            return request
+        return request.override(model_settings={**request.model_settings, **setting})
+
+    def _conclude(self, request: ModelRequest[Any], offer: Offer) -> None:
+        if offer.context is not None:
+            while len(self._contexts) >= _KEPT_CONTEXTS:
+                self._contexts.pop(next(iter(self._contexts)))
+            self._contexts[_shape(request)] = offer.context
+        if offer.call.ended or offer.call.claimed:
+            return
+        if offer.taken:
+            offer.call.settle(None)
+        else:
+            offer.call.release()
+
+    def _to_finalize(self, error: BudgetExhausted) -> BudgetSession:
+        """Return the session whose reserve pays for the last call, or raise the error.
+
+        An agent that is the tool of another one and spends the same session leaves the reserve
+        to that one.
+        """
+        session = self.callback.session_for(ensure_config().get("metadata") or {})
+        over = isinstance(error, SessionCancelled | SessionFinalized)
+        inner = any(c.kind == "tool" and c.session is session for c in scope.open_calls())
+        if over or inner or self._on_exhausted == "raise":
+            raise error
+        return session
+
+    def _unaffordable(self, request: ToolCallRequest, error: BudgetExhausted) -> ToolMessage:
+        over = isinstance(error, SessionFinalized) and error.account == self.session.id
+        if over or isinstance(error, SessionCancelled) or self._on_exhausted == "raise":
+            raise error
+        call = request.tool_call
+        return ToolMessage(
+            content=f"{call['name']} was stopped: its budget is spent ({error.unit}). "
+            "Do not call it again; answer with what you have.",
+            tool_call_id=call["id"] or "",
+            name=call["name"],
+            status="error",
+        )
+
+
+def _shape(request: ModelRequest[Any]) -> tuple[Any, ...]:
+    """Return what decides which tools and formats are sent along with the messages."""
+    tools = tuple(getattr(tool, "name", None) or repr(tool) for tool in request.tools)
+    settings = sorted(request.model_settings)
+    return (
+        id(request.model),
+        tools,
+        id(request.response_format),
+        repr(request.tool_choice),
+        *settings,
+    )
+
+
+def _message(said: object) -> AIMessage:
+    if isinstance(said, AIMessage):
+        return said
+    if isinstance(said, str):
+        return AIMessage(said)
+    raise TypeError(f"on_exhausted returns the final message or its text; got {said!r}")
+
+
+def _too_short_to_think(call: Call, least: int) -> BudgetExhausted:
+    session = call.session
+    return BudgetExhausted(
+        f"{call.request.model} was refused before it was sent: session {session.id!r} can pay for "
+        f"{call.cap} tokens of output, and its thinking alone may take {least}. Raise the limit, "
+        "or lower the thinking budget.",
+        limit=session.limit,
+        spent=session.spent,
+        remaining=session.remaining,
+        account=session.id,
+        session_id=session.id,
+    )

@@ -1,0 +1,121 @@
+"""What is to be known of a chat model before it is called by an agent."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+from budget_core import CallRequest
+from budget_core.prompts import unbounded_in
+from budget_core.usage import tier_of
+from langchain_core.utils.function_calling import convert_to_openai_tool
+
+from budget_langchain.messages import fingerprint_of, prompt_of
+from budget_langchain.requests import agent_name, answers, bubble, own_cap
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from langchain.agents.middleware.types import ModelRequest
+
+_SDKS: Final = {"langchain_openai": "openai", "langchain_anthropic": "anthropic"}
+_CAPS: Final = {
+    **dict.fromkeys(
+        (
+            "anthropic", "azure", "amazon_bedrock", "deepseek", "fireworks", "groq", "mistral",
+            "mistralai", "openai", "openrouter", "perplexity", "together", "xai",
+        ),
+        "max_tokens",
+    ),
+    **dict.fromkeys(("google_genai", "google_vertexai"), "max_output_tokens"),
+    "ollama": "num_predict",
+}  # fmt: skip
+"""Under which name a provider's chat model takes a cap on its answer."""
+
+
+def described(model: Any, settings: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return what a chat model says of itself to tracers: model, provider, cap."""
+    try:
+        return dict(model._get_ls_params(**settings))  # noqa: SLF001  where callbacks read it too
+    except Exception:  # noqa: BLE001  a model that is only made when it is called
+        return {}
+
+
+def agent_request(
+    request: ModelRequest[Any], metadata: Mapping[str, Any], context: Any
+) -> CallRequest | None:
+    """Return what an agent's model call will be, None if the model does not say its name.
+
+    Args:
+        request: as the middleware gets it.
+        metadata: of the run.
+        context: tools and formats as they were sent the last time, if known.
+    """
+    said = described(request.model, request.model_settings)
+    model = said.get("ls_model_name")
+    if not isinstance(model, str) or not model:
+        return None
+    system = [request.system_message] if request.system_message else []
+    messages = [*system, *request.messages]
+    params = {**_params(request.model), **request.model_settings}
+    prompt = prompt_of(messages, context if context is not None else _tools(request))
+    return CallRequest(
+        model=model,
+        provider=said.get("ls_provider"),
+        prompt=prompt,
+        output_cap=own_cap(model, params, said.get("ls_max_tokens")),
+        n=answers(params),
+        tier=tier_of(params.get("service_tier")),
+        fingerprint=fingerprint_of(model, messages),
+        agent=agent_name(metadata),
+        mixin=bubble(),
+        unbounded=unbounded_in(params),
+    )
+
+
+def sdk_of(model: Any) -> str | None:
+    """Return the provider SDK through which a chat model sends, if it is one that has a guard."""
+    for kind in type(model).__mro__:
+        if (sdk := _SDKS.get(kind.__module__.partition(".")[0])) is not None:
+            return sdk
+    return None
+
+
+def cap_setting(request: ModelRequest[Any], cap: int) -> dict[str, Any] | None:
+    """Return the model's setting that caps its answer, None if it has none that we know."""
+    said = described(request.model, request.model_settings)
+    key = _CAPS.get(str(said.get("ls_provider")))
+    return None if key is None else {key: cap}
+
+
+def thinking_budget(request: ModelRequest[Any]) -> int:
+    """Return the tokens that a model was given to think, which a cap has to exceed."""
+    asked = request.model_settings.get("thinking", getattr(request.model, "thinking", None))
+    budget = asked.get("budget_tokens") if isinstance(asked, dict) else None
+    return budget if isinstance(budget, int) else 0
+
+
+def needs_tools_for_history(model: Any) -> bool:
+    """Tell whether the provider refuses a history with tool calls in it unless given the tools."""
+    return described(model, {}).get("ls_provider") == "anthropic"
+
+
+def _params(model: Any) -> dict[str, Any]:
+    names = ("max_completion_tokens", "n", "service_tier", "previous_response_id")
+    found = {name: getattr(model, name, None) for name in names}
+    return {name: value for name, value in found.items() if value is not None}
+
+
+def _tools(request: ModelRequest[Any]) -> dict[str, Any]:
+    tools = [_schema(tool) for tool in request.tools]
+    format_ = request.response_format
+    schema = getattr(format_, "schema", format_)
+    if schema is None:
+        return {"tools": tools}
+    return {"tools": tools, "response_format": _schema(schema)}
+
+
+def _schema(tool: Any) -> Any:
+    try:
+        return convert_to_openai_tool(tool)
+    except Exception:  # noqa: BLE001  a shape that only the model itself understands
+        return repr(tool)
