@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from budget_core.events import ask
 from budget_core.limits import UNITS, Amounts
+from budget_core.money import parse_usd
 from budget_core.policy import TopUp
 
 if TYPE_CHECKING:
@@ -65,10 +66,12 @@ class Alerts:
             self.hard_limit_told = True
             self._session.emit("hard_limit", unit=denial.unit)
             answer = ask(self._session.policy.on_hard_limit, self._session.report())
-            if isinstance(answer, TopUp):
-                self._session.top_up(answer)
-                return True
-            return False
+            if not isinstance(answer, TopUp):
+                return False
+            self._session.top_up(answer)
+            # dollars for somebody else's account, or for another unit, would be refused for ever
+            helps = denial.unit == "usd" and denial.account == self._session.id
+            return helps and parse_usd(answer.amount) > 0
 
     def rearm(self) -> None:
         """Take note of a top-up."""

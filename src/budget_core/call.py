@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import partial
 from threading import Lock
 from typing import TYPE_CHECKING, Any, Literal, Self
 
 from budget_core import scope
 from budget_core.errors import AgentBudgetError
+from budget_core.finalizers import collecting, later
 from budget_core.limits import ZERO, Amounts
 from budget_core.prompts import Prompt
 from budget_core.usage import Receipt, Usage, read_receipt
@@ -130,7 +132,9 @@ class Call:
         One that a guard took over may have ended while the framework that opened it goes on: a
         retry of the framework's own still belongs here, and pays for itself.
         """
-        return self._left or (self.ended and not self._claimed)
+        if self.ended and not self._claimed:
+            return True
+        return self._left or self.session.closed
 
     def claim(self) -> bool:
         """Take the call over; True for the first who asks while it is open."""
@@ -212,6 +216,9 @@ class Call:
                 was (or may have been) billed and nobody said how much: then the whole hold is.
             model: the model that answered, where `outcome` does not say.
         """
+        if collecting():
+            later(partial(self.settle, outcome, model=model))
+            return
         if not self._end():
             return
         receipt = _receipt(outcome, model)
@@ -239,7 +246,9 @@ class Call:
 
     def release(self) -> None:
         """End the call: nothing was billed, because it was never sent or the provider refused."""
-        if self._end():
+        if collecting():
+            later(self.release)
+        elif self._end():
             self.reservation.release()
             for session in self.sessions:
                 session.forget_call(self)

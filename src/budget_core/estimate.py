@@ -77,7 +77,7 @@ class Quote(NamedTuple):
         """
         if self.capped:
             return self.most
-        half = self.output_for(room) // 2
+        half = self.output_for(room) / 2  # infinite where nothing limits it
         return int(min(self.most, max(half, self.comfortable)))
 
     def squeezed(self, room: Headroom) -> int | None:
@@ -112,8 +112,10 @@ def quote(
         provider: who serves it, if known.
         one_hour: it may write to a cache for an hour.
     """
-    maximum = max_output_tokens(model, provider)
-    most = maximum if output_cap is None else output_cap
+    if output_cap is not None and output_cap < 0:
+        output_cap = None  # some servers read -1 as "no cap"
+    n = max(1, n)
+    most = max_output_tokens(model, provider) if output_cap is None else output_cap
     comfortable = COMFORTABLE_REASONING if is_reasoning(model) else COMFORTABLE
     comfortable = max(comfortable, 2 * longest)
     return Quote(

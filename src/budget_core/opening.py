@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import threading
 from collections.abc import Callable, Generator
+from contextlib import suppress
 from time import monotonic
-from typing import TYPE_CHECKING, NamedTuple, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Generic, NamedTuple, TypeAlias, TypeVar
 
 from budget_core import scope
-from budget_core.abandoned import reap
 from budget_core.call import Call, CallRequest
 from budget_core.errors import AgentBudgetError
+from budget_core.finalizers import reap
 from budget_core.ledger.base import Ledger
 from budget_core.ledger.reservation import Refusal, Reservation
 from budget_core.limits import UNITS, Amounts
@@ -106,6 +108,8 @@ class _Attempt:
                 # calls that ended meanwhile may have taught what this prompt's input really is
                 self.quote = self.session.costs.quote(self.request)
                 continue
+            if refusal.denial.unit not in {"usd", "tokens"} or not refusal.denial.requested:
+                return refusal  # a shorter answer would be refused just the same
             cut = self.quote.squeezed(self.reservation.headroom())
             if cut is None:
                 return refusal
@@ -158,7 +162,7 @@ async def run_async(steps: Steps[T], *, blocks: bool) -> T:
     loop = asyncio.get_running_loop()
     try:
         while True:
-            step = await asyncio.to_thread(_next, steps) if blocks else _next(steps)
+            step = await _Errand(steps).run() if blocks else _next(steps)
             if not isinstance(step, Pause):
                 return step[0]
             if bell is None:
@@ -169,9 +173,51 @@ async def run_async(steps: Steps[T], *, blocks: bool) -> T:
                 await _heard(bell, _patience(step))
                 bell.clear()
     finally:
-        steps.close()
+        if not blocks:  # else a worker thread may be in the middle of a step
+            steps.close()
         for end in unwatch:
             end()
+
+
+class _Errand(Generic[T]):
+    """One step, taken in a worker thread.
+
+    The thread goes on when the task that awaits it is cancelled. Then whoever comes last, the
+    thread or the task, gives back what the step has got.
+    """
+
+    def __init__(self, steps: Steps[T]) -> None:
+        self._steps = steps
+        self._lock = threading.Lock()
+        self._step: Pause | tuple[T] | None = None
+        self._abandoned = False
+
+    async def run(self) -> Pause | tuple[T]:
+        loop, context = asyncio.get_running_loop(), contextvars.copy_context()
+        try:
+            return await loop.run_in_executor(None, context.run, self._take)
+        except asyncio.CancelledError:
+            with self._lock:
+                self._abandoned, step = True, self._step
+            if step is not None:
+                loop.run_in_executor(None, context.copy().run, self._give_back, step)
+            raise
+
+    def _take(self) -> Pause | tuple[T]:
+        if self._abandoned:
+            self._steps.close()
+            raise asyncio.CancelledError
+        step = _next(self._steps)
+        with self._lock:
+            self._step, abandoned = step, self._abandoned
+        if abandoned:
+            self._give_back(step)
+        return step
+
+    def _give_back(self, step: Pause | tuple[T]) -> None:
+        self._steps.close()
+        if not isinstance(step, Pause) and isinstance(call := step[0], Call):
+            call.release()
 
 
 def _next(steps: Steps[T]) -> Pause | tuple[T]:
@@ -182,7 +228,12 @@ def _next(steps: Steps[T]) -> Pause | tuple[T]:
 
 
 def _ringer(loop: asyncio.AbstractEventLoop, bell: asyncio.Event) -> Callable[[], object]:
-    return lambda: loop.call_soon_threadsafe(bell.set)
+    def ring() -> None:
+        # the loop may have been closed while a ledger was about to ring
+        with suppress(RuntimeError):
+            loop.call_soon_threadsafe(bell.set)
+
+    return ring
 
 
 async def _heard(bell: asyncio.Event, seconds: float) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from threading import Lock
+from threading import RLock
 from typing import Any, Final, NamedTuple
 
 IMAGE_TOKENS: Final = 16_384
@@ -58,6 +58,9 @@ class Size(NamedTuple):
         return self.bytes + self.media_tokens
 
 
+_INLINE: Final = Size(64, IMAGE_TOKENS)
+
+
 def measure(value: Any) -> Size:
     """Return the size of JSON-like `value`: its strings' UTF-8 bytes, keys and punctuation."""
     if isinstance(value, str):
@@ -69,13 +72,15 @@ def measure(value: Any) -> Size:
     if isinstance(value, bytes):
         return Size(len(value))
     if hasattr(value, "model_dump"):
-        return measure(value.model_dump())
+        model: Any = value
+        return measure(model.model_json_schema() if isinstance(value, type) else model.model_dump())
     return Size(len(str(value).encode(errors="replace")) + 3)
 
 
 def _measure_mapping(value: Mapping[Any, Any]) -> Size:
     if (found := _media(value)) is not None:
-        return found
+        rest = {key: item for key, item in value.items() if key not in found.keys}
+        return _sum([found.size, measure(rest)])
     parts = [measure(item) for item in value.values()]
     size = _sum(parts)
     unbounded = size.unbounded
@@ -100,19 +105,35 @@ def _sum(sizes: Sequence[Size]) -> Size:
     return Size(total, media, unbounded, one_hour)
 
 
-def _media(value: Mapping[Any, Any]) -> Size | None:
+class _Media(NamedTuple):
+    """An image, and the keys that hold it: what stands beside them is text like any other."""
+
+    size: Size
+    keys: tuple[str, ...]
+
+
+def _media(value: Mapping[Any, Any]) -> _Media | None:
     """Size an image: by a constant where it is inline, unbounded where it is a link."""
-    image = value.get("image_url")
-    if isinstance(image, Mapping):
-        image = image.get("url")
+    mime = value.get("mimeType") or value.get("mime_type")
+    if isinstance(mime, str) and mime.startswith("image/") and "data" in value:
+        return _Media(_INLINE, ("data",))
+    image, key = value.get("image_url"), "image_url"
+    if isinstance(image, Mapping) and isinstance(image.get("url"), str):
+        size = measure({name: item for name, item in image.items() if name != "url"})
+        return _Media(_sum([_image(image["url"]), size]), (key,))
     source = value.get("source")
     if image is None and value.get("type") == "image":
-        image = _source_url(source) if isinstance(source, Mapping) else value.get("url", "data:")
-    if not isinstance(image, str):
-        return None
-    if image.startswith("data:"):
-        return Size(64, IMAGE_TOKENS)
-    return Size(64 + len(image), IMAGE_TOKENS, "an image by URL")
+        if isinstance(source, Mapping):
+            image, key = _source_url(source), "source"
+        else:
+            image, key = value.get("url"), "url"
+    return _Media(_image(image), (key,)) if isinstance(image, str) else None
+
+
+def _image(url: str) -> Size:
+    if url.startswith("data:"):
+        return _INLINE
+    return Size(64 + len(url.encode(errors="replace")), IMAGE_TOKENS, "an image by URL")
 
 
 def _source_url(source: Mapping[Any, Any]) -> str:
@@ -133,6 +154,8 @@ def snapshot(value: Any) -> Any:
         return {key: snapshot(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
         return [snapshot(item) for item in value]
+    if hasattr(value, "model_dump") and not isinstance(value, type):
+        return snapshot(value.model_dump())
     return value
 
 
@@ -155,15 +178,19 @@ class BilledPrompts:
         self.one_hour = False
         self._keep = keep
         self._known: tuple[_Billed, ...] = ()
-        self._lock = Lock()
+        self._lock = RLock()  # a finalizer may settle a call in here
 
     def bound(self, model: str, prompt: Prompt) -> int | None:
         """Return the most input tokens of `prompt`, if a known one begins it, else None."""
         known = self._longest(model, prompt)
         if known is None:
             return None
-        added = prompt.messages[len(known.messages) :]
-        return known.tokens + sum(measure(message).tokens + 16 for message in added)
+        added = _sum([measure(message) for message in prompt.messages[len(known.messages) :]])
+        if added.unbounded:
+            return None
+        self.one_hour |= added.one_hour
+        count = len(prompt.messages) - len(known.messages)
+        return known.tokens + added.tokens + 16 * count if count else known.tokens
 
     def remember(self, model: str, prompt: Prompt, tokens: int) -> None:
         """Keep what `prompt` was billed for as input."""

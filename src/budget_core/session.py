@@ -13,12 +13,12 @@ from time import monotonic, time
 from typing import TYPE_CHECKING, Any, Final, Self, TypeVar, cast
 
 from budget_core import scope
-from budget_core.abandoned import reap
 from budget_core.alerts import Alerts
 from budget_core.call import Call, CallRequest
 from budget_core.costs import Costs
 from budget_core.errors import BudgetExhausted, LoopDetected
 from budget_core.events import Event, EventKind, ask, tell
+from budget_core.finalizers import reap
 from budget_core.ledger import Account, Balance, Denial, Entry, Ledger
 from budget_core.ledger.reservation import Group, Refusal, Reservation
 from budget_core.limits import UNITS, UNLIMITED, Amounts, Limits
@@ -144,6 +144,11 @@ class BudgetSession:
     def duration(self) -> float:
         """Seconds since the session began, until it was closed."""
         return (self._ended or monotonic()) - self._began
+
+    @property
+    def closed(self) -> bool:
+        """It was closed, and not entered again."""
+        return self._ended is not None
 
     @property
     def terminated_by(self) -> str | None:
@@ -434,7 +439,7 @@ class BudgetSession:
     def groups_of(self, sessions: Sequence[BudgetSession]) -> tuple[Group, ...]:
         """Return the accounts through which money of all these sessions runs, by ledger."""
         if len(sessions) == 1:
-            return self.groups
+            return sessions[0].groups
         merged: dict[Ledger, dict[str, None]] = {}
         for session in sessions:
             for ledger, accounts in session.groups:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import inspect
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -36,8 +37,9 @@ def tracked(  # noqa: C901  four kinds of functions, the same two lines in each
 
             async def agenerate(*args: Any, **kwargs: Any) -> AsyncIterator[Any]:
                 with await session.open_call_async(request(*args, **kwargs)):
-                    async for item in function(*args, **kwargs):
-                        yield item
+                    async with contextlib.aclosing(function(*args, **kwargs)) as items:
+                        async for item in items:
+                            yield item
 
             return functools.wraps(function)(agenerate)
         if inspect.iscoroutinefunction(function):

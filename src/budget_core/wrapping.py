@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any, Final, Self
 
 from budget_core.call import CallRequest
 from budget_core.errors import AgentBudgetError, UnknownModel
+from budget_core.finalizers import later
+from budget_core.ledger.reservation import Reservation
 from budget_core.limits import Amounts
 from budget_core.pricing import settle_rates
 from budget_core.usage import Receipt, Usage, read_receipt
@@ -78,13 +80,13 @@ class _Meter:
         self._pieces = 0
         self._done = False
 
-    def chunk(self, chunk: Any) -> bool:
-        """Take note of a chunk; True if what was seen so far costs more than is left."""
+    def chunk(self, chunk: Any) -> AgentBudgetError | None:
+        """Take note of a chunk; return why the stream has to stop, if it has to."""
         self._pieces += 1
-        found = read_receipt(chunk)
-        usage = _larger(self._receipt.usage, found.usage)
-        self._receipt = Receipt(usage, found.model or self._receipt.model, found.tier)
-        return self._unaffordable()
+        known, found = self._receipt, read_receipt(chunk)
+        usage = _larger(known.usage, found.usage)
+        self._receipt = Receipt(usage, found.model or known.model, found.tier or known.tier)
+        return self._refusal()
 
     def end(self) -> AgentBudgetError | None:
         """Record the stream, once."""
@@ -99,15 +101,27 @@ class _Meter:
             self._receipt = self._receipt._replace(usage=Usage(output=self._pieces))
         return _recorded(self._session, self._receipt)
 
-    def _unaffordable(self) -> bool:
+    def _refusal(self) -> AgentBudgetError | None:
+        """Ask for what was seen so far; nothing is held for it, as it is spent already."""
         usage = self._receipt.usage or Usage(output=self._pieces)
         if self._pieces > usage.output:
             usage = usage._replace(output=self._pieces)
         try:
             price = settle_rates("", self._receipt.model, None, self._receipt.tier)
         except UnknownModel:
-            return False
-        return self._session.would_exceed_nanos(price.cost(usage))
+            return None
+        session, cost = self._session, price.cost(usage)
+        if not session.would_exceed_nanos(cost):
+            return None
+        before = session.top_ups()
+        attempt = Reservation(session.groups, session.final())
+        refusal = attempt.reserve(Amounts(usd=cost, tokens=usage.total))
+        if refusal is None:
+            attempt.release()
+            return None
+        if refusal.denial.state == "closed" or session.approved(refusal, before):
+            return None
+        return session.refused(refusal, CallRequest(model=self._receipt.model or "unknown"))
 
 
 def _larger(known: Usage | None, found: Usage | None) -> Usage | None:
@@ -135,8 +149,9 @@ class MeteredStream:
         except BaseException:
             self._meter.end()
             raise
-        if self._meter.chunk(chunk):
+        if (stop := self._meter.chunk(chunk)) is not None:
             self.close()
+            raise stop
         return chunk
 
     def close(self) -> None:
@@ -156,7 +171,7 @@ class MeteredStream:
         self.close()
 
     def __del__(self) -> None:
-        self._meter.end()
+        later(self._meter.end)
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._stream, name)
@@ -181,8 +196,9 @@ class AsyncMeteredStream:
         except BaseException:
             self._meter.end()
             raise
-        if self._meter.chunk(chunk):
+        if (stop := self._meter.chunk(chunk)) is not None:
             await self.close()
+            raise stop
         return chunk
 
     async def close(self) -> None:
@@ -203,7 +219,7 @@ class AsyncMeteredStream:
         await self.close()
 
     def __del__(self) -> None:
-        self._meter.end()
+        later(self._meter.end)
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._stream, name)

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from contextvars import ContextVar
+from typing import TYPE_CHECKING
 
-from langchain_core.callbacks import BaseCallbackHandler
 from langchain_core.tracers.context import register_configure_hook
+
+if TYPE_CHECKING:
+    from langchain_core.callbacks import BaseCallbackHandler
 
 _active: ContextVar[BaseCallbackHandler | None] = ContextVar("budget_handler", default=None)
 _stack: ContextVar[tuple[BaseCallbackHandler, ...]] = ContextVar("budget_handlers", default=())

@@ -8,12 +8,12 @@ import logging
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Final, Self, TypeVar
 
+from langchain_core.callbacks import BaseCallbackHandler
+
 from budget_core import AgentBudget, AgentBudgetError, BudgetSession, CallRequest, scope
 from budget_core.limits import Limit
 from budget_core.money import Money, parse_cost
 from budget_core.sdk import guard_loaded
-from langchain_core.callbacks import BaseCallbackHandler
-
 from budget_langchain import ambient, outcomes, runs
 from budget_langchain.messages import streamed_text, tool_fingerprint
 from budget_langchain.requests import agent_name, bubble, model_request
@@ -39,7 +39,7 @@ def _raising(event: F) -> F:
             event(*args, **kwargs)
         except AgentBudgetError:
             raise
-        except Exception:
+        except Exception:  # noqa: BLE001  logged with its trace
             _log.exception("%s failed: this event is not accounted for", event.__name__)
 
     return handle  # type: ignore[return-value]
@@ -52,7 +52,7 @@ def _silent(event: F) -> F:
     def handle(*args: Any, **kwargs: Any) -> None:
         try:
             event(*args, **kwargs)
-        except Exception:
+        except Exception:  # noqa: BLE001  logged with its trace
             _log.exception("%s failed: this event is not accounted for", event.__name__)
 
     return handle  # type: ignore[return-value]
@@ -153,8 +153,7 @@ class LangChainBudgetCallback(BaseCallbackHandler):
         """End what LangChain never ended, as unknown: silence is never free."""
         while self._runs:
             _, run = self._runs.popitem()
-            if run.open:
-                run.call.settle(None)
+            run.call.finish()
 
     # -- models ------------------------------------------------------------------------------
 
@@ -208,12 +207,10 @@ class LangChainBudgetCallback(BaseCallbackHandler):
             return
         if run.batch is not None and not run.chat:
             self._pay_batch(run, response)
-        if not run.open:
-            return
         if run.paid or outcomes.was_cached(response):
-            run.call.release()
+            run.call.abort()
         else:
-            outcomes.settle(run.call, response)
+            outcomes.finish(run.call, response)
 
     @_silent
     def on_llm_error(self, error: BaseException, *, run_id: UUID, **_kwargs: Any) -> None:
@@ -221,8 +218,7 @@ class LangChainBudgetCallback(BaseCallbackHandler):
         run = self._runs.pop(run_id, None)
         if run is None:
             return
-        if run.open:
-            _end(run, unbilled=outcomes.unbilled(error))
+        _end(run, unbilled=outcomes.unbilled(error))
         if run.chat and run.batch is not None and not _in_event_loop():
             self._abandon_batch(run)
 
@@ -263,7 +259,7 @@ class LangChainBudgetCallback(BaseCallbackHandler):
     def on_tool_end(self, output: Any, *, run_id: UUID, **_kwargs: Any) -> None:  # noqa: ARG002
         """Charge the tool's cost."""
         if (run := self._runs.pop(run_id, None)) is not None:
-            run.call.settle(None)
+            run.call.finish()
 
     @_silent
     def on_tool_error(self, error: BaseException, *, run_id: UUID, **_kwargs: Any) -> None:
@@ -325,8 +321,7 @@ class LangChainBudgetCallback(BaseCallbackHandler):
         for run_id, run in tuple(self._runs.items()):
             if run.batch is batch:
                 del self._runs[run_id]
-                if run.open:
-                    run.call.release()
+                run.call.abort()
 
     def _pay_batch(self, run: Run, response: LLMResult) -> None:
         """Note that one completion request answered several prompts, and was charged at once."""
@@ -340,7 +335,7 @@ class LangChainBudgetCallback(BaseCallbackHandler):
         What came before the failure was sent and answered, what comes after it never was.
         """
         for run_id, mate in tuple(self._runs.items()):
-            if mate.batch is run.batch and self._runs.pop(run_id, None) is not None and mate.open:
+            if mate.batch is run.batch and self._runs.pop(run_id, None) is not None:
                 _end(mate, unbilled=mate.number > run.number)
 
     def _guard(self) -> None:
@@ -385,9 +380,9 @@ def _missing(
 
 def _end(run: Run, *, unbilled: bool) -> None:
     if unbilled:
-        run.call.release()
+        run.call.abort()
     else:
-        run.call.settle(None)
+        run.call.finish()
 
 
 def _in_event_loop() -> bool:

@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from budget_core import BudgetSession, CallRequest, Prompt, Usage, register_model, scope
-from budget_core.sdk import guard_loaded
 from langchain_core.embeddings import Embeddings
 
+from budget_core import BudgetSession, CallRequest, Prompt, Usage, register_model, scope
+from budget_core.sdk import guard_loaded
 from budget_langchain.outcomes import unbilled
 from budget_langchain.requests import bubble
 
@@ -18,7 +18,6 @@ if TYPE_CHECKING:
 
     from budget_core import Call
     from budget_core.money import Money
-
     from budget_langchain.callback import LangChainBudgetCallback
 
 
@@ -110,20 +109,18 @@ class BudgetedEmbeddings(Embeddings):
         try:
             yield
         except BaseException as error:
-            if not call.claimed:
-                _end(call, refunded=unbilled(error))
+            _end(call, refunded=unbilled(error))
             raise
         finally:
             scope.unguard(self.session)
-        if not call.claimed:
-            call.settle(Usage(input=call.quote.input_tokens if call.quote else 0))
+        call.finish(Usage(input=call.quote.input_tokens if call.quote else 0))
 
 
 def _end(call: Call, *, refunded: bool) -> None:
     if refunded:
-        call.release()
+        call.abort()
     else:
-        call.settle(None)
+        call.finish()
 
 
 def _name_of(embeddings: Embeddings) -> str:

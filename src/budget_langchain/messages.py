@@ -6,8 +6,9 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-from budget_core import Prompt
 from langchain_core.messages import AIMessage, BaseMessage, ToolMessage
+
+from budget_core import Prompt
 
 _CONTEXT: Final = (
     "tools", "functions", "tool_choice", "function_call", "response_format", "system",

@@ -7,13 +7,13 @@ from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
 
-from budget_core import BudgetExhausted, scope
-from budget_core.errors import SessionCancelled, SessionFinalized
-from budget_core.sdk import is_guarded
 from langchain.agents.middleware.types import AgentMiddleware, ModelRequest, ModelResponse
 from langchain_core.messages import AIMessage, ToolMessage
 from langchain_core.runnables.config import ensure_config
 
+from budget_core import BudgetExhausted, scope
+from budget_core.errors import SessionCancelled, SessionFinalized
+from budget_core.sdk import is_guarded
 from budget_langchain import ambient
 from budget_langchain.callback import LangChainBudgetCallback, around
 from budget_langchain.models import agent_request, cap_setting, sdk_of, thinking_budget
@@ -21,10 +21,11 @@ from budget_langchain.runs import Offer, offering
 from budget_langchain.wrapup import WRAP_UP, final_answer, final_request
 
 if TYPE_CHECKING:
+    from langgraph.prebuilt.tool_node import ToolCallRequest
+
     from budget_core import AgentBudget, BudgetSession, Call, CallRequest
     from budget_core.limits import Limit
     from budget_core.money import Money
-    from langgraph.prebuilt.tool_node import ToolCallRequest
 
 Answer: TypeAlias = str | AIMessage
 OnExhausted: TypeAlias = (
@@ -206,12 +207,10 @@ class BudgetMiddleware(AgentMiddleware[Any, Any, Any]):
             while len(self._contexts) >= _KEPT_CONTEXTS:
                 self._contexts.pop(next(iter(self._contexts)))
             self._contexts[_shape(request)] = offer.context
-        if offer.call.ended or offer.call.claimed:
-            return
-        if offer.taken:
-            offer.call.settle(None)
-        else:
-            offer.call.release()
+        if not offer.taken:
+            offer.call.abort()
+        elif not offer.call.over:
+            offer.call.finish()
 
     def _to_finalize(self, error: BudgetExhausted) -> BudgetSession:
         """Return the session whose reserve pays for the last call, or raise the error.

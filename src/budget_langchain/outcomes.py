@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Any, Final
 from budget_core import Usage
 from budget_core.maximums import is_reasoning
 from budget_core.usage import read_receipt
-
 from budget_langchain.messages import streamed_text
 
 if TYPE_CHECKING:
-    from budget_core import Call
     from langchain_core.outputs import LLMResult
+
+    from budget_core import Call
 
 _ERROR: Final = 400
 _MAYBE_BILLED: Final = frozenset({408, 504, 524})
@@ -38,12 +38,15 @@ def says_usage(response: LLMResult) -> bool:
     return read_receipt(response).usage is not None
 
 
-def settle(call: Call, response: LLMResult) -> None:
+def finish(call: Call, response: LLMResult) -> None:
     """Charge a complete answer: as its usage says, else by what can be seen of it.
 
     Visible output has no more tokens than UTF-8 bytes. What a reasoning model thinks is not
     visible, so of one that does not tell its usage the whole hold is charged.
     """
+    if call.claimed:
+        call.finish()
+        return
     receipt = read_receipt(response)
     if receipt.usage is None and call.quote is not None and not is_reasoning(call.request.model):
         written = sum(_size(answer) for answers in response.generations for answer in answers)
@@ -51,7 +54,7 @@ def settle(call: Call, response: LLMResult) -> None:
         if call.wired:
             output = min(output, call.output)
         receipt = receipt._replace(usage=Usage(call.quote.input_tokens, output))
-    call.settle(receipt)
+    call.finish(receipt)
 
 
 def _size(answer: Any) -> int:

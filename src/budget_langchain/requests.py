@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from functools import cache
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from budget_core import CallRequest
 from budget_core.maximums import known_max_output
 from budget_core.prompts import unbounded_in
 from budget_core.usage import tier_of
-from langchain_core.messages import BaseMessage
-
 from budget_langchain.messages import fingerprint_of, prompt_of
+
+if TYPE_CHECKING:
+    from langchain_core.messages import BaseMessage
 
 CAPS: Final = ("max_completion_tokens", "max_output_tokens", "max_tokens", "num_predict")
 """Names under which models take their caller's cap, the one that prevails first."""

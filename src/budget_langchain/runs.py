@@ -107,7 +107,7 @@ def join_tool(call: Call, session: BudgetSession, request: CallRequest) -> None:
     """
     cost = max(call.request.cost, request.cost)
     reservation = call.reservation
-    refusal = reservation.extend(reservation.amounts._replace(usd=cost), session.groups((session,)))
+    refusal = reservation.extend(reservation.amounts._replace(usd=cost), session.groups)
     if refusal is not None:
         call.release()
         raise session.refused(refusal, request).recast(request.mixin)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from langchain.agents.middleware.types import ExtendedModelResponse, ModelResponse
 from langchain.agents.structured_output import ToolStrategy
-from langchain_core.messages import AIMessage, HumanMessage
+from langchain_core.messages import AIMessage, BaseMessage, HumanMessage
 
 from budget_langchain.models import needs_tools_for_history
 
@@ -42,7 +42,7 @@ def final_answer(response: Any) -> Any:
         return ExtendedModelResponse(model_response=inner, command=response.command)
     if response.structured_response is not None:
         return response
-    answers = [_spoken(m) for m in response.result if isinstance(m, AIMessage)]
+    answers: list[BaseMessage] = [_spoken(m) for m in response.result if isinstance(m, AIMessage)]
     return ModelResponse(result=answers, structured_response=None)
 
 
@@ -54,7 +54,7 @@ def _spoken(message: AIMessage) -> AIMessage:
         called = ("tool_use", "tool_call", "function_call", "input_json_delta")
         content = [b for b in content if not (isinstance(b, dict) and b.get("type") in called)]
     extra = {k: v for k, v in message.additional_kwargs.items() if k != "tool_calls"}
-    changes = {
+    changes: dict[str, Any] = {
         "content": content or _SPEECHLESS,
         "tool_calls": [],
         "invalid_tool_calls": [],

@@ -6,6 +6,7 @@ Needs ``pip install 'budget-suite[cli]'``; nothing else of the package imports t
 from __future__ import annotations
 
 import sys
+from importlib import import_module
 from typing import Final
 
 _NEEDED: Final = ("typer", "rich")
@@ -17,11 +18,15 @@ def main() -> None:
     0: all went well. 1: it did not, and stderr says why. 2: the arguments cannot be read.
     """
     try:
-        from budget_core.cli.app import app  # noqa: PLC0415  an extra
+        for needed in _NEEDED:
+            import_module(needed)
     except ModuleNotFoundError as error:
-        if (error.name or "").partition(".")[0] not in _NEEDED:
+        missing = (error.name or "").partition(".")[0]
+        if missing not in _NEEDED:
             raise
-        sys.exit(f"budget: {error.name} is missing; run: pip install 'budget-suite[cli]'")
+        sys.exit(f"budget: {missing} is missing; run: pip install 'budget-suite[cli]'")
+    from budget_core.cli.app import app  # noqa: PLC0415  an extra
+
     app()
 
 

@@ -26,7 +26,8 @@ def bar(spent: float, limit: float | None, *, kept: float = 0.0, width: int = 40
     full = min(width, round(width * spent / limit))
     full = max(full, 1) if spent > 0 else full
     reserve = min(width - full, round(width * kept / limit))
-    text = Text(_FULL * full, _colour(spent, limit - kept, limit))
+    text = Text()
+    text.append(_FULL * full, _colour(spent, limit - kept, limit))
     text.append(_FREE * (width - full - reserve), "dim")
     text.append(_KEPT * reserve, "cyan")
     return text

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass, replace
 
+from rich.markup import escape
 from rich.table import Table
 
 from budget_core.cli.output import console, errors_for_people, print_json
@@ -62,6 +63,8 @@ def estimate(
     """
     price = rates(model, None, tier)
     cost = price.cost(Usage(tokens_in, tokens_out * n))
+    # until it answers, nobody knows whether the provider grants the tier: the dearer is held
+    price = max(price, rates(model), key=lambda rates: rates.worst_input(1_000_000))
     capped = quote(model, price, input_tokens=tokens_in, output_cap=tokens_out, n=n)
     held = capped.amounts(capped.most).usd
     found = Estimate(
@@ -136,8 +139,9 @@ def show_estimate(
 def _rows(found: Estimate) -> list[tuple[str, str]]:
     answers = f" for each of {found.n} answers" if found.n > 1 else ""
     tier = f" ({found.tier})" if found.tier else ""
+    tokens = f"{found.tokens_in:,} in, {found.tokens_out:,} out"
     rows = [
-        ("call", f"{found.model}{tier}: {found.tokens_in:,} in, {found.tokens_out:,} out{answers}"),
+        ("call", f"{escape(found.model)}{tier}: {tokens}{answers}"),
         ("costs", f"[bold]{_usd(found.cost)}[/]"),
         ("held", f"{_usd(found.held)} if the call caps its answers at {found.tokens_out:,} tokens"),
     ]
@@ -157,7 +161,7 @@ def _budget_rows(found: Estimate) -> list[tuple[str, str]]:
     allowed = "any number of" if found.allowed is None else f"{found.allowed:,}"
     wanted = f", {verdict} for {found.calls:,}" if found.calls > 1 else ""
     return [
-        ("", f"{uncapped}, if the first call has no cap of its own"),
+        ("uncapped", f"{uncapped}, if the first call has no cap of its own"),
         ("budget", f"{_usd(found.budget)} allows [bold]{allowed}[/] such calls{wanted}"),
     ]
 

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
+from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
 
 from budget_core import registered
 from budget_core.cli.output import console, fail, print_json
 from budget_core.errors import UnknownModel
 from budget_core.maximums import known_max_output
 from budget_core.money import to_usd
-from budget_core.names import candidates, canonical
+from budget_core.names import candidates, canonical, prefixes
+from budget_core.price_table import NATIVE, provider_id
 from budget_core.pricing import KnownModel, Rates, known_models, rates
 
 
@@ -59,11 +62,14 @@ def _listed(name: str, found: Rates) -> KnownModel | None:
     """Return the entry of the list from which a price came."""
     if (own := registered.find(name)) is not None:
         return KnownModel(own.name, None, own.rates, own.max_output)
-    known = list(known_models())
-    for form in candidates(name):
-        for model in known:
-            if canonical(model.name) == form and model.rates == found:
-                return model
+    known = [model for model in known_models() if model.rates == found]
+    asked = [(provider_id(hint), rest) for hint, rest in prefixes(name)]
+    makers = [(maker, name) for maker in NATIVE]
+    for provider, wanted in (*asked, *makers, (None, name)):
+        for form in candidates(wanted):
+            for model in known:
+                if canonical(model.name) == form and provider in (None, model.provider):
+                    return model
     return None
 
 
@@ -91,7 +97,7 @@ def _print_list(models: list[KnownModel], *, as_json: bool, filtered: str | None
     for model in models:
         price = model.rates
         table.add_row(
-            model.name, model.provider or price.source,
+            Text(model.name), model.provider or price.source,
             *(_per_million(x) for x in (price.input, price.output)),
             *(_per_million(x) for x in (price.cache_read, price.cache_write)),
             f"{model.max_output:,}" if model.max_output else "—",
@@ -101,7 +107,9 @@ def _print_list(models: list[KnownModel], *, as_json: bool, filtered: str | None
     count = f"{len(models)} prices, in dollars per million tokens."
     screen.print(f"\n[dim]{count} A guard takes the first provider that makes the model.[/]")
     if filtered:
-        screen.print(f"[dim]No model is called {filtered!r}; these names contain it.[/]")
+        screen.print(
+            f"[dim]No model is called {escape(repr(filtered))}; these names contain it.[/]"
+        )
 
 
 def _print_one(found: Resolved, *, as_json: bool) -> None:
@@ -117,7 +125,7 @@ def _print_one(found: Resolved, *, as_json: bool) -> None:
     grid = Table.grid(padding=(0, 3))
     grid.add_column(style="dim")
     grid.add_column()
-    grid.add_row("resolved", f"[bold]{found.model or found.asked}[/], {found.how}")
+    grid.add_row("resolved", Text.assemble((found.model or found.asked, "bold"), f", {found.how}"))
     grid.add_row("source", " · ".join(filter(None, (price.source, found.provider))))
     grid.add_row("input", f"{_per_million(price.input)} / M")
     grid.add_row("output", f"{_per_million(price.output)} / M")

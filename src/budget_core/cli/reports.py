@@ -24,6 +24,8 @@ Report: TypeAlias = dict[str, Any]
 _BAR_WIDTH: Final = 44
 _SHOWN_EVENTS: Final = 20
 _TOKENS: Final = ("input", "cache_read", "cache_write", "output", "reasoning")
+_ELSEWHERE: Final = {"type", "timestamp", "session_id", "report", "kind"}
+_MONEY: Final = {"cost", "spent", "remaining", "budget", "amount", "requested"}
 _STYLES: Final = {
     "refused": "red",
     "stopped": "red",
@@ -86,7 +88,7 @@ def rendered(report: Report) -> RenderableType:
         parts += [Text(), _children(report["children"])]
     if report["events"]:
         parts += [Text(), _events(report["events"])]
-    title = f"[bold]{report['session_id']}[/] · {_ending(report)}"
+    title = Text.assemble((report["session_id"], "bold"), f" · {_ending(report)}")
     return Panel(Group(*parts), title=title, title_align="left", padding=(1, 2), border_style="dim")
 
 
@@ -172,8 +174,8 @@ def _breakdown(report: Report) -> RenderableType:
     ):
         for at, (name, amount) in enumerate(by_name.items()):
             share = f"{amount / total:.0%}" if total else ""
-            counted = f"{label} ({calls} calls)" if calls else label
-            table.add_row("" if at else counted, name, exact_dollars(amount), share)
+            counted = f"{label} ({calls} call{'s' * (calls != 1)})" if calls else label
+            table.add_row("" if at else counted, Text(name), exact_dollars(amount), share)
     tokens = [f"{n:,} {kind.replace('_', ' ')}" for kind, n in parts["tokens"].items() if n]
     if tokens:
         table.add_row("tokens", " · ".join(tokens), "", "")
@@ -211,14 +213,15 @@ def _clock(timestamp: Any) -> str:
 
 
 def _details(event: Report) -> str:
-    hidden = ("type", "timestamp", "session_id", "report")
-    facts = {k: v for k, v in event.items() if k not in hidden and v is not None}
-    money = ("cost", "spent", "remaining", "budget", "amount")
-    usd = money if facts.get("unit", "usd") != "usd" else (*money, "requested")
-    return "  ".join(
-        f"{name} {exact_dollars(value) if name in usd and _is_number(value) else value}"
+    """Return what an event tells: its subject, then the rest by name."""
+    facts = {k: v for k, v in event.items() if k not in _ELSEWHERE and v is not None}
+    money = _MONEY if facts.get("unit", "usd") == "usd" else _MONEY - {"requested", "remaining"}
+    subject = [str(facts.pop("name"))] if "name" in facts else []
+    told = [
+        f"{name} {exact_dollars(value) if name in money and _is_number(value) else value}"
         for name, value in facts.items()
-    )
+    ]
+    return "  ".join([*subject, *told])
 
 
 def _is_number(value: Any) -> bool:

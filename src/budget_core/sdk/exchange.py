@@ -9,8 +9,8 @@ from dataclasses import replace
 from typing import Any, Final, NamedTuple
 
 from budget_core import scope
-from budget_core.abandoned import abandon
 from budget_core.call import Call, CallRequest
+from budget_core.finalizers import later
 from budget_core.maximums import known_max_output
 from budget_core.sdk.requests import Body, Endpoint
 from budget_core.sdk.streams import BodyMeter
@@ -125,7 +125,7 @@ class Exchange:
             return None
         silent = self.endpoint.silent(self._asked)
         meter = BodyMeter(self.call, response, swallow_usage=silent)
-        weakref.finalize(response, abandon, self.call).atexit = False
+        weakref.finalize(response, later, self.call.settle).atexit = False
         return meter
 
     def settle(self, response: Any, result: Any) -> None:

@@ -419,64 +419,74 @@ class TestRefusals:
 class TestTakeOver:
     """A framework's call and the request beneath it are the same money."""
 
-    def framework(self, session, **more):
-        return session.open_call(
-            CallRequest(model="gpt-4o", prompt=Prompt([{"role": "user", "content": "?"}]), **more)
-        )
+    @pytest.fixture
+    def framework(self):
+        """Open calls as a framework does, and say in the end that they are over."""
+        opened = []
+
+        def open_call(session, **more):
+            prompt = Prompt([{"role": "user", "content": "?"}])
+            opened.append(session.open_call(CallRequest(model="gpt-4o", prompt=prompt, **more)))
+            return opened[-1]
+
+        yield open_call
+        for call in opened:
+            call.finish()
+        assert scope.open_calls() == ()
 
     def session(self, budget="$1"):
         return AgentBudget(budget, max_repeated_calls=None).session()
 
-    def test_charges_once(self, provider, client, chat):
+    def test_charges_once(self, provider, client, chat, framework):
         session = self.session()
-        call = self.framework(session, agent="writer")
+        call = framework(session, agent="writer")
         create(client, chat)
         assert call.ended
-        call.settle(None)
+        call.finish()
         report = session.report()
         assert report["total_spent_nanos"] == provider.bill_nanos
         assert report["breakdown"]["llm"]["calls"] == 1
         assert report["breakdown"]["agents"]["by_agent"].keys() == {"writer"}
 
-    def test_every_further_request_pays_for_itself(self, provider, client, chat):
+    def test_every_further_request_pays_for_itself(self, provider, client, chat, framework):
         session = self.session()
-        calls = [self.framework(session), self.framework(session)]
+        calls = [framework(session), framework(session)]
         for _ in range(3):
             create(client, chat)
         assert all(call.ended for call in calls)
         assert session.spent_nanos == provider.bill_nanos
         assert session.report()["breakdown"]["llm"]["calls"] == 3
 
-    def test_prices_what_is_really_sent(self, provider, client, chat):
+    def test_prices_what_is_really_sent(self, provider, client, chat, framework):
         session = self.session("$0.05")
-        self.framework(session)
+        framework(session)
         provider.script(Reply(output_tokens=50_000))
         create(client, chat | {"model": "gpt-4.1"})
         assert session.spent_nanos == provider.bill_nanos <= 50_000_000
 
-    def test_refuses_what_does_not_fit_and_frees_the_hold(self, provider, client, chat):
+    def test_refuses_what_does_not_fit_and_frees_the_hold(self, provider, client, chat, framework):
         session = self.session("$0.05")
-        call = self.framework(session)
+        call = framework(session)
         with pytest.raises(BudgetExhausted):
             create(client, {"model": "o1", "messages": [{"role": "user", "content": "x" * 9_000}]})
         assert call.ended
         assert session.reserved == 0
         assert provider.requests == 0
 
-    def test_a_tool_hides_the_call_around_it(self, provider, client, chat):
+    def test_a_tool_hides_the_call_around_it(self, provider, client, chat, framework):
         session = self.session()
-        outer = self.framework(session)
+        outer = framework(session)
         with session.open_call(CallRequest(kind="tool", name="search", cost=5)):
             create(client, chat)
             assert not outer.claimed
         outer.release()
         assert session.spent_nanos == provider.bill_nanos + 5
 
-    def test_two_budgets_hold_one_request(self, provider, client, chat):
+    def test_two_budgets_hold_one_request(self, provider, client, chat, framework):
         mine, ambient = self.session(), self.session("$0.03")
         scope.guard(ambient)
         try:
-            self.framework(mine)
+            framework(mine)
             provider.script(Reply(output_tokens=20_000))
             create(client, chat)
         finally:

@@ -59,7 +59,7 @@ class Outcome:
     Attributes:
         bill: what the provider charged, None for the real one.
         spent: what the session's report says, None without a session.
-        ended: "answered", "budget exhausted" or "stopped by the demo".
+        ended: "answered", "budget exhausted" or "runaway, cut off".
         cut: the answer ended at its cap.
     """
 
@@ -121,7 +121,7 @@ def run_agent(run: Kind, setting: Setting, audience: Audience) -> Outcome:
                 watch.see(update)
             outcome.ended = "answered"
         except GraphRecursionError:
-            outcome.ended = "stopped by the demo"
+            outcome.ended = "runaway, cut off"
         except BudgetExhausted:
             outcome.ended = "budget exhausted"
         watch.refusals()

@@ -15,6 +15,7 @@ from budget_core.cli.bars import bar, dollars
 from budget_core.cli.demo.agent import QUESTION
 from budget_core.cli.demo.run import MOST_CALLS, RESERVE, Kind, Outcome, Setting, Step
 from budget_core.cli.demo.verdict import Promise
+from budget_core.cli.output import PLAIN_WIDTH
 
 TITLES: Final[dict[Kind, str]] = {
     "unbudgeted": "1 · No budget",
@@ -37,17 +38,19 @@ class Screen:
     def opening(self) -> None:
         """Say what is about to happen."""
         where = (
-            "OpenAI, with your key and real money"
+            "OpenAI, with your key and your money"
             if self.setting.real
-            else "a provider embedded in this process, over HTTP on loopback"
+            else "embedded in this process, HTTP on loopback; its model never stops by itself"
         )
-        lines = Text.assemble(
-            ("A research agent is asked: ", "dim"), (f"{QUESTION}\n", "bold"),
-            ("model ", "dim"), self.setting.model,
-            ("  ·  budget ", "dim"), _usd(self.setting.budget),
-            ("  ·  provider ", "dim"), where,
-        )  # fmt: skip
-        self.console.print(Panel(lines, border_style="dim", padding=(0, 1)))
+        grid = Table.grid(padding=(0, 2))
+        grid.add_column(style="dim", no_wrap=True)
+        grid.add_column()
+        grid.add_row("question", f"[bold]{QUESTION}[/]")
+        grid.add_row("model", self.setting.model)
+        grid.add_row("provider", where)
+        grid.add_row("budget", _usd(self.setting.budget))
+        title = "[bold]a research agent[/]"
+        self.console.print(Panel(grid, title=title, title_align="left", border_style="dim"))
 
     def began(self, run: Kind) -> None:
         """Head the run's lines."""
@@ -58,7 +61,8 @@ class Screen:
             "finalize": f"{RESERVE:.0%} is kept back for one last answer",
         }[run]
         self.console.print()
-        self.console.print(Rule(f"[bold]{TITLES[run]}[/] [dim]{about}[/]", align="left"))
+        self.console.print(Rule(f"[bold]{TITLES[run]}[/]", align="left", style="dim"))
+        self.console.print(f"     [dim]{about}[/]\n")
         self.console.print(self._line("", "call", "in", "out", "cap", "cost", "total", "dim"))
         if self.console.is_terminal:
             self._live = Live(self._bar(run), console=self.console, transient=True)
@@ -68,6 +72,8 @@ class Screen:
         """Draw a line for a call."""
         self._last = step
         over = step.total > self.setting.budget
+        if self._live is not None:
+            self._live.update(self._bar(run), refresh=True)
         style = "bold green" if step.final else "red" if over else ""
         self.console.print(
             self._line(
@@ -81,8 +87,6 @@ class Screen:
                 style,
             )
         )
-        if self._live is not None:
-            self._live.update(self._bar(run))
 
     def refused(self, run: Kind, why: str) -> None:  # noqa: ARG002
         """Draw a refusal."""
@@ -103,18 +107,23 @@ class Screen:
     def comparison(self, outcomes: list[Outcome], promises: list[Promise]) -> None:
         """Draw the table of all runs, and whether the promises held."""
         self.console.print()
-        self.console.print(Rule("[bold]Comparison[/]", align="left"))
+        self.console.print(Rule("[bold]Comparison[/]", align="left", style="dim"))
+        self.console.print()
         self.console.print(self._table(outcomes))
+        self.console.print(
+            "[dim]bill: what the provider charged; report: session.report(); nano-$[/]"
+        )
         self.console.print()
         for promise in promises:
             mark = "[bold green]✓[/]" if promise.held else "[bold red]✗[/]"
             self.console.print(f" {mark} {promise.text}")
 
     def _table(self, outcomes: list[Outcome]) -> RenderableType:
-        table = Table(box=None, pad_edge=False, header_style="dim", padding=(0, 1))
-        table.add_column("run")
-        for name in ("calls", "blocked", "bill, nano-$", "report, nano-$", "agree", "budget"):
-            table.add_column(name, justify="right", no_wrap=name != "agree")
+        gap = 2 if self.console.width >= PLAIN_WIDTH else 1
+        table = Table(box=None, pad_edge=False, header_style="dim", padding=(0, gap, 0, 0))
+        table.add_column("run", no_wrap=True)
+        for name in ("calls", "blocked", "bill", "report", "agree", "budget"):
+            table.add_column(name, justify="right", no_wrap=True)
         table.add_column("outcome")
         for one in outcomes:
             over = one.bill is not None and one.bill > self.setting.budget
@@ -138,12 +147,12 @@ class Screen:
     def _bar(self, run: Kind) -> RenderableType:
         step, budget = self._last, self.setting.budget
         total, kept = (step.total, step.kept) if step else (0, 0)
-        width = max(20, min(56, self.console.width - 44))
+        width = max(20, min(56, self.console.width - 42))
         line = Text.assemble("     ", bar(total, budget, kept=kept, width=width), "  ")
         line.append(_usd(total), "bold")
         if run == "unbudgeted":
-            times = f", {total / budget:.1f} times {_usd(budget)}" if total > budget else ""
-            line.append(f" and no limit{times}", "dim")
+            times = f": {total / budget:.1f} times the budget" if total > budget else ""
+            line.append(times, "red")
         else:
             line.append(f" of {_usd(budget)}", "dim")
         if kept:

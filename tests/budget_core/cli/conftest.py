@@ -1,0 +1,48 @@
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from budget_core import registered
+from budget_core.cli.app import app
+
+SRC = Path(__file__).parents[3] / "src"
+
+
+@pytest.fixture
+def budget(monkeypatch):
+    monkeypatch.setenv("COLUMNS", "100")
+
+    def run(*args, stdin=None):
+        return CliRunner().invoke(app, [str(arg) for arg in args], input=stdin)
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def process():
+    def python(*args, run="-m", timeout=60, **environ):
+        path = os.pathsep.join(filter(None, [str(SRC), os.environ.get("PYTHONPATH")]))
+        return subprocess.run(  # noqa: S603
+            [sys.executable, run, *(["budget_core.cli"] if run == "-m" else []), *args],
+            env={**os.environ, "PYTHONPATH": path, **environ},
+            capture_output=True,
+            encoding="utf-8",
+            stdin=subprocess.DEVNULL,
+            timeout=timeout,
+            check=False,
+        )
+
+    return python
+
+
+@pytest.fixture(autouse=True)
+def _no_models_of_mine():
+    yield
+    registered.clear()
+    from budget_core import pricing
+
+    pricing.forget()

@@ -1,0 +1,156 @@
+import json
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from budget_core import AgentBudget, BudgetExhausted, Usage
+from budget_core.call import CallRequest
+
+pytestmark = pytest.mark.usefixtures("penny")
+
+
+def llm(session, *, output, model="penny", agent=None, **usage):
+    request = CallRequest(model=model, input_tokens=0, output_cap=1_000, agent=agent)
+    session.open_call(request).settle(Usage(output=output, **usage))
+
+
+def test_an_empty_report_has_every_key():
+    report = AgentBudget("$5").session("s").report()
+    assert json.loads(json.dumps(report)) == report
+    duration = report.pop("duration_seconds")
+    assert duration >= 0
+    assert report == {
+        "session_id": "s",
+        "budget": 5.0,
+        "total_spent": 0.0,
+        "total_spent_nanos": 0,
+        "remaining": 5.0,
+        "reserved": 0.0,
+        "overage": 0.0,
+        "breakdown": {
+            "llm": {"total": 0.0, "calls": 0, "by_model": {}},
+            "tools": {"total": 0.0, "calls": 0, "by_tool": {}},
+            "agents": {"by_agent": {}},
+            "tokens": {
+                "input": 0,
+                "cache_read": 0,
+                "cache_write": 0,
+                "output": 0,
+                "reasoning": 0,
+            },
+        },
+        "unpriced_calls": 0,
+        "limits": {},
+        "children": [],
+        "terminated_by": None,
+        "finalized": False,
+        "events": [],
+    }
+
+
+def test_a_full_report_adds_up():
+    session = AgentBudget("$5", tokens=10_000, tool_calls=9, unknown_model="allow").session("s")
+    llm(session, output=100, input=70, cache_read=30, cache_write=20, reasoning=40, agent="ann")
+    llm(session, output=200, agent="bob")
+    llm(session, output=300, model="nosuch", agent="bob")
+    session.track(cost=0.01, tool_name="search")
+    session.track(cost=0.02, tool_name="search")
+    session.track(tool_name="clock")
+    session.open_call(CallRequest(kind="tool", name="buy", cost=5_000_000, agent="ann")).settle()
+    report = session.report()
+    assert json.loads(json.dumps(report)) == report
+    assert report["total_spent"] == 0.038
+    assert report["total_spent_nanos"] == 38_000_000
+    assert report["remaining"] == 4.962
+    assert report["breakdown"] == {
+        "llm": {"total": 0.003, "calls": 3, "by_model": {"penny": 0.003, "nosuch": 0.0}},
+        "tools": {
+            "total": 0.035,
+            "calls": 4,
+            "by_tool": {"search": 0.03, "clock": 0.0, "buy": 0.005},
+        },
+        "agents": {"by_agent": {"ann": 0.006, "bob": 0.002}},
+        "tokens": {
+            "input": 70,
+            "cache_read": 30,
+            "cache_write": 20,
+            "output": 600,
+            "reasoning": 40,
+        },
+    }
+    assert report["unpriced_calls"] == 1
+    assert report["limits"] == {
+        "tokens": {"limit": 10_000, "spent": 670},
+        "tool_calls": {"limit": 9, "spent": 4},
+    }
+    assert {event["type"] for event in report["events"]} == {"call"}
+
+
+def test_children_are_rolled_up():
+    parent = AgentBudget("$5").session()
+    child = parent.child_session("$2", name="child")
+    grandchild = child.child_session("$1")
+    llm(parent, output=100)
+    llm(child, output=200)
+    llm(grandchild, output=300)
+    grandchild.track(cost=0.01, tool_name="search")
+    assert [s.report()["total_spent"] for s in (parent, child, grandchild)] == [0.016, 0.015, 0.013]
+    assert [s.report()["breakdown"]["llm"]["calls"] for s in (parent, child, grandchild)] == [
+        3, 2, 1,
+    ]  # fmt: skip
+    assert parent.report()["breakdown"]["tools"]["by_tool"] == {"search": 0.01}
+    assert parent.report()["children"] == [
+        {"session_id": "child", "budget": 2.0, "total_spent": 0.015}
+    ]
+
+
+def test_an_overage_is_told():
+    session = AgentBudget("$1").session()
+    session.track(cost=0.9)
+    with pytest.raises(BudgetExhausted):
+        session.track(cost=0.5)
+    report = session.report()
+    assert (report["total_spent"], report["overage"], report["remaining"]) == (1.4, 0.4, 0.0)
+    assert [event["type"] for event in report["events"]].count("overage") == 1
+
+
+def test_what_is_held_is_told_apart():
+    session = AgentBudget("$1").session()
+    call = session.open_call(CallRequest(model="penny", input_tokens=0, output_cap=1_000))
+    report = session.report()
+    assert (report["total_spent"], report["reserved"], report["remaining"]) == (0, 0.01, 0.99)
+    call.release()
+
+
+def test_without_a_limit_there_is_nothing_remaining_to_tell():
+    session = AgentBudget().session()
+    session.track(cost=3)
+    report = session.report()
+    assert (report["budget"], report["remaining"], report["overage"]) == (None, None, 0.0)
+
+
+def test_events_are_a_bounded_window():
+    session = AgentBudget().session()
+    for n in range(300):
+        session.track(cost=0.01, tool_name=str(n))
+    assert [event["name"] for event in session.report()["events"]][::255] == ["44", "299"]
+
+
+def test_threads_count_exactly():
+    parent = AgentBudget("$5", max_repeated_calls=None).session()
+    start = threading.Barrier(8)
+
+    def work(n):
+        child = parent.child_session(name=f"c{n}")
+        start.wait()
+        for turn in range(50):
+            child.track(cost="0.001", tool_name=f"t{n}.{turn}")
+            parent.report()
+
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(work, range(8)))
+    report = parent.report()
+    assert report["total_spent_nanos"] == 400_000_000
+    assert report["breakdown"]["tools"]["calls"] == len(report["breakdown"]["tools"]["by_tool"])
+    assert report["breakdown"]["tools"]["calls"] == 400

@@ -1,0 +1,93 @@
+import asyncio
+import contextvars
+from concurrent.futures import ThreadPoolExecutor
+
+from budget_core import AgentBudget, scope
+from budget_core.call import CallRequest
+
+
+def open_tool(session, name="t"):
+    return session.open_call(CallRequest(kind="tool", name=name))
+
+
+def open_llm(session):
+    return session.open_call(CallRequest(model="gpt-4o-mini", output_cap=10))
+
+
+def test_an_open_llm_call_is_visible_until_it_ends():
+    session = AgentBudget("$5").session()
+    outer, inner = open_llm(session), open_llm(session)
+    assert scope.enclosing_calls() == (outer, inner)
+    outer.release()
+    assert scope.enclosing_calls() == (inner,)
+    inner.settle()
+    assert scope.enclosing_calls() == scope.open_calls() == ()
+
+
+def test_a_tools_call_hides_what_is_outside():
+    session = AgentBudget("$5").session()
+    llm, tool = open_llm(session), open_tool(session)
+    assert scope.enclosing_calls() == ()
+    inner = open_llm(session)
+    assert scope.enclosing_calls() == (inner,)
+    tool.settle()
+    assert scope.enclosing_calls() == (llm, inner)
+    llm.release()
+    inner.release()
+
+
+def test_a_call_that_ended_elsewhere_is_passed_over_here():
+    session = AgentBudget("$5").session()
+    call = open_llm(session)
+    with ThreadPoolExecutor(1) as pool:
+        pool.submit(call.release).result()
+    assert scope.open_calls() == ()
+
+
+async def test_tasks_see_what_encloses_them_and_not_each_other():
+    session = AgentBudget("$5").session()
+    outer = open_llm(session)
+
+    async def work():
+        inner = open_llm(session)
+        await asyncio.sleep(0)
+        seen = scope.enclosing_calls()
+        inner.release()
+        return seen == (outer, inner)
+
+    assert await asyncio.gather(work(), work()) == [True, True]
+    outer.release()
+
+
+def test_a_new_thread_sees_nothing():
+    call = open_llm(AgentBudget("$5").session())
+    with ThreadPoolExecutor(1) as pool:
+        assert pool.submit(scope.open_calls).result() == ()
+        context = contextvars.copy_context()
+        assert pool.submit(context.run, scope.open_calls).result() == (call,)
+    call.release()
+
+
+def test_sessions_nest():
+    outer, inner = AgentBudget("$5").session(), AgentBudget("$5").session()
+    with outer, inner, outer:
+        assert scope.current_session() is outer
+        scope.leave(outer)
+        assert scope.current_session() is inner
+        scope.enter(outer)
+    assert scope.current_session() is None
+
+
+def test_leaving_where_one_never_entered_does_nothing():
+    session = AgentBudget("$5").session()
+    scope.leave(session)
+    scope.unguard(session)
+    assert scope.current_session() is None
+
+
+def test_guards_are_put_up_and_taken_down():
+    session = AgentBudget("$5").session()
+    scope.guard(session)
+    assert scope.guarded() == (session,)
+    scope.unguard(session)
+    assert scope.guarded() == ()
