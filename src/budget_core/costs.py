@@ -102,4 +102,4 @@ class Costs:
                 return None
             raise
         # a provider may serve a request at the standard tier after all
-        return max(standard, tiered, key=lambda price: price.worst_input(1_000_000))
+        return max(standard, tiered, key=lambda price: (price.output, price.worst_input(1_000_000)))

@@ -23,8 +23,14 @@ def prompt_of(messages: Sequence[BaseMessage | str], params: Mapping[str, Any]) 
 
 
 def context_of(params: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the part of a model's parameters that counts as input: tools, formats."""
-    return {key: params[key] for key in _CONTEXT if params.get(key) is not None}
+    """Return the part of a model's parameters that counts as input: tools, formats.
+
+    That tools may or must not be called costs no more than the default, which is left out.
+    """
+    found = {key: params[key] for key in _CONTEXT if params.get(key) is not None}
+    if found.get("tool_choice") in ("auto", "none", {"type": "auto"}, {"type": "none"}):
+        del found["tool_choice"]
+    return found
 
 
 def as_json(message: BaseMessage | str) -> Any:

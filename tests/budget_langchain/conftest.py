@@ -159,9 +159,8 @@ def drive():
             case "ainvoke":
                 return await agent.ainvoke(state, config)
             case "astream":
-                async for last in agent.astream(state, config, stream_mode="values"):
-                    pass
-                return last
+                states = agent.astream(state, config, stream_mode="values")
+                return [each async for each in states][-1]
             case "abatch":
                 return (await agent.abatch([state], config))[0]
             case "events":

@@ -1,5 +1,6 @@
 """Every way of running: what is charged is what is owed, and what is refused is not sent."""
 
+import httpx
 import pytest
 from langchain.agents import create_agent
 from langchain_openai import OpenAI
@@ -33,13 +34,12 @@ async def test_the_budget_trips_at_call_k(provider, gpt, k, model_way, guard_sdk
     limit = (k * COST + 1_900_000) / 1e9 if k else 0.002
     callback = LangChainBudgetCallback(limit, guard_sdks=guard_sdks, max_repeated_calls=None)
     model = gpt(max_tokens=50)
-    answered = 0
+    for at in range(k):
+        await ask(model_way, model, f"question {at}", {"callbacks": [callback]})
     with pytest.raises(BudgetExhausted) as raised:
-        for at in range(k + 1):
-            await ask(model_way, model, f"question {at}", {"callbacks": [callback]})
-            answered += 1
+        await ask(model_way, model, "one more", {"callbacks": [callback]})
     assert isinstance(raised.value, GraphBubbleUp)
-    assert answered == provider.requests == k
+    assert provider.requests == k
     square(callback.session)
 
 
@@ -110,8 +110,16 @@ async def test_two_budgets_that_know_nothing_of_each_other_both_hold(provider, g
     assert second.session.reserved == 0
 
 
-def test_completions(provider, guard_sdks, square):
-    model = OpenAI(base_url=provider.openai_url, api_key="test", max_retries=0)
+@pytest.fixture
+def completions(provider):
+    with httpx.Client() as client:
+        yield OpenAI(
+            base_url=provider.openai_url, api_key="test", max_retries=0, http_client=client
+        )
+
+
+def test_completions(provider, completions, guard_sdks, square):
+    model = completions
     callback = LangChainBudgetCallback("$1", guard_sdks=guard_sdks)
     provider.default = Reply("abcdefgh")
     model.invoke("Hello", {"callbacks": [callback]})
@@ -123,11 +131,10 @@ def test_completions(provider, guard_sdks, square):
     square(callback.session, exact=guard_sdks)
 
 
-def test_completions_are_refused_before_they_are_sent(provider):
-    model = OpenAI(base_url=provider.openai_url, api_key="test", max_retries=0)
+def test_completions_are_refused_before_they_are_sent(provider, completions):
     callback = LangChainBudgetCallback("$0.0001")
     with pytest.raises(BudgetExhausted):
-        model.invoke("Hello", {"callbacks": [callback]})
+        completions.invoke("Hello", {"callbacks": [callback]})
     assert provider.requests == 0
 
 

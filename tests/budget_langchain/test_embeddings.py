@@ -1,5 +1,6 @@
 """Embeddings, which LangChain tells no handler of."""
 
+import httpx
 import pytest
 from langchain_core.embeddings import DeterministicFakeEmbedding, Embeddings
 from langchain_openai import OpenAIEmbeddings
@@ -10,7 +11,7 @@ from budget_langchain import BudgetedEmbeddings, LangChainBudgetCallback
 
 
 @pytest.fixture
-def openai_embeddings(provider):
+async def openai_embeddings(provider):
     def make(**options):
         return OpenAIEmbeddings(
             model="text-embedding-3-small",
@@ -18,10 +19,14 @@ def openai_embeddings(provider):
             api_key="test",
             max_retries=0,
             check_embedding_ctx_length=False,
+            http_client=client,
+            http_async_client=async_client,
             **options,
         )
 
-    return make
+    async with httpx.AsyncClient() as async_client:
+        with httpx.Client() as client:
+            yield make
 
 
 @pytest.mark.parametrize("asynchronous", [False, True])
@@ -54,11 +59,13 @@ def test_without_a_guard_the_bound_is_charged(provider, openai_embeddings, ungua
 async def test_what_does_not_fit_is_not_sent(provider, openai_embeddings, asynchronous):
     session = AgentBudget("$0.000001").session()
     embeddings = BudgetedEmbeddings(openai_embeddings(), session)
-    with pytest.raises(BudgetExhausted):
-        if asynchronous:
-            await embeddings.aembed_documents(["long " * 100])
-        else:
-            embeddings.embed_documents(["long " * 100])
+    texts = ["long " * 100]
+    if asynchronous:
+        with pytest.raises(BudgetExhausted):
+            await embeddings.aembed_documents(texts)
+    else:
+        with pytest.raises(BudgetExhausted):
+            embeddings.embed_documents(texts)
     assert provider.requests == 0
     assert session.reserved == 0
 

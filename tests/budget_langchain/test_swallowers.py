@@ -160,18 +160,17 @@ def test_a_subgraph_is_held(eager, gpt, search_tool, square):
 
 
 def test_deep_nesting_is_held(provider, gpt, square):
-    agent = None
-    for level in range(4):
-        tools = []
-        if agent is not None:
+    def delegating(agent):
+        @tool
+        def delegate(task: str) -> str:
+            """Delegate."""
+            return agent.invoke({"messages": [("user", task)]})["messages"][-1].content
 
-            @tool
-            def delegate(task: str, agent=agent) -> str:
-                """Delegate."""
-                return agent.invoke({"messages": [("user", task)]})["messages"][-1].content
+        return delegate
 
-            tools = [delegate]
-        agent = create_agent(gpt(), tools, name=f"level{level}")
+    agent = create_agent(gpt(), [], name="level0")
+    for level in (1, 2, 3):
+        agent = create_agent(gpt(), [delegating(agent)], name=f"level{level}")
 
     def reply(incoming):
         if incoming.tools and incoming.messages[-1]["role"] != "tool":
