@@ -111,12 +111,10 @@ class _Attempt:
             if refusal.denial.unit not in {"usd", "tokens"} or not refusal.denial.requested:
                 return refusal  # a shorter answer would be refused just the same
             cut = self.quote.squeezed(self.reservation.headroom())
-            if cut is None:
+            self.output = self.quote.useful if cut is None else cut
+            refusal = self.reservation.reserve(self.quote.amounts(self.output))
+            if refusal is None or cut is None:
                 return refusal
-            self.output = cut
-            refusal = self.reservation.reserve(self.quote.amounts(cut))
-            if refusal is None:
-                return None
             # what was free a moment ago is held by somebody else now: look again
 
     def _worth_waiting(self, refusal: Refusal) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Final, Self
 
 from budget_core.call import CallRequest
@@ -12,7 +12,7 @@ from budget_core.finalizers import later
 from budget_core.ledger.reservation import Reservation
 from budget_core.limits import Amounts
 from budget_core.pricing import settle_rates
-from budget_core.usage import Receipt, Usage, read_receipt
+from budget_core.usage import Receipt, Usage, read_receipt, tier_of
 
 if TYPE_CHECKING:
     from budget_core.session import BudgetSession
@@ -42,11 +42,37 @@ def wrapped(session: BudgetSession, response: Any) -> Any:
         return MeteredStream(session, response)
     if hasattr(response, "__anext__"):
         return AsyncMeteredStream(session, response)
-    error = _recorded(session, read_receipt(response))
+    error = _recorded(session, _read(response))
     if error is not None:
         error.result = response
         raise error
     return response
+
+
+def _read(response: Any) -> Receipt:
+    """Read a receipt, with the model and the tier also where nothing is said of usage."""
+    receipt = read_receipt(response)
+    if receipt.usage is not None:
+        return receipt
+    model = _part(response, "model")
+    return Receipt(
+        None,
+        receipt.model or (model if isinstance(model, str) and model else None),
+        receipt.tier or tier_of(_part(response, "service_tier")),
+    )
+
+
+def _output_of(chunk: Any) -> Usage | None:
+    """Read the last words of a stream that told its input at the start (Anthropic's)."""
+    output = _part(_part(chunk, "usage"), "output_tokens")
+    return Usage(output=output) if type(output) is int and output > 0 else None
+
+
+def _part(thing: Any, name: str) -> Any:
+    try:
+        return thing.get(name) if isinstance(thing, Mapping) else getattr(thing, name, None)
+    except Exception:  # noqa: BLE001  whatever a foreign object's attributes may raise
+        return None
 
 
 def _recorded(session: BudgetSession, receipt: Receipt) -> AgentBudgetError | None:
@@ -83,8 +109,8 @@ class _Meter:
     def chunk(self, chunk: Any) -> AgentBudgetError | None:
         """Take note of a chunk; return why the stream has to stop, if it has to."""
         self._pieces += 1
-        known, found = self._receipt, read_receipt(chunk)
-        usage = _larger(known.usage, found.usage)
+        known, found = self._receipt, _read(chunk)
+        usage = _larger(known.usage, found.usage or _output_of(chunk))
         self._receipt = Receipt(usage, found.model or known.model, found.tier or known.tier)
         return self._refusal()
 

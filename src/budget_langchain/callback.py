@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
-import functools
-import logging
-from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any, Final, Self, TypeVar
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Self
 
 from langchain_core.callbacks import BaseCallbackHandler
 
@@ -14,10 +11,10 @@ from budget_core import AgentBudget, AgentBudgetError, BudgetSession, CallReques
 from budget_core.limits import Limit
 from budget_core.money import Money, parse_cost
 from budget_core.sdk import guard_loaded
-from budget_langchain import ambient, outcomes, runs
+from budget_langchain import ambient, batches, outcomes, paying, runs
+from budget_langchain.careful import raising, silent
 from budget_langchain.messages import streamed_text, tool_fingerprint
 from budget_langchain.requests import agent_name, bubble, model_request
-from budget_langchain.runs import Run
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -26,36 +23,7 @@ if TYPE_CHECKING:
     from langchain_core.messages import BaseMessage
     from langchain_core.outputs import LLMResult
 
-_log: Final = logging.getLogger("budget_langchain")
-F = TypeVar("F", bound=Callable[..., None])
-
-
-def _raising(event: F) -> F:
-    """Let a handler raise what it raises on purpose; a bug of ours must not stop an agent."""
-
-    @functools.wraps(event)
-    def handle(*args: Any, **kwargs: Any) -> None:
-        try:
-            event(*args, **kwargs)
-        except AgentBudgetError:
-            raise
-        except Exception:  # noqa: BLE001  logged with its trace
-            _log.exception("%s failed: this event is not accounted for", event.__name__)
-
-    return handle  # type: ignore[return-value]
-
-
-def _silent(event: F) -> F:
-    """Never raise: what is paid for must reach the caller."""
-
-    @functools.wraps(event)
-    def handle(*args: Any, **kwargs: Any) -> None:
-        try:
-            event(*args, **kwargs)
-        except Exception:  # noqa: BLE001  logged with its trace
-            _log.exception("%s failed: this event is not accounted for", event.__name__)
-
-    return handle  # type: ignore[return-value]
+    from budget_langchain.runs import Run
 
 
 class LangChainBudgetCallback(BaseCallbackHandler):
@@ -157,7 +125,7 @@ class LangChainBudgetCallback(BaseCallbackHandler):
 
     # -- models ------------------------------------------------------------------------------
 
-    @_raising
+    @raising
     def on_chat_model_start(
         self,
         serialized: dict[str, Any],
@@ -170,7 +138,7 @@ class LangChainBudgetCallback(BaseCallbackHandler):
         """Hold a chat model's call, or raise before a request is sent."""
         self._start_model(serialized, messages[0], run_id, metadata or {}, kwargs, chat=True)
 
-    @_raising
+    @raising
     def on_llm_start(
         self,
         serialized: dict[str, Any],
@@ -183,48 +151,45 @@ class LangChainBudgetCallback(BaseCallbackHandler):
         """Hold a completion model's call, or raise before a request is sent."""
         self._start_model(serialized, prompts, run_id, metadata or {}, kwargs, chat=False)
 
-    @_raising
+    @raising
     def on_llm_new_token(
         self, token: Any, *, run_id: UUID, chunk: Any = None, **_kwargs: Any
     ) -> None:
         """Meter a stream that no SDK guard meters; raises when its hold is spent."""
-        run = self._runs.get(run_id)
-        if run is not None and run.owner is self and run.open:
-            run.call.meter(streamed_text(token, chunk))
+        self._meter(run_id, "token", streamed_text(token, chunk))
 
-    @_raising
+    @raising
     def on_stream_event(self, event: Any, *, run_id: UUID, **_kwargs: Any) -> None:
         """Meter a stream of protocol events likewise."""
-        run = self._runs.get(run_id)
-        if run is not None and run.owner is self and run.open and isinstance(event, Mapping):
-            run.call.meter(streamed_text([event.get("delta") or ()], None))
+        if isinstance(event, Mapping):
+            self._meter(run_id, "event", streamed_text([event.get("delta") or ()], None))
 
-    @_silent
+    @silent
     def on_llm_end(self, response: LLMResult, *, run_id: UUID, **_kwargs: Any) -> None:
         """Settle the call; one that an SDK guard took over is settled already."""
         run = self._runs.pop(run_id, None)
         if run is None:
             return
         if run.batch is not None and not run.chat:
-            self._pay_batch(run, response)
+            batches.pay(self._runs, run, response)
         if run.paid or outcomes.was_cached(response):
             run.call.abort()
         else:
             outcomes.finish(run.call, response)
 
-    @_silent
+    @silent
     def on_llm_error(self, error: BaseException, *, run_id: UUID, **_kwargs: Any) -> None:
         """Release the call if the error proves that nothing is billed; else charge its hold."""
         run = self._runs.pop(run_id, None)
         if run is None:
             return
-        _end(run, unbilled=outcomes.unbilled(error))
-        if run.chat and run.batch is not None and not _in_event_loop():
-            self._abandon_batch(run)
+        run.end(unbilled=outcomes.unbilled(error))
+        if run.chat and run.batch is not None:
+            batches.abandon(self._runs, run)
 
     # -- tools -------------------------------------------------------------------------------
 
-    @_raising
+    @raising
     def on_tool_start(
         self,
         serialized: dict[str, Any] | None,
@@ -247,25 +212,20 @@ class LangChainBudgetCallback(BaseCallbackHandler):
             mixin=bubble(),
         )
         session = self.session_for(metadata)
-        run = runs.known(run_id)
-        if run is None:
-            call = session.open_call(request, joining=around(session))
-            run = Run(call, self, chat=False)
-        elif session not in run.call.sessions:
-            runs.join_tool(run.call, session, request)
+        run = paying.tool_run(self, run_id, request, session)
         self._keep(run_id, run)
 
-    @_silent
+    @silent
     def on_tool_end(self, output: Any, *, run_id: UUID, **_kwargs: Any) -> None:  # noqa: ARG002
         """Charge the tool's cost."""
         if (run := self._runs.pop(run_id, None)) is not None:
             run.call.finish()
 
-    @_silent
+    @silent
     def on_tool_error(self, error: BaseException, *, run_id: UUID, **_kwargs: Any) -> None:
         """Charge a tool that failed; one that stopped to ask a human will start again."""
         if (run := self._runs.pop(run_id, None)) is not None:
-            _end(run, unbilled=outcomes.interrupted(error))
+            run.end(unbilled=outcomes.interrupted(error))
 
     # -- inside ------------------------------------------------------------------------------
 
@@ -284,59 +244,22 @@ class LangChainBudgetCallback(BaseCallbackHandler):
         batch = params if (said.get("batch_size") or 1) > 1 else None
         request = model_request(messages, serialized=serialized, metadata=metadata, params=params)
         try:
-            run = self._paid_run(run_id, request, self.session_for(metadata), batch, chat=chat)
+            session = self.session_for(metadata)
+            run = paying.model_run(self, run_id, request, session, batch=batch, chat=chat)
         except AgentBudgetError:
             if batch is not None:
-                self._release_batch(batch)
+                batches.release(self._runs, batch)
             raise
         self._keep(run_id, run)
 
-    def _paid_run(
-        self, run_id: UUID, request: CallRequest, session: BudgetSession, batch: Any, *, chat: bool
-    ) -> Run:
-        """Find the call that pays for this run already, or open one."""
-        enclosing = around(session)
-        if (run := runs.known(run_id)) is not None:
-            if missing := _missing(run, session, enclosing):
-                run.call.reprice(request, missing)
-            return run
-        if (offer := runs.taken_offer()) is not None:
-            run = Run(offer.call, self, batch, chat=chat)
-            offer.context = request.prompt.context if request.prompt else None
-            wired = offer.call.wired
-            offer.call.reprice(request, _missing(run, session, enclosing))
-            offer.call.wired = wired and (offer.call.cap or 0) >= (request.output_cap or 0)
-            return run
-        call = session.open_call(request, joining=enclosing)
-        # the cap on the wire is the caller's: a hold that was cut below it is not kept by it
-        call.wired = request.output_cap is not None and (call.cap or 0) >= request.output_cap
-        return Run(call, self, batch, chat=chat)
+    def _meter(self, run_id: UUID, source: str, text: str) -> None:
+        run = self._runs.get(run_id)
+        if run is not None and run.owner is self and run.open and text and run.heard(source):
+            run.call.meter(text)
 
     def _keep(self, run_id: UUID, run: Run) -> None:
         self._runs[run_id] = run
         runs.remember(run_id, run)
-
-    def _release_batch(self, batch: object) -> None:
-        """Release the calls of a `generate` of which one was refused: none has been sent."""
-        for run_id, run in tuple(self._runs.items()):
-            if run.batch is batch:
-                del self._runs[run_id]
-                run.call.abort()
-
-    def _pay_batch(self, run: Run, response: LLMResult) -> None:
-        """Note that one completion request answered several prompts, and was charged at once."""
-        if run.call.claimed or outcomes.says_usage(response):
-            for mate in tuple(self._runs.values()):
-                mate.paid = mate.paid or mate.batch is run.batch
-
-    def _abandon_batch(self, run: Run) -> None:
-        """End the rest of a synchronous `generate` that failed: LangChain tells no more of it.
-
-        What came before the failure was sent and answered, what comes after it never was.
-        """
-        for run_id, mate in tuple(self._runs.items()):
-            if mate.batch is run.batch and self._runs.pop(run_id, None) is not None:
-                _end(mate, unbilled=mate.number > run.number)
 
     def _guard(self) -> None:
         if self.guard_sdks:
@@ -364,30 +287,3 @@ def _agent_sessions(
         agent: session.child_session(limit, finalization_reserve=shared)
         for agent, limit in agents.items()
     }
-
-
-def around(session: BudgetSession) -> tuple[BudgetSession, ...]:
-    """Return the sessions in whose tools this runs: an agent's limit covers its sub-agents."""
-    calls = scope.open_calls()
-    return tuple(c.session for c in calls if c.kind == "tool" and c.session is not session)
-
-
-def _missing(
-    run: Run, session: BudgetSession, enclosing: tuple[BudgetSession, ...]
-) -> tuple[BudgetSession, ...]:
-    return tuple(s for s in dict.fromkeys((session, *enclosing)) if s not in run.call.sessions)
-
-
-def _end(run: Run, *, unbilled: bool) -> None:
-    if unbilled:
-        run.call.abort()
-    else:
-        run.call.finish()
-
-
-def _in_event_loop() -> bool:
-    try:
-        asyncio.get_running_loop()
-    except RuntimeError:
-        return False
-    return True

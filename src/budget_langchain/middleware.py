@@ -15,8 +15,9 @@ from budget_core import BudgetExhausted, scope
 from budget_core.errors import SessionCancelled, SessionFinalized
 from budget_core.sdk import is_guarded
 from budget_langchain import ambient
-from budget_langchain.callback import LangChainBudgetCallback, around
+from budget_langchain.callback import LangChainBudgetCallback
 from budget_langchain.models import agent_request, cap_setting, sdk_of, thinking_budget
+from budget_langchain.paying import around
 from budget_langchain.runs import Offer, offering
 from budget_langchain.wrapup import WRAP_UP, final_answer, final_request
 

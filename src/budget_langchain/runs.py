@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import replace
 from itertools import count
 from threading import Lock
 from typing import TYPE_CHECKING, Any
@@ -14,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from uuid import UUID
 
-    from budget_core import BudgetSession, Call, CallRequest
+    from budget_core import Call
 
 
 class Run:
@@ -25,10 +24,11 @@ class Run:
         batch: what the runs of one `generate` have in common, None for a run of its own.
         number: in the order of opening.
         paid: another run's call paid for this one as well.
+        source: the kind of event by which its stream is metered.
         chat: each run of the batch is a request of its own, made one after the other.
     """
 
-    __slots__ = ("__weakref__", "batch", "call", "chat", "number", "owner", "paid")
+    __slots__ = ("__weakref__", "batch", "call", "chat", "number", "owner", "paid", "source")
 
     def __init__(self, call: Call, owner: object, batch: object = None, *, chat: bool) -> None:
         self.call = call
@@ -36,12 +36,28 @@ class Run:
         self.batch = batch
         self.chat = chat
         self.paid = False
+        self.source: str | None = None
         self.number = next(_numbers)
 
     @property
     def open(self) -> bool:
         """It is ours to end: nobody ended it, and no SDK guard took it over."""
         return not self.call.ended and not self.call.claimed
+
+    def heard(self, source: str) -> bool:
+        """Tell whether this kind of event is to be metered: the first that shows text.
+
+        Some streams show the same text twice, as tokens and as protocol events.
+        """
+        self.source = self.source or source
+        return self.source == source
+
+    def end(self, *, unbilled: bool) -> None:
+        """End the call without an answer, unless an SDK guard took it over."""
+        if unbilled:
+            self.call.abort()
+        else:
+            self.call.finish()
 
 
 class Offer:
@@ -97,19 +113,3 @@ def taken_offer() -> Offer | None:
     """Take the call that is offered here, if there is one."""
     offer = _offer.get()
     return offer if offer is not None and offer.take() else None
-
-
-def join_tool(call: Call, session: BudgetSession, request: CallRequest) -> None:
-    """Let another budget pay for the same tool call, at the higher of both prices.
-
-    Raises:
-        BudgetExhausted: it cannot; the hold is released.
-    """
-    cost = max(call.request.cost, request.cost)
-    reservation = call.reservation
-    refusal = reservation.extend(reservation.amounts._replace(usd=cost), session.groups)
-    if refusal is not None:
-        call.release()
-        raise session.refused(refusal, request).recast(request.mixin)
-    call.request = replace(call.request, cost=cost)
-    call.sessions = tuple(dict.fromkeys((*call.sessions, *session.lineage)))

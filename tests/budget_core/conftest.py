@@ -2,7 +2,15 @@ import threading
 
 import pytest
 
-from budget_core import MemoryLedger, pricing, register_model, registered
+from budget_core import MemoryLedger, pricing, register_model, registered, scope
+
+
+@pytest.fixture(autouse=True)
+def _each_in_a_context_of_its_own():
+    """A call that a test leaves open encloses nothing of the next one."""
+    yield
+    for variable in (scope._calls, scope._sessions, scope._guarded, scope._finalizing):
+        variable.set(())
 
 
 @pytest.fixture

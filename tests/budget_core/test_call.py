@@ -15,7 +15,7 @@ from budget_core.usage import Receipt
 pytestmark = pytest.mark.usefixtures("penny")
 
 
-class Bubble(Exception):  # noqa: N818
+class Bubble(Exception):
     pass
 
 

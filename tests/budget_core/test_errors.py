@@ -26,7 +26,7 @@ from budget_core.ledger import Denial
 from budget_core.refusals import exhausted_by
 
 
-class Bubble(Exception):  # noqa: N818  as frameworks name theirs
+class Bubble(Exception):
     """A framework's control flow."""
 
 

@@ -89,7 +89,9 @@ class TestEach:
 
         plugged(Plugin())
         prompt = Prompt([{"role": "user", "content": "x" * 5_000}])
-        call = AgentBudget("$1").session().open_call(CallRequest(model="gpt-4o-mini", prompt=prompt))
+        call = (
+            AgentBudget("$1").session().open_call(CallRequest(model="gpt-4o-mini", prompt=prompt))
+        )
         call.release()
         assert call.quote.input_tokens == 42
 

@@ -4,6 +4,7 @@ import asyncio
 import gc
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 
 import pytest
 
@@ -457,10 +458,8 @@ class TestTelling:
         def work(_):
             start.wait()
             for _ in range(10):
-                try:
+                with suppress(BudgetExhausted):
                     session.open_call(tool(10_000_000)).settle()
-                except BudgetExhausted:
-                    pass
 
         with ThreadPoolExecutor(20) as pool:
             list(pool.map(work, range(20)))
@@ -632,7 +631,7 @@ class TestUnknownModels:
 
     @pytest.mark.parametrize("error", [UnknownModel, BudgetExhausted])
     def test_errors_are_cast_as_the_request_asks(self, error):
-        class Bubble(Exception):  # noqa: N818
+        class Bubble(Exception):
             pass
 
         session = AgentBudget(0).session()

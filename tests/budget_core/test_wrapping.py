@@ -166,8 +166,11 @@ class Stream:
         self.chunks = []
 
 
-class AsyncStream(Stream):
-    __iter__ = __next__ = None
+class AsyncStream:
+    """The same for tasks."""
+
+    def __init__(self, *chunks, fail=None):
+        self.chunks, self.fail, self.closed, self.request_id = list(chunks), fail, 0, "r"
 
     def __aiter__(self):
         return self
@@ -178,8 +181,8 @@ class AsyncStream(Stream):
         raise self.fail or StopAsyncIteration
 
     async def close(self):
-        super().close()
-
+        self.closed += 1
+        self.chunks = []
 
 
 class TestStreams:
@@ -231,9 +234,10 @@ class TestStreams:
             list(stream)
         assert session.spent_nanos == 10 * 10_000
 
-    def test_that_never_began_cost_nothing_and_are_told(self, session):
-        session.wrap(Stream()).close()
-        assert session.spent == 0
+    def test_that_said_nothing_at_all_are_told_as_unpriced(self, session):
+        with pytest.raises(UnknownModel):
+            session.wrap(Stream()).close()
+        assert session.report()["unpriced_calls"] == 1
 
     def test_without_usage_their_chunks_are_counted(self, session, caplog):
         list(session.wrap(Stream(chunk(), chunk(), chunk())))
@@ -244,6 +248,12 @@ class TestStreams:
         list(session.wrap(Stream(chunk(tier="priority"), chunk(100))))
         assert session.spent == 0.002
 
+    def test_without_usage_they_are_stopped_all_the_same(self):
+        session = AgentBudget("$0.0002").session()
+        with pytest.raises(BudgetExhausted):
+            list(session.wrap(Stream(*(chunk() for _ in range(90)))))
+        assert session.spent_nanos == 21 * 10_000
+
     def test_the_parts_of_an_anthropic_usage_are_put_together(self, session):
         start = {"type": "message_start", "message": ANTHROPIC | {"usage": {
             "input_tokens": 50, "output_tokens": 1}}}  # fmt: skip
@@ -252,10 +262,6 @@ class TestStreams:
         assert session.spent == 0.001
         assert session.report()["breakdown"]["tokens"]["input"] == 50
 
-    @pytest.mark.xfail(
-        reason="a last usage that tells the output alone is not read: one token is charged",
-        strict=True,
-    )
     def test_an_anthropic_usage_that_tells_the_output_alone_is_heard(self, session):
         start = {"type": "message_start", "message": ANTHROPIC | {"usage": {
             "input_tokens": 50, "output_tokens": 1}}}  # fmt: skip
@@ -404,6 +410,18 @@ def test_a_plain_iterator_without_a_close_is_a_stream(session):
     next(stream)
     stream.close()
     assert session.spent_nanos == 10 * 10_000
+
+
+def test_an_object_whose_attributes_raise_is_told_as_unpriced(session):
+    class Hostile:
+        def __getattr__(self, name):
+            if name.startswith("__") or name == "_budget_settled":
+                raise AttributeError(name)
+            raise RuntimeError(name)
+
+    with pytest.raises(UnknownModel):
+        session.wrap(Hostile())
+    assert session.report()["unpriced_calls"] == 1
 
 
 def test_a_foreign_object_with_usage_is_read(session):

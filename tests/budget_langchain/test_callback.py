@@ -86,6 +86,15 @@ async def test_it_works_with_async_with(provider, gpt, square):
     square(callback.session)
 
 
+def test_a_callback_that_is_entered_again_goes_on(provider, gpt, square):
+    callback = LangChainBudgetCallback("$1")
+    for text in ("one", "two"):
+        with callback:
+            gpt().invoke(text)
+    assert provider.requests == 2
+    square(callback.session)
+
+
 async def test_nested_budgets_are_charged_once_each(provider, gpt, researcher, steps, square):
     steps(1)
     with LangChainBudgetCallback("$1", tool_costs={"search": "$0.01"}) as outer:

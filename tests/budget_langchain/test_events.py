@@ -176,6 +176,25 @@ def test_a_stream_that_no_guard_sees_is_stopped_when_its_hold_is_spent():
     assert callback.session.reserved == 0
 
 
+def test_protocol_events_are_metered_once():
+    shown = []
+    for version in (None, "v3"):
+        callback = LangChainBudgetCallback("$0.006")
+        model = Scripted(AIMessage("word " * 2_000))
+        config = {"callbacks": [callback]}
+        stream = (
+            model.stream_events("go", config, version=version)
+            if version
+            else model.stream("go", config)
+        )
+        seen = []
+        with pytest.raises(BudgetExhausted):
+            seen.extend(stream)
+        shown.append(len(seen))
+        assert callback.session.reserved == 0
+    assert abs(shown[1] - shown[0]) < 10
+
+
 class Broken(Scripted):
     def _generate(self, messages, stop=None, run_manager=None, **kwargs):
         return ChatResult(generations=[ChatGeneration(message=AIMessage("fine"))])

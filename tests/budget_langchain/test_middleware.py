@@ -21,7 +21,8 @@ async def test_the_last_call_is_an_answer(
     eager, request, researcher, maker, agent_way, guard_sdks, drive, square
 ):
     budget = BudgetMiddleware("$0.06", finalization_reserve="$0.02", guard_sdks=guard_sdks)
-    state = await drive(agent_way, researcher(request.getfixturevalue(maker)(), budget), "go")
+    agent = researcher(request.getfixturevalue(maker)(), budget)
+    state = await drive(agent_way, agent, "go", {"recursion_limit": 100})
     if state is not None:
         assert state["messages"][-1].content in ("the end", [{"type": "text", "text": "the end"}])
     last = eager.bills[-1].body

@@ -1,0 +1,80 @@
+"""Which call pays for a run: one that is open for it already, or a new one."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from budget_core import scope
+from budget_langchain import runs
+from budget_langchain.runs import Run
+
+if TYPE_CHECKING:
+    from uuid import UUID
+
+    from budget_core import BudgetSession, Call, CallRequest
+
+
+def model_run(
+    owner: object,
+    run_id: UUID,
+    request: CallRequest,
+    session: BudgetSession,
+    *,
+    batch: object,
+    chat: bool,
+) -> Run:
+    """Return the run of a model, held in `session`.
+
+    The same request is charged once: another handler may have opened its call, or a middleware
+    have offered one.
+    """
+    enclosing = around(session)
+    if (run := runs.known(run_id)) is not None:
+        if missing := _missing(run.call, session, enclosing):
+            run.call.reprice(request, missing)
+        return run
+    if (offer := runs.taken_offer()) is not None:
+        call, wired = offer.call, offer.call.wired
+        offer.context = request.prompt.context if request.prompt else None
+        call.reprice(request, _missing(call, session, enclosing))
+        call.wired = wired and (call.cap or 0) >= (request.output_cap or 0)
+        return Run(call, owner, batch, chat=chat)
+    call = session.open_call(request, joining=enclosing)
+    # the cap on the wire is the caller's: a hold that was cut below it is not kept by it
+    call.wired = request.output_cap is not None and (call.cap or 0) >= request.output_cap
+    return Run(call, owner, batch, chat=chat)
+
+
+def tool_run(owner: object, run_id: UUID, request: CallRequest, session: BudgetSession) -> Run:
+    """Return the run of a tool, held in `session`."""
+    run = runs.known(run_id)
+    if run is None:
+        return Run(session.open_call(request, joining=around(session)), owner, chat=False)
+    if session not in run.call.sessions:
+        _join(run.call, session, request)
+    return run
+
+
+def around(session: BudgetSession) -> tuple[BudgetSession, ...]:
+    """Return the sessions in whose tools this runs: an agent's limit covers its sub-agents."""
+    calls = scope.open_calls()
+    return tuple(c.session for c in calls if c.kind == "tool" and c.session is not session)
+
+
+def _missing(
+    call: Call, session: BudgetSession, enclosing: tuple[BudgetSession, ...]
+) -> tuple[BudgetSession, ...]:
+    return tuple(s for s in dict.fromkeys((session, *enclosing)) if s not in call.sessions)
+
+
+def _join(call: Call, session: BudgetSession, request: CallRequest) -> None:
+    """Let another budget pay for the same tool call, at the higher of both prices."""
+    cost = max(call.request.cost, request.cost)
+    reservation = call.reservation
+    refusal = reservation.extend(reservation.amounts._replace(usd=cost), session.groups)
+    if refusal is not None:
+        call.release()
+        raise session.refused(refusal, request).recast(request.mixin)
+    call.request = replace(call.request, cost=cost)
+    call.sessions = tuple(dict.fromkeys((*call.sessions, *session.lineage)))
