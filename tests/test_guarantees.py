@@ -131,7 +131,6 @@ def test_wrap_stops_a_stream_when_the_money_is_spent(provider):
     assert budget.spent_nanos > 0
 
 
-@pytest.mark.xfail(reason="OpenAI's chunks name their model, but a stream without usage drops it")
 def test_wrap_stops_a_stream_of_openai_too(provider, client):
     provider.default = Reply(output_tokens=50_000)
     with session("$0.0006") as budget, pytest.raises(BudgetExhausted):

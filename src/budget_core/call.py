@@ -94,7 +94,7 @@ class Call:
         self.reservation = reservation
         self.quote = quote
         self.output = output
-        self.wired = request.output_cap is not None
+        self.wired = quote is not None and quote.capped and output == quote.most
         self.ended = False
         self.cost = 0
         self.priced = quote is None or quote.rates is not None
@@ -278,7 +278,7 @@ class Call:
         return True
 
     def _after(self, entries: list[Entry]) -> None:
-        if self.usage is not None and self._prompts:
+        if self.usage is not None and self.usage.input and self._prompts:
             self.session.costs.learn(self.request.model, self._prompts, self.usage)
         for session in self.sessions:
             session.settled(self, entries)
@@ -301,7 +301,7 @@ class Call:
 
 def _receipt(outcome: Any, model: str | None) -> Receipt:
     if isinstance(outcome, Usage):
-        return Receipt(outcome if outcome.total else None, model)
+        return Receipt(outcome if outcome.total and min(outcome) >= 0 else None, model)
     receipt = outcome if isinstance(outcome, Receipt) else read_receipt(outcome)
     return receipt._replace(model=receipt.model or model)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 WRAP_UP_TOKENS = 1_024
 """The instruction and the answer of a last call, as "auto" reserves count them."""
 _EMPTY = Prompt(())
+_log = logging.getLogger("budget_core")
 
 
 class Costs:
@@ -74,8 +76,7 @@ class Costs:
             return Amounts(*map(max, call.reservation.amounts, call.metered))
         if not call.priced:
             return Amounts(0, usage.total, 1, 0)
-        price = settle_rates(request.model, receipt.model, request.provider, receipt.tier)
-        return Amounts(price.cost(usage), usage.total, 1, 0)
+        return Amounts(self._settling(call, receipt).cost(usage), usage.total, 1, 0)
 
     def learn(self, model: str, prompts: Sequence[Prompt], usage: Usage) -> None:
         """Remember what a prompt was billed for, so that the next one is bounded exactly."""
@@ -90,6 +91,17 @@ class Costs:
         output = -(-price.worst_output_rate(tokens) * WRAP_UP_TOKENS // 1_000_000)
         cost = price.worst_input(tokens, audio=False, one_hour=self.billed.one_hour) + output
         return Amounts(cost, tokens + WRAP_UP_TOKENS, 1, 0)
+
+    def _settling(self, call: Call, receipt: Receipt) -> Rates:
+        request = call.request
+        try:
+            return settle_rates(request.model, receipt.model, request.provider, receipt.tier)
+        except Exception:
+            held = call.quote.rates if call.quote is not None else None
+            if held is None:
+                raise
+            _log.exception("No price for %s any more; the one it was held at counts", request.model)
+            return held
 
     def _rates(self, request: CallRequest) -> Rates | None:
         try:

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
 
 from budget_core import hooks
 from budget_core.errors import Unbounded
@@ -12,10 +11,8 @@ from budget_core.ledger import Headroom
 from budget_core.limits import Amounts
 from budget_core.maximums import is_reasoning, max_output_tokens
 from budget_core.pricing import Rates
-from budget_core.prompts import BilledPrompts, Prompt, measure
+from budget_core.prompts import UNSEEN_TOKENS, BilledPrompts, Prompt, measure
 
-UNSEEN_TOKENS: Final = 1_024
-"""Added to the bytes of a request: what providers add to it (measured: at most 304 tokens)."""
 COMFORTABLE: Final = 2_048
 COMFORTABLE_REASONING: Final = 8_192
 USEFUL: Final = 256
@@ -136,7 +133,6 @@ def input_bound(
     prompt: Prompt,
     billed: BilledPrompts,
     *,
-    body: Mapping[str, Any] | None = None,
     allow_unbounded: bool = False,
 ) -> int:
     """Return the most input tokens that the request can be billed for.
@@ -146,8 +142,8 @@ def input_bound(
     Raises:
         Unbounded: it refers to input whose size cannot be known, and that is not allowed.
     """
-    if hooks.listening("budget_estimate") and body is not None:
-        request = hooks.EstimateRequest(model, provider, body)
+    if hooks.listening("budget_estimate"):
+        request = hooks.EstimateRequest(model, provider, prompt.messages, prompt.context)
         if (answer := hooks.first("budget_estimate", request)) is not None:
             return int(answer)
     if (known := billed.bound(model, prompt)) is not None:

@@ -96,6 +96,15 @@ class Limits:
         """Return the amount of `unit` for the account's life, or None if that is not limited."""
         return next((x.amount for x in self.every if x.unit == unit and not x.period), None)
 
+    def lowered(self, usd: int) -> Limits:
+        """Return these limits with the life-long dollars cut to `usd` nanos."""
+        return Limits(
+            tuple(
+                Limit("usd", min(x.amount, usd)) if x.unit == "usd" and not x.period else x
+                for x in self.every
+            )
+        )
+
     def raised(self, by: Amounts) -> Limits:
         """Return these limits with `by` added to the life-long ones."""
         return Limits(

@@ -7,6 +7,10 @@ from dataclasses import dataclass
 from threading import RLock
 from typing import Any, Final, NamedTuple
 
+UNSEEN_TOKENS: Final = 1_024
+"""Added to the bytes of a request: what providers add to it (measured: at most 304 tokens)."""
+_EXTRA: Final = 16
+"""Added to the bytes of a message: what providers put around it."""
 IMAGE_TOKENS: Final = 16_384
 """Held for one inline image: above what any provider of today bills for one."""
 
@@ -181,16 +185,24 @@ class BilledPrompts:
         self._lock = RLock()  # a finalizer may settle a call in here
 
     def bound(self, model: str, prompt: Prompt) -> int | None:
-        """Return the most input tokens of `prompt`, if a known one begins it, else None."""
-        known = self._longest(model, prompt)
+        """Return the most input tokens of `prompt`, if a known one begins it, else None.
+
+        Where tools or formats have changed since, the new ones are measured as well: what the
+        known prompt was billed for covers its messages in any case.
+        """
+        known = self._longest(model, prompt) or self._longest(model, prompt, any_context=True)
         if known is None:
             return None
-        added = _sum([measure(message) for message in prompt.messages[len(known.messages) :]])
-        if added.unbounded:
+        added = [measure(message) for message in prompt.messages[len(known.messages) :]]
+        extra = _EXTRA * len(added)
+        if known.context != prompt.context:
+            added.append(measure(prompt.context))
+            extra += UNSEEN_TOKENS
+        size = _sum(added)
+        if size.unbounded:
             return None
-        self.one_hour |= added.one_hour
-        count = len(prompt.messages) - len(known.messages)
-        return known.tokens + added.tokens + 16 * count if count else known.tokens
+        self.one_hour |= size.one_hour
+        return known.tokens + size.tokens + extra if added else known.tokens
 
     def remember(self, model: str, prompt: Prompt, tokens: int) -> None:
         """Keep what `prompt` was billed for as input."""
@@ -203,7 +215,7 @@ class BilledPrompts:
             billed = _Billed(model, context, messages, tokens)
             self._known = (billed, *others[: self._keep - 1])
 
-    def _longest(self, model: str, prompt: Prompt) -> _Billed | None:
+    def _longest(self, model: str, prompt: Prompt, *, any_context: bool = False) -> _Billed | None:
         best: _Billed | None = None
         for known in self._known:
             length = len(known.messages)
@@ -212,7 +224,7 @@ class BilledPrompts:
                 and length <= len(prompt.messages)
                 and (best is None or length > len(best.messages))
                 and known.messages == list(prompt.messages[:length])
-                and known.context == prompt.context
+                and (any_context or known.context == prompt.context)
             ):
                 best = known
         return best

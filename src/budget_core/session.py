@@ -68,10 +68,10 @@ class BudgetSession:
         self.id = name or f"sess_{uuid.uuid4().hex[:12]}"
         self.parent = parent
         self.policy = policy
-        self.limits = limits
+        self._above: tuple[BudgetSession, ...] = parent.lineage if parent else ()
+        self.limits = limits if parent is None else limits.lowered(parent.unspent(limits))
         self.ledger = ledger
         self.totals = Totals()
-        self.lineage: tuple[BudgetSession, ...] = (self, *parent.lineage) if parent else (self,)
         self.groups = self._own_groups()
         self._lock = Lock()
         self._asking = RLock()
@@ -84,7 +84,7 @@ class BudgetSession:
         self._began = monotonic()
         self._ended: float | None = None
         self.costs: Costs = Costs(policy, parent.costs if parent else None)
-        self._open_account(allocate=allocate)
+        self._open_account(self.limits if allocate else limits, allocate=allocate)
         if parent is not None:
             parent.adopt(self)
         if name is None:
@@ -154,6 +154,21 @@ class BudgetSession:
     def terminated_by(self) -> str | None:
         """What ended it: "budget_exhausted", "loop_detected", "cancelled", "finalized" or None."""
         return self._terminated_by
+
+    @property
+    def lineage(self) -> tuple[BudgetSession, ...]:
+        """The session itself and its parents, up to the root."""
+        return (self, *self._above)
+
+    def unspent(self, limits: Limits) -> int:
+        """Return the most nanos that this session and its parents leave a child with `limits`."""
+        most = limits.lifelong("usd") or 0
+        for session in self.lineage:
+            usd = session.limits.lifelong("usd")
+            if usd is not None:
+                balance = session.balance()
+                most = min(most, max(0, usd - balance.spent.usd - balance.reserve.usd))
+        return most
 
     def balance(self) -> Balance:
         """Return the account's standing, exact."""
@@ -256,6 +271,7 @@ class BudgetSession:
             if entry.over is not None:
                 refusal = Refusal(ledger, entry.over)
                 if not self.approved(refusal, before):
+                    self._terminated_by = self._terminated_by or "budget_exhausted"
                     return exhausted_by(refusal.denial, self.id, request, paid=True)
         return None
 
@@ -318,7 +334,7 @@ class BudgetSession:
             **policy: settings that differ from this session's (see `AgentBudget`).
         """
         limits = Limits.of(
-            *(() if max_spend is None else (self._affordable(parse_usd(max_spend)),)),
+            *(() if max_spend is None else (self._free(max_spend) if allocate else max_spend,)),
             tokens=tokens,
             llm_calls=llm_calls,
             tool_calls=tool_calls,
@@ -386,7 +402,7 @@ class BudgetSession:
 
     def __enter__(self) -> Self:
         if self._ended is not None:
-            self._open_account()
+            self._open_account(self.limits)
             self._ended = None
         scope.enter(self)
         return self
@@ -519,9 +535,8 @@ class BudgetSession:
 
     # -- inside ------------------------------------------------------------------------------
 
-    def _open_account(self, *, allocate: bool = False) -> None:
-        enforced = self.policy.mode == "enforce"
-        limits = self.limits if enforced else UNLIMITED
+    def _open_account(self, limits: Limits, *, allocate: bool = False) -> None:
+        limits = limits if self.policy.mode == "enforce" else UNLIMITED
         reserve = reserve_for(self.policy.finalization_reserve, limits)
         under = self.parent.id if self.parent and self.parent.ledger is self.ledger else None
         account = Account(self.id, under, limits, reserve, allocated=allocate)
@@ -532,11 +547,16 @@ class BudgetSession:
             raise exhausted_by(answer, self.id, request)
 
     def _own_groups(self) -> tuple[Group, ...]:
-        above = self.parent.groups if self.parent else ()
-        return (
-            Group(self.ledger, (self.id,)),
-            *(group for group in above if group.ledger is not self.ledger),
-        )
+        """Join the parents' accounts, by ledger; one right above our own is on its path anyway."""
+        parent = self.parent
+        if parent is None:
+            return (Group(self.ledger, (self.id,)),)
+        accounts = {self.ledger: {self.id: None}}
+        for ledger, above in parent.groups:
+            accounts.setdefault(ledger, {}).update(dict.fromkeys(above))
+        if parent.ledger is self.ledger:
+            del accounts[self.ledger][parent.id]
+        return tuple(Group(ledger, tuple(names)) for ledger, names in accounts.items())
 
     def _detectors(self) -> dict[str, LoopDetector] | None:
         repeats, window = self.policy.max_repeated_calls, self.policy.loop_window_seconds
@@ -555,8 +575,9 @@ class BudgetSession:
         mine = self.lineage
         return tuple(dict.fromkeys(s for s in (*joining, *guarded) if s not in mine))
 
-    def _affordable(self, usd: int) -> float:
-        room = Reservation(self.groups).headroom().usd
+    def _free(self, max_spend: Money) -> float:
+        """Cut an allocation to what can be set aside at this moment."""
+        usd, room = parse_usd(max_spend), Reservation(self.groups).headroom().usd
         return to_usd(usd if room is None else min(usd, room))
 
     def _spent_after(self, entries: Sequence[Entry]) -> Amounts | None:

@@ -101,7 +101,7 @@ def _wrapped(get: Get) -> Receipt:
             inside = _getter(inner)
             known = ("usage", "usage_metadata", "response_metadata")
             return _receipt(inner) if any(inside(k) is not None for k in known) else NO_RECEIPT
-    return NO_RECEIPT
+    return Receipt(None, _text(get("model")), tier_of(get("service_tier")))
 
 
 def _from_metadata(get: Get, metadata: Any) -> Receipt:

@@ -131,10 +131,6 @@ class TestParents:
         assert parent.spent == child.spent == 0.6
         assert parent.report()["breakdown"]["tools"]["calls"] == 1
 
-    @pytest.mark.xfail(
-        reason="a grandparent in the ledger of the grandchild is left out: nobody charges it",
-        strict=True,
-    )
     def test_a_grandparent_in_the_same_ledger_is_not_left_out(self):
         ledger = MemoryLedger()
         top = AgentBudget("$1", ledger=ledger).session()

@@ -2,6 +2,7 @@
 
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 
 import pytest
 
@@ -92,13 +93,11 @@ class TestSettling:
         call.settle({"model": "gpt-4o", "usage": {"prompt_tokens": 3, "completion_tokens": 100}})
         assert session.spent == 0.001
 
-    @pytest.mark.xfail(reason="a Usage made by hand is not checked: negative spend", strict=True)
     def test_a_negative_usage_gives_nothing_back(self, session, call):
         session.track(cost="0.5")
         call.settle(Usage(output=-100_000))
         assert session.spent == 0.51
 
-    @pytest.mark.xfail(reason="the hold leaks: price raises after the call has ended", strict=True)
     def test_a_price_that_is_gone_by_then_is_the_one_of_the_hold(self):
         class Plugin:
             @hooks.hookimpl
@@ -112,10 +111,8 @@ class TestSettling:
             call = session.open_call(CallRequest(model="passing", output_cap=100))
         finally:
             hooks.unregister(plugin)
-        try:
+        with suppress(UnknownModel):
             call.settle(Usage(output=100))
-        except UnknownModel:
-            pass
         assert session.reserved == 0
         assert session.spent == 0.001
 
@@ -143,7 +140,6 @@ class TestSettling:
         session.open_call(llm(16_000, prompt=Prompt(["x"]))).settle(Usage(1, 5_000))
         assert session.open_call(llm(None)).quote.comfortable == 10_000
 
-    @pytest.mark.xfail(reason="an input of 0 is learnt as what the prompt costs", strict=True)
     def test_a_usage_without_input_teaches_nothing(self, session):
         prompt = Prompt([{"role": "user", "content": "x" * 900}])
         request = CallRequest(model="gpt-4o-mini", prompt=prompt, output_cap=10)
@@ -219,10 +215,8 @@ class TestMetering:
         session = AgentBudget("$0.03").session()
         call = session.open_call(llm(None))
         call.meter("x" * call.output)
-        with pytest.raises(BudgetExhausted) as caught:
-            for _ in range(2):
-                call.meter("x" * 2_000)
-        assert "outgrew" in str(caught.value)
+        with pytest.raises(BudgetExhausted, match="outgrew"):
+            call.meter("x" * 4_000)
         call.settle(None)
         assert session.spent >= 0.03
         assert session.terminated_by == "budget_exhausted"
@@ -253,9 +247,6 @@ class TestMetering:
             call.meter(2)
         assert isinstance(caught.value, BudgetExhausted)
 
-    @pytest.mark.xfail(
-        reason="a cap that was cut below the caller's own counts as on the wire", strict=True
-    )
     def test_a_cap_that_was_cut_is_not_on_the_wire_until_somebody_puts_it_there(self):
         session = AgentBudget("$0.005").session()
         call = session.open_call(llm(1_000))

@@ -32,7 +32,7 @@ def asked(rates=ONE_TEN, *, input_tokens=100, output_cap=None, **options):
 
 
 RATES = st.builds(
-    lambda i, o: Rates.of(i, o),
+    Rates.of,
     st.integers(0, 100),
     st.integers(0, 100),
 )
@@ -209,8 +209,7 @@ class TestInputBound:
         plugin = Plugin()
         hooks.register(plugin)
         try:
-            body = {"model": "mine"}
-            assert input_bound("mine", None, self.PROMPT, BilledPrompts(), body=body) == 42
-            assert input_bound("other", None, self.PROMPT, BilledPrompts(), body=body) > 500
+            assert input_bound("mine", None, self.PROMPT, BilledPrompts()) == 42
+            assert input_bound("other", None, self.PROMPT, BilledPrompts()) > 500
         finally:
             hooks.unregister(plugin)

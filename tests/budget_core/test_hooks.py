@@ -77,15 +77,11 @@ class TestEach:
         plugged(Plugin())
         assert AgentBudget("$1", ledger="mine://here").session().ledger is mine
 
-    @pytest.mark.xfail(
-        reason="no session hands a request's body to the hook: its estimate is never asked for",
-        strict=True,
-    )
     def test_budget_estimate(self, plugged):
         class Plugin:
             @hooks.hookimpl
             def budget_estimate(self, request):
-                return 42 if request.model == "gpt-4o-mini" and request.body else None
+                return 42 if request.model == "gpt-4o-mini" and request.messages else None
 
         plugged(Plugin())
         prompt = Prompt([{"role": "user", "content": "x" * 5_000}])

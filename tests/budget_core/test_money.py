@@ -57,7 +57,7 @@ def test_every_way_to_write_dollars(written, nanos):
     ids=repr,
 )  # fmt: skip
 def test_what_is_no_amount_is_refused_with_what_to_write(nonsense):
-    with pytest.raises(InvalidBudget, match="dollars|largest amount"):
+    with pytest.raises(InvalidBudget, match=r"dollars|largest amount"):
         parse_usd(nonsense)
     with pytest.raises(InvalidCost, match="cost"):
         parse_cost(nonsense)

@@ -9,7 +9,7 @@ import pytest
 
 from budget_core import AgentBudget, BudgetExhausted, SessionCancelled, TopUp, Usage
 from budget_core.call import CallRequest
-from budget_core.opening import Pause, run_async
+from budget_core.opening import Pause, _Errand, run_async
 
 pytestmark = pytest.mark.usefixtures("penny")
 
@@ -117,8 +117,7 @@ class TestWaiting:
     async def test_a_task_waits_without_stopping_the_others(self, session, watched):
         first = elsewhere(session.open_call, llm(1_000))
         waiting = asyncio.create_task(session.open_call_async(llm(1_000)))
-        while not watched.began:
-            await asyncio.sleep(0)
+        assert await asyncio.to_thread(watched.waiting.acquire, timeout=30)
         first.release()
         (await waiting).release()
         assert watched.ended == 1
@@ -212,8 +211,7 @@ class TestCancelling:
         session = AgentBudget("$0.01", ledger=watched).session()
         other = elsewhere(session.open_call, llm(1_000))
         waiting = asyncio.create_task(session.open_call_async(llm(1_000)))
-        while not watched.began:
-            await asyncio.sleep(0)
+        assert await asyncio.to_thread(watched.waiting.acquire, timeout=30)
         waiting.cancel()
         with suppress(asyncio.CancelledError):
             await waiting
@@ -442,3 +440,17 @@ async def test_steps_that_are_no_call_are_handed_on():
 
     assert await run_async(steps(), blocks=False) == "done"
     assert await run_async(steps(), blocks=True) == "done"
+
+
+def test_a_step_that_was_given_up_before_it_began_is_not_taken():
+    session = AgentBudget("$1").session()
+
+    def steps():
+        return session.open_call(llm())
+        yield
+
+    errand = _Errand(steps())
+    errand._abandoned = True
+    with pytest.raises(asyncio.CancelledError):
+        errand._take()
+    assert session.reserved == 0

@@ -190,26 +190,34 @@ class TestBilledPrompts:
         else:
             assert bound is None
 
-    def test_another_model_context_or_message_is_not_known(self):
+    def test_another_model_or_message_is_not_known(self):
         billed = BilledPrompts()
         billed.remember("m", said("a", "b", tools=["t"]), 10)
         assert billed.bound("m", said("a", "b", tools=["t"])) == 10
         assert billed.bound("other", said("a", "b", tools=["t"])) is None
-        assert billed.bound("m", said("a", "b", tools=["t", "u"])) is None
-        assert billed.bound("m", said("a", "b")) is None
         assert billed.bound("m", said("a", "B", tools=["t"])) is None
         assert billed.bound("m", said("b", "a", tools=["t"])) is None
         assert billed.bound("m", said("a", tools=["t"])) is None
 
-    @pytest.mark.parametrize("where", ["message", "context"])
-    def test_mutating_in_place_is_noticed(self, where):
+    @pytest.mark.parametrize("tools", [["t", "u" * 2_000], []], ids=["more tools", "no tools"])
+    def test_in_another_context_the_messages_are_known_and_the_rest_is_measured(self, tools):
+        billed = BilledPrompts()
+        billed.remember("m", said("a", "b" * 9_000, tools=["t"]), 4_000)
+        bound = billed.bound("m", said("a", "b" * 9_000, "c", tools=tools))
+        least = 4_000 + len("c") + sum(map(len, tools)) + UNSEEN_TOKENS
+        assert least <= bound < least + 200
+
+    def test_mutating_a_message_in_place_is_noticed(self):
         billed, prompt = BilledPrompts(), Prompt([{"content": ["a"]}], {"tools": [{"name": "t"}]})
         billed.remember("m", prompt, 10)
-        if where == "message":
-            prompt.messages[0]["content"].append("x" * 10_000)
-        else:
-            prompt.context["tools"][0]["description"] = "x" * 10_000
+        prompt.messages[0]["content"].append("x" * 10_000)
         assert billed.bound("m", prompt) is None
+
+    def test_mutating_the_context_in_place_is_noticed(self):
+        billed, prompt = BilledPrompts(), Prompt([{"content": ["a"]}], {"tools": [{"name": "t"}]})
+        billed.remember("m", prompt, 10)
+        prompt.context["tools"][0]["description"] = "x" * 10_000
+        assert billed.bound("m", prompt) > 10_000
 
     def test_a_model_that_is_mutated_in_place_is_not_taken_for_the_old_one(self):
         billed, message = BilledPrompts(), Message(content="a")

@@ -99,7 +99,6 @@ class TestPaidAlready:
         assert session.spent == 1.4
         assert session.exhausted
 
-    @pytest.mark.xfail(reason="only a refused call says so in the report", strict=True)
     def test_it_is_told_what_ended_the_session(self):
         session = AgentBudget("$1.00").session()
         exhausted(lambda: session.track(cost=2))
@@ -200,9 +199,6 @@ class TestChildren:
         assert parent.child_session("$2").limit == 0.3
         assert parent.child_session().limit is None
 
-    @pytest.mark.xfail(
-        reason="what siblings hold for a moment is taken from a child's limit for ever", strict=True
-    )
     def test_a_child_is_not_cut_by_what_siblings_hold_for_a_moment(self):
         parent = AgentBudget("$1").session()
         held = parent.open_call(tool(USD))
@@ -210,9 +206,6 @@ class TestChildren:
         held.release()
         assert child.limit == 0.5
 
-    @pytest.mark.xfail(
-        reason="the cut limit differs from the first one, so the name conflicts", strict=True
-    )
     def test_a_named_child_goes_on_where_it_left_off(self):
         parent = AgentBudget("$1").session()
         with parent.child_session("$2", name="worker") as child:
@@ -255,7 +248,6 @@ class TestChildren:
             parent.ledger.balance(name)
         assert parent.ledger.verify() == []
 
-    @pytest.mark.xfail(reason="a session's lineage holds the session itself", strict=True)
     def test_a_session_is_collected_without_a_collector(self):
         gc.disable()
         try:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
@@ -29,11 +29,12 @@ class PriceRequest:
 
 @dataclass(frozen=True, slots=True)
 class EstimateRequest:
-    """Whose input tokens are to be bounded: `body` as the provider would get it."""
+    """Whose input tokens are to be bounded: `messages` and all else that counts, JSON-like."""
 
     model: str
     provider: str | None
-    body: Mapping[str, Any]
+    messages: Sequence[Any]
+    context: Any = None
 
 
 @dataclass(frozen=True, slots=True)

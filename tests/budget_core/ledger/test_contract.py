@@ -878,6 +878,29 @@ class TestForget:
         with pytest.raises(KeyError):
             tree.reserve(new_id(), ["leaf"], usd(1))
 
+    @pytest.mark.parametrize(
+        "do",
+        [
+            lambda ledger, hold: ledger.commit(hold, usd(0), ["root"]),
+            lambda ledger, hold: ledger.release(hold),
+            lambda ledger, _: ledger.charge(new_id(), ["root"], usd(0)),
+            lambda ledger, _: ledger.keep_back("root", usd(0)),
+            lambda ledger, _: ledger.headroom(["root"]),
+            lambda ledger, _: ledger.top_up("root", usd(0)),
+            lambda ledger, _: ledger.open(Account("new", "root")),
+            lambda ledger, _: list(ledger.entries()),
+        ],
+        ids=["commit", "release", "charge", "keep_back", "headroom", "top_up", "open", "entries"],
+    )
+    def test_whatever_comes_next_finds_its_set_asides_given_back(self, ledger, do):
+        opened(ledger, "root", 10)
+        opened(ledger, "own", 4, "root", allocated=True)
+        hold = held(ledger, 1, "root")
+        ledger.forget("own")
+        do(ledger, hold)
+        assert ledger.balance("root").reserved.usd <= 1
+        assert ledger.verify() == []
+
     def test_of_one_that_is_not_known_is_nothing(self, tree):
         tree.forget("nobody")
         tree.forget("leaf")
