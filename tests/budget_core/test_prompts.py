@@ -7,6 +7,7 @@ from pydantic import BaseModel
 
 from budget_core.prompts import (
     IMAGE_TOKENS,
+    UNSEEN_TOKENS,
     BilledPrompts,
     Prompt,
     measure,

@@ -106,7 +106,9 @@ class TestOpenAI:
 
     def test_chunk_without_usage_is_unknown(self):
         chunk = {**CHAT, "object": "chat.completion.chunk", "usage": None}
-        assert read_receipt(ChatCompletionChunk.model_validate(chunk)) == Receipt(None, CHAT["model"])
+        assert read_receipt(ChatCompletionChunk.model_validate(chunk)) == Receipt(
+            None, CHAT["model"]
+        )
 
     @pytest.mark.parametrize("wrap", [dict, Response.model_validate])
     def test_responses(self, wrap):

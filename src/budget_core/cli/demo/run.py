@@ -23,7 +23,7 @@ Kind: TypeAlias = Literal["unbudgeted", "raise", "finalize"]
 KINDS: Final[tuple[Kind, ...]] = ("unbudgeted", "raise", "finalize")
 MOST_CALLS: Final = 24
 """Model calls after which the demo itself ends a run; two steps of the graph each."""
-RESERVE: Final = 0.5
+RESERVE: Final = 0.25
 """The share of the budget that is kept back for the last answer."""
 
 
