@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Callable
-from threading import Lock, RLock
+from threading import RLock
 from typing import TYPE_CHECKING, Any
 
 from budget_core.events import ask
@@ -29,18 +29,21 @@ class Alerts:
         # a session is collected as soon as nobody uses it: no cycle
         self._session: BudgetSession = weakref.proxy(session)
         self._marks = list(session.policy.marks())
-        self._lock = Lock()
-        # reentrant: `on_hard_limit` may itself run into the limit
+        # reentrant: a finalizer may run in here, and `on_hard_limit` into the limit
+        self._lock = RLock()
         self._asking = RLock()
+        self._enforced = session.policy.mode == "enforce"
         self.hard_limit_told = False
         self.top_ups = 0
 
     def watch(self, spent: Amounts) -> None:
         """Tell of each threshold that `spent` has reached."""
-        if not self._marks:
+        if not self._marks and self._enforced:
             return
         with self._lock:
             share = self._share(spent)
+            met = not self._enforced and share >= 1 and not self.hard_limit_told
+            self.hard_limit_told |= met
             crossed = []
             while self._marks and share >= self._marks[0][0]:
                 crossed.append(self._marks.pop(0))
@@ -50,6 +53,9 @@ class Alerts:
                 ask(self._session.policy.on_soft_limit, self._session.report())
             else:
                 self._warn(mark, spent)
+        if met:  # nobody is refused where a budget only observes
+            self._session.emit("hard_limit", unit="usd")
+            ask(self._session.policy.on_hard_limit, self._session.report())
 
     def approve(self, denial: Denial, topped_up: Callable[[], bool]) -> bool:
         """Ask `on_hard_limit` once a crossing; True if there is more money now.

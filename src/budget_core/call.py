@@ -197,6 +197,8 @@ class Call:
         """
         if not seen:
             return
+        if self.ended:  # it was swept with its session, and its hold was charged
+            raise self.session.stopped(self)
         pieces = seen if isinstance(seen, int) else 1 if self.wired else len(seen.encode())
         self._seen += pieces
         if self._seen <= self.output or self.quote is None:

@@ -7,11 +7,13 @@ they may only queue. Whoever next asks a session for anything does what was queu
 from __future__ import annotations
 
 import gc
+import logging
 from collections import deque
 from collections.abc import Callable
 from threading import get_ident
 from typing import Any
 
+_log = logging.getLogger("budget_core")
 _queue: deque[Callable[[], object]] = deque()
 _collecting: int | None = None
 
@@ -33,7 +35,10 @@ def reap() -> None:
             action = _queue.popleft()
         except IndexError:  # another thread was quicker
             return
-        action()
+        try:
+            action()
+        except Exception:  # noqa: BLE001  it is nobody's in particular
+            _log.exception("What a finalizer asked for could not be done")
 
 
 def _note(phase: str, _info: dict[str, Any]) -> None:

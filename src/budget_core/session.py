@@ -8,7 +8,7 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
-from threading import Lock, RLock
+from threading import RLock
 from time import monotonic, time
 from typing import TYPE_CHECKING, Any, Final, Self, TypeVar, cast
 
@@ -18,7 +18,7 @@ from budget_core.call import Call, CallRequest
 from budget_core.costs import Costs
 from budget_core.errors import BudgetExhausted, LoopDetected
 from budget_core.events import Event, EventKind, ask, tell
-from budget_core.finalizers import reap
+from budget_core.finalizers import collecting, later, reap
 from budget_core.ledger import Account, Balance, Denial, Entry, Ledger
 from budget_core.ledger.reservation import Group, Refusal, Reservation
 from budget_core.limits import UNITS, UNLIMITED, Amounts, Limits
@@ -73,8 +73,7 @@ class BudgetSession:
         self.ledger = ledger
         self.totals = Totals()
         self.groups = self._own_groups()
-        self._lock = Lock()
-        self._asking = RLock()
+        self._lock = RLock()  # reentrant: a finalizer may run in here
         self._calls: dict[str, Call] = {}
         self._events: deque[Event] = deque(maxlen=KEPT_EVENTS)
         self._children: weakref.WeakSet[BudgetSession] = weakref.WeakSet()
@@ -194,7 +193,8 @@ class BudgetSession:
 
     def children(self) -> tuple[BudgetSession, ...]:
         """Return the child sessions that are still in use."""
-        return tuple(self._children)
+        with self._lock:
+            return tuple(self._children)
 
     # -- spending ----------------------------------------------------------------------------
 
@@ -232,8 +232,10 @@ class BudgetSession:
         """Do what `open_call` does, awaiting instead of blocking; waits 30 seconds by default."""
         reap()
         seconds = DEFAULT_WAIT if (wait := self._wait(wait)) is None else wait
-        steps = opening(self, request, seconds, self._joined(joining))
-        call = await run_async(steps, blocks=any(group.ledger.blocks for group in self.groups))
+        joined = self._joined(joining)
+        steps = opening(self, request, seconds, joined)
+        blocks = any(group.ledger.blocks for group in self.groups_of((self, *joined)))
+        call = await run_async(steps, blocks=blocks)
         scope.publish(call)
         return call
 
@@ -362,8 +364,9 @@ class BudgetSession:
         more = Amounts(parse_usd(amount), tokens, llm_calls, tool_calls)
         if self.policy.mode == "enforce":
             self.ledger.top_up(self.id, more)
-        self.limits = self.limits.raised(more)
-        self._terminated_by = None
+        with self._lock:
+            self.limits = self.limits.raised(more)
+            self._terminated_by = None
         self.alerts.rearm()
         if self.policy.mode == "enforce" and self.policy.finalization_reserve != "auto":
             kept = reserve_for(self.policy.finalization_reserve, self.limits)
@@ -388,6 +391,9 @@ class BudgetSession:
 
     def close(self) -> None:
         """End the session: calls that were left open are charged in full, and new ones refused."""
+        if collecting():
+            later(self.close)
+            return
         for child in self.children():
             child.sweep()
         self.sweep()
@@ -432,7 +438,8 @@ class BudgetSession:
 
     def adopt(self, child: BudgetSession) -> None:
         """Take note of a child session, for the report and for `close`."""
-        self._children.add(child)
+        with self._lock:
+            self._children.add(child)
 
     # -- for calls and adapters --------------------------------------------------------------
 
@@ -441,7 +448,7 @@ class BudgetSession:
         if self._loops is None:
             return
         with self._lock:
-            flying = [call.request.fingerprint for call in self._calls.values()]
+            flying = [call.request.fingerprint for call in tuple(self._calls.values())]
             count = self._loops[request.kind].count(request.fingerprint, flying)
         if count is None:
             return
@@ -523,6 +530,8 @@ class BudgetSession:
             self.totals.add(call.request, call.cost, call.usage, priced=call.priced)
         if call.session is self:
             self._note_call(call, entries)
+        if self.policy.finalization_reserve == "auto":
+            self._keep_back_after(call)
         for entry in entries:
             if self.id in entry.path:
                 self.alerts.watch(entry.after[entry.path.index(self.id)])
@@ -580,12 +589,6 @@ class BudgetSession:
         usd, room = parse_usd(max_spend), Reservation(self.groups).headroom().usd
         return to_usd(usd if room is None else min(usd, room))
 
-    def _spent_after(self, entries: Sequence[Entry]) -> Amounts | None:
-        for entry in entries:
-            if self.id in entry.path:
-                return entry.after[entry.path.index(self.id)]
-        return None
-
     def _note_call(self, call: Call, entries: Sequence[Entry]) -> None:
         request = call.request
         name = request.name or request.model
@@ -595,12 +598,15 @@ class BudgetSession:
                 self.emit("late", name=name, cost=to_usd(call.cost))
             if (over := entry.over) is not None and over.spent > over.limit:
                 self.emit("overage", account=over.account, unit=over.unit)
-        price = call.quote.rates if call.quote is not None else None
-        if self.policy.finalization_reserve == "auto" and call.usage is not None and price:
-            self.ledger.keep_back(self.id, self.costs.one_more(price, call.usage))
         if call.reservation.final is not None and self.finalized:
             self._terminated_by = "finalized"
             self.emit("finalized")
+
+    def _keep_back_after(self, call: Call) -> None:
+        """Keep back what one more call on the present context would take."""
+        price = call.quote.rates if call.quote is not None else None
+        if price is not None and call.usage is not None and not self.finalized:
+            self.ledger.keep_back(self.id, self.costs.one_more(price, call.usage))
 
 
 def _of_unit(balance: Balance, unit: str) -> tuple[int, int]:
