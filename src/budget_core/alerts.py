@@ -32,14 +32,19 @@ class Alerts:
         # reentrant: a finalizer may run in here, and `on_hard_limit` into the limit
         self._lock = RLock()
         self._asking = RLock()
+        self._due = self._next()
         self._enforced = session.policy.mode == "enforce"
         self.hard_limit_told = False
         self.top_ups = 0
 
     def watch(self, spent: Amounts) -> None:
         """Tell of each threshold that `spent` has reached."""
-        if not self._marks and self._enforced:
-            return
+        if self._enforced:
+            for at, amount in self._due:
+                if spent[at] >= amount:
+                    break
+            else:
+                return
         with self._lock:
             share = self._share(spent)
             met = not self._enforced and share >= 1 and not self.hard_limit_told
@@ -47,6 +52,7 @@ class Alerts:
             crossed = []
             while self._marks and share >= self._marks[0][0]:
                 crossed.append(self._marks.pop(0))
+            self._due = self._next()
         for mark, kind in crossed:
             if kind == "soft_limit":
                 self._session.emit("soft_limit", share=mark)
@@ -86,6 +92,17 @@ class Alerts:
             self.top_ups += 1
             self.hard_limit_told = False
             self._marks = [mark for mark in self._session.policy.marks() if mark[0] > share]
+            self._due = self._next()
+
+    def _next(self) -> list[tuple[int, int]]:
+        """Return for each limited unit the amount below which no threshold is reached."""
+        if not self._marks:
+            return []
+        return [
+            (UNITS.index(limit.unit), int(limit.amount * self._marks[0][0]))
+            for limit in self._session.limits.every
+            if not limit.period
+        ]
 
     def _share(self, spent: Amounts) -> float:
         return max(

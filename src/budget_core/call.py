@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
 from functools import partial
 from threading import Lock
-from typing import TYPE_CHECKING, Any, Literal, Self
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Self
 
 from budget_core import scope
 from budget_core.errors import AgentBudgetError
@@ -26,9 +25,8 @@ _SEEN_EXTRA = 64
 """Tokens that a stream may have cost beyond the bytes that were visible."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CallRequest:
-    """What is about to be called.
+class CallRequest(NamedTuple):
+    """What is about to be called. Name the arguments: more may come between them.
 
     Attributes:
         kind: an LLM call or a tool's.
@@ -310,4 +308,4 @@ def _receipt(outcome: Any, model: str | None) -> Receipt:
 
 def _merged(opened: CallRequest, final: CallRequest) -> CallRequest:
     """Keep who asked and how errors are cast; take the rest from what is really sent."""
-    return replace(final, agent=opened.agent or final.agent, mixin=opened.mixin or final.mixin)
+    return final._replace(agent=opened.agent or final.agent, mixin=opened.mixin or final.mixin)

@@ -21,47 +21,44 @@ _MILLION: Final = 1_000_000
 
 
 class Quote(NamedTuple):
-    """A call's worst case. `rates` is None for a model that is allowed to run unpriced.
+    """A call's worst case.
 
     Attributes:
+        rates: its price, None for a model that is allowed to run unpriced.
         input_tokens: the most it can be billed for as input.
-        one_hour: it may write to a cache for an hour, which costs more.
+        input_cost: what that is, in nanos.
+        output_rate: nanos for a million output tokens.
         most: the most output tokens, all `n` answers together.
         comfortable: output tokens below which no answer should have to be cut.
         useful: output tokens below which an answer is not worth its call.
         capped: `most` is the caller's own cap, not the model's maximum.
+        n: how many answers are asked for.
     """
 
     rates: Rates | None
     input_tokens: int
+    input_cost: int
+    output_rate: int
     most: int
     comfortable: int
     useful: int
     capped: bool
     n: int = 1
-    one_hour: bool = False
-
-    @property
-    def input_cost(self) -> int:
-        """Nanos. Inline audio is bounded by its bytes, far above its tokens at any audio price."""
-        if self.rates is None:
-            return 0
-        return self.rates.worst_input(self.input_tokens, audio=False, one_hour=self.one_hour)
 
     def amounts(self, output: int) -> Amounts:
         """Return what to hold for an answer of at most `output` tokens."""
-        cost = self.input_cost + -(-output * self._output_rate() // _MILLION)
+        cost = self.input_cost - (-output * self.output_rate // _MILLION)  # rounded up
         return Amounts(cost, self.input_tokens + output, 1, 0)
 
     def output_for(self, room: Headroom | Amounts) -> float:
         """Return the most output tokens that `room` pays for; negative if not even the input."""
         most = math.inf
-        rate = self._output_rate()
         if room.usd is not None and self.rates is not None:
             left = room.usd - self.input_cost
             if left < 0:
                 return -1
-            most = left * _MILLION // rate if rate else most
+            if self.output_rate:
+                most = left * _MILLION // self.output_rate
         if room.tokens is not None:
             most = min(most, room.tokens - self.input_tokens)
         return most
@@ -81,9 +78,6 @@ class Quote(NamedTuple):
         """Return the output to which the last answer is cut, or None if that is too short."""
         fits = self.output_for(room)
         return int(min(fits, self.most)) if fits >= self.useful else None
-
-    def _output_rate(self) -> int:
-        return self.rates.worst_output_rate(self.input_tokens) if self.rates else 0
 
 
 def quote(
@@ -115,15 +109,21 @@ def quote(
     most = max_output_tokens(model, provider) if output_cap is None else output_cap
     comfortable = COMFORTABLE_REASONING if is_reasoning(model) else COMFORTABLE
     comfortable = max(comfortable, 2 * longest)
+    input_cost = output_rate = 0
+    if rates is not None:
+        # inline audio is bounded by its bytes, far above its tokens at any audio price
+        input_cost = rates.worst_input(input_tokens, audio=False, one_hour=one_hour)
+        output_rate = rates.worst_output_rate(input_tokens)
     return Quote(
         rates=rates,
         input_tokens=input_tokens,
+        input_cost=input_cost,
+        output_rate=output_rate,
         most=most * n,
         comfortable=min(comfortable, most) * n,
         useful=min(USEFUL, most) * n,
         capped=output_cap is not None,
         n=n,
-        one_hour=one_hour,
     )
 
 

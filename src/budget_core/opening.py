@@ -40,96 +40,122 @@ class Pause(NamedTuple):
 Steps: TypeAlias = Generator[Pause, None, T]
 
 
-def opening(
-    session: BudgetSession, request: CallRequest, wait: float, joining: tuple[BudgetSession, ...]
-) -> Steps[Call]:
-    """Get the call its hold, or raise; yields where it has to wait."""
-    try:
-        if request.fingerprint is not None:
-            session.check_loop(request)
-        sessions = (session, *joining)
-        reservation = Reservation(session.groups_of(sessions), session.final())
-        if request.kind == "tool":
-            yield from _until_approved(session, request, lambda: _hold_tool(request, reservation))
-            quote, output = None, 0
-        else:
-            attempt = _Attempt(session, request, reservation, monotonic() + wait)
-            yield from _until_approved(session, request, attempt.run)
-            quote, output = attempt.quote, attempt.output
-    except AgentBudgetError as error:
-        raise error.recast(request.mixin) from None
-    call = Call(session, session.lineages(sessions), request, reservation, quote, output)
-    for each in call.sessions:
-        each.remember_call(call)
-    return call
+class Opening:
+    """One call on its way to its hold: at its share, after a wait, or cut to what is free."""
 
-
-def _until_approved(
-    session: BudgetSession, request: CallRequest, attempt: Callable[[], Steps[Refusal | None]]
-) -> Steps[None]:
-    """Try; ask `on_hard_limit` when refused; try again as long as that tops up."""
-    while True:
-        before = session.top_ups()
-        refusal = yield from attempt()
-        if refusal is None:
-            return
-        if not session.approved(refusal, before):
-            raise session.refused(refusal, request)
-
-
-def _hold_tool(request: CallRequest, reservation: Reservation) -> Steps[Refusal | None]:
-    return reservation.reserve(Amounts(usd=request.cost, tool_calls=1))
-    yield  # a tool's price is known: there is nothing to wait for
-
-
-class _Attempt:
-    """Tries to hold an LLM call: at its share, after a wait, or cut to what is free."""
+    __slots__ = ("_output", "_quote", "_request", "_reservation", "_session", "_sessions")
 
     def __init__(
-        self, session: BudgetSession, request: CallRequest, reservation: Reservation, until: float
+        self, session: BudgetSession, request: CallRequest, joining: tuple[BudgetSession, ...]
     ) -> None:
-        self.session = session
-        self.request = request
-        self.reservation = reservation
-        self.until = until
-        self.output = 0
-        self.quote: Quote = session.costs.quote(request)
+        self._session = session
+        self._request = request
+        self._sessions = (session, *joining) if joining else (session,)
+        self._reservation = Reservation(session.groups_of(self._sessions), session.final())
+        self._quote: Quote | None = None
+        self._output = 0
 
-    def run(self) -> Steps[Refusal | None]:
+    @property
+    def blocks(self) -> bool:
+        """A ledger may block on I/O."""
+        return self._reservation.blocks
+
+    def at_once(self) -> Call | None:
+        """Return the call if it can be held as it is, None if `steps` has to try harder.
+
+        Raises:
+            LoopDetected, UnknownModel, Unbounded: as they say.
+        """
+        try:
+            if self._request.fingerprint is not None:
+                self._session.check_loop(self._request)
+            return self._call() if self._hold() is None else None
+        except AgentBudgetError as error:
+            raise error.recast(self._request.mixin) from None
+
+    def steps(self, wait: float) -> Steps[Call]:
+        """Get the call its hold, yielding where it has to wait for at most `wait` seconds.
+
+        Raises:
+            BudgetExhausted: it does not fit, and `on_hard_limit` did not help.
+        """
+        session, request, until = self._session, self._request, monotonic() + wait
+        try:
+            while True:
+                before = session.top_ups()
+                refusal = yield from self._until_held(until)
+                if refusal is None:
+                    return self._call()
+                if not session.approved(refusal, before):
+                    raise session.refused(refusal, request)
+        except AgentBudgetError as error:
+            raise error.recast(request.mixin) from None
+
+    def _call(self) -> Call:
+        sessions = self._session.lineages(self._sessions)
+        call = Call(
+            self._session, sessions, self._request, self._reservation, self._quote, self._output
+        )
+        for session in sessions:
+            session.remember_call(call)
+        return call
+
+    def _hold(self) -> Refusal | None:
+        """Try to hold a tool's price, or an LLM call's share of what is free."""
+        if self._request.kind == "tool":
+            return self._reservation.reserve(Amounts(usd=self._request.cost, tool_calls=1))
+        # calls that ended meanwhile may have taught what this prompt's input really is
+        self._quote = quote = self._session.costs.quote(self._request)
+        self._output = quote.most if quote.capped else quote.share(self._reservation.headroom())
+        return self._reservation.reserve(quote.amounts(self._output))
+
+    def _until_held(self, until: float) -> Steps[Refusal | None]:
         while True:
             reap()
-            room = self.reservation.headroom()
-            self.output = self.quote.share(room)
-            refusal = self.reservation.reserve(self.quote.amounts(self.output))
-            if refusal is None or refusal.denial.state != "open":
+            refusal = self._hold()
+            if refusal is None or refusal.denial.state != "open" or self._quote is None:
                 return refusal
-            if self._worth_waiting(refusal):
-                yield Pause(self._ledgers(), self.until - monotonic())
-                # calls that ended meanwhile may have taught what this prompt's input really is
-                self.quote = self.session.costs.quote(self.request)
+            if self._worth_waiting(refusal, self._quote, until):
+                ledgers = tuple(group.ledger for group in self._reservation.groups)
+                yield Pause(ledgers, until - monotonic())
                 continue
             if refusal.denial.unit not in {"usd", "tokens"} or not refusal.denial.requested:
                 return refusal  # a shorter answer would be refused just the same
-            cut = self.quote.squeezed(self.reservation.headroom())
-            self.output = self.quote.useful if cut is None else cut
-            refusal = self.reservation.reserve(self.quote.amounts(self.output))
+            cut = self._quote.squeezed(self._reservation.headroom())
+            self._output = self._quote.useful if cut is None else cut
+            refusal = self._reservation.reserve(self._quote.amounts(self._output))
             if refusal is None or cut is None:
                 return refusal
             # what was free a moment ago is held by somebody else now: look again
 
-    def _worth_waiting(self, refusal: Refusal) -> bool:
+    def _worth_waiting(self, refusal: Refusal, quote: Quote, until: float) -> bool:
         """Wait only for LLM calls of others, and only if their money could be enough."""
         denial = refusal.denial
-        if monotonic() >= self.until or denial.unit not in ("usd", "tokens"):
+        if monotonic() >= until or denial.unit not in ("usd", "tokens"):
             return False
-        least = self.quote.amounts(self.quote.useful)[UNITS.index(denial.unit)]
+        least = quote.amounts(quote.useful)[UNITS.index(denial.unit)]
         if least > denial.limit - denial.spent:
             return False
         mine = [call.id for call in scope.open_calls()]
         return refusal.ledger.llm_holds(denial.account, mine)
 
-    def _ledgers(self) -> tuple[Ledger, ...]:
-        return tuple(group.ledger for group in self.reservation.groups)
+
+def open_now(opening: Opening, wait: float) -> Call:
+    """Open a call in this thread, which waits."""
+    return opening.at_once() or run(opening.steps(wait))
+
+
+async def open_soon(opening: Opening, wait: float) -> Call:
+    """Open a call in this task, which awaits; a ledger that blocks is asked in a thread."""
+    if not opening.blocks:
+        return opening.at_once() or await run_async(opening.steps(wait), blocks=False)
+
+    def steps() -> Steps[Call]:
+        if (call := opening.at_once()) is not None:
+            return call
+        return (yield from opening.steps(wait))
+
+    return await run_async(steps(), blocks=True)
 
 
 def run(steps: Steps[T]) -> T:
@@ -255,4 +281,4 @@ def default_wait() -> float:
     return 0.0
 
 
-__all__ = ["Pause", "default_wait", "opening", "run", "run_async"]
+__all__ = ["Opening", "Pause", "default_wait", "open_now", "open_soon"]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from threading import RLock
 from typing import Any, Final, NamedTuple
 
@@ -32,8 +31,7 @@ _REFERENCES: Final = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Prompt:
+class Prompt(NamedTuple):
     """What a request sends, as parsed JSON.
 
     Attributes:
@@ -193,6 +191,8 @@ class BilledPrompts:
         known = self._longest(model, prompt) or self._longest(model, prompt, any_context=True)
         if known is None:
             return None
+        if len(known.messages) == len(prompt.messages) and known.context == prompt.context:
+            return known.tokens
         added = [measure(message) for message in prompt.messages[len(known.messages) :]]
         extra = _EXTRA * len(added)
         if known.context != prompt.context:
@@ -202,11 +202,13 @@ class BilledPrompts:
         if size.unbounded:
             return None
         self.one_hour |= size.one_hour
-        return known.tokens + size.tokens + extra if added else known.tokens
+        return known.tokens + size.tokens + extra
 
     def remember(self, model: str, prompt: Prompt, tokens: int) -> None:
         """Keep what `prompt` was billed for as input."""
         start = self._longest(model, prompt)
+        if start and start.tokens == tokens and len(start.messages) == len(prompt.messages):
+            return
         have = start.messages if start else []
         messages = have + [snapshot(message) for message in prompt.messages[len(have) :]]
         context = start.context if start else snapshot(prompt.context)

@@ -22,7 +22,8 @@ _finalizing: ContextVar[tuple[BudgetSession, ...]] = ContextVar("budget_finalizi
 
 def publish(call: Call) -> None:
     """Make an open call visible in this context and in those it starts."""
-    _calls.set((*(known for known in _calls.get() if not known.over), call))
+    before = _calls.get()
+    _calls.set((*(known for known in before if not known.over), call) if before else (call,))
 
 
 def retire(call: Call) -> None:
@@ -33,12 +34,14 @@ def retire(call: Call) -> None:
 
 def open_calls() -> tuple[Call, ...]:
     """Return the calls inside which this code runs, outermost first."""
-    return tuple(call for call in _calls.get() if not call.over)
+    calls = _calls.get()
+    return tuple(call for call in calls if not call.over) if calls else calls
 
 
 def enclosing_calls() -> tuple[Call, ...]:
     """Return the LLM calls to which a request made here belongs; none inside a tool's call."""
-    calls = open_calls()
+    if not (calls := open_calls()):
+        return calls
     start = max((at for at, call in enumerate(calls, 1) if call.kind == "tool"), default=0)
     return calls[start:]
 

@@ -24,7 +24,7 @@ from budget_core.ledger.reservation import Group, Refusal, Reservation
 from budget_core.limits import UNITS, UNLIMITED, Amounts, Limits
 from budget_core.loops import LoopDetector
 from budget_core.money import Money, parse_cost, parse_usd, to_usd
-from budget_core.opening import default_wait, opening, run, run_async
+from budget_core.opening import Opening, default_wait, open_now, open_soon
 from budget_core.policy import DEFAULT_WAIT, Policy, Report, Reserve, TopUp, reserve_for
 from budget_core.refusals import exhausted_by, stopped_by
 from budget_core.report import Totals, report
@@ -218,7 +218,7 @@ class BudgetSession:
         """
         reap()
         seconds = default_wait() if (wait := self._wait(wait)) is None else wait
-        call = run(opening(self, request, seconds, self._joined(joining)))
+        call = open_now(Opening(self, request, self._joined(joining)), seconds)
         scope.publish(call)
         return call
 
@@ -232,10 +232,7 @@ class BudgetSession:
         """Do what `open_call` does, awaiting instead of blocking; waits 30 seconds by default."""
         reap()
         seconds = DEFAULT_WAIT if (wait := self._wait(wait)) is None else wait
-        joined = self._joined(joining)
-        steps = opening(self, request, seconds, joined)
-        blocks = any(group.ledger.blocks for group in self.groups_of((self, *joined)))
-        call = await run_async(steps, blocks=blocks)
+        call = await open_soon(Opening(self, request, self._joined(joining)), seconds)
         scope.publish(call)
         return call
 
@@ -579,7 +576,7 @@ class BudgetSession:
     def _joined(self, joining: Sequence[BudgetSession]) -> tuple[BudgetSession, ...]:
         """Add the sessions that claim everything in this context, but for our own parents."""
         guarded = scope.guarded()
-        if not guarded and not joining:
+        if not joining and (not guarded or guarded == (self,)):
             return ()
         mine = self.lineage
         return tuple(dict.fromkeys(s for s in (*joining, *guarded) if s not in mine))

@@ -82,7 +82,8 @@ def _receipt(response: Any) -> Receipt:
     get = _getter(response)
     usage = get("usage")
     if usage is not None:
-        tier = tier_of(get("service_tier")) or _tier_within(usage)
+        said = get("service_tier")
+        tier = tier_of(said) if said is not None else _tier_within(usage)
         return Receipt(read_usage(usage), _text(get("model")), tier)
     if (metadata := get("usage_metadata") or get("usageMetadata")) is not None:
         return _from_metadata(get, metadata)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from budget_core import scope
@@ -76,5 +75,5 @@ def _join(call: Call, session: BudgetSession, request: CallRequest) -> None:
     if refusal is not None:
         call.release()
         raise session.refused(refusal, request).recast(request.mixin)
-    call.request = replace(call.request, cost=cost)
+    call.request = call.request._replace(cost=cost)
     call.sessions = tuple(dict.fromkeys((*call.sessions, *session.lineage)))

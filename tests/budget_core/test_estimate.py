@@ -163,7 +163,8 @@ class TestAlways:
 
     @given(RATES, st.integers(0, 10**10))
     def test_what_room_pays_for_is_as_much_as_it_can(self, rates, left):
-        asked = Quote(rates, 100, 10**9, 0, 0, capped=False)
+        cost, rate = rates.worst_input(100), rates.worst_output_rate(100)
+        asked = Quote(rates, 100, cost, rate, 10**9, 0, 0, capped=False)
         most = asked.output_for(room(left))
         if most >= 0 and most != math.inf:
             assert asked.amounts(int(most)).usd <= left < asked.amounts(int(most) + 1).usd

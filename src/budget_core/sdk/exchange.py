@@ -5,7 +5,6 @@ from __future__ import annotations
 import weakref
 from collections.abc import Mapping
 from contextvars import ContextVar
-from dataclasses import replace
 from typing import Any, Final, NamedTuple
 
 from budget_core import scope
@@ -159,9 +158,9 @@ class Exchange:
         request = self.endpoint.read(self._asked, self.provider)
         beside = self.claim.beside or self.claim.pending
         if beside is not None:
-            request = replace(request, agent=beside.request.agent, mixin=beside.request.mixin)
+            request = request._replace(agent=beside.request.agent, mixin=beside.request.mixin)
         if again or (beside is not None and beside.kind == "llm"):
-            request = replace(request, fingerprint=None)  # the framework's call was counted
+            request = request._replace(fingerprint=None)  # the framework's call was counted
         return request
 
     def _seal(self, options: Any) -> None:
