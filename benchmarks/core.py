@@ -72,7 +72,9 @@ def estimate() -> Callable[[], object]:
 
 def import_time() -> float:
     """Return the median time that importing budget_core adds to a bare interpreter, in ms."""
-    code = "import time; t = time.perf_counter(); import budget_core; print(time.perf_counter() - t)"
+    code = (
+        "import time; t = time.perf_counter(); import budget_core; print(time.perf_counter() - t)"
+    )
     runs = [subprocess.check_output([sys.executable, "-c", code]) for _ in range(15)]
     return statistics.median(map(float, runs)) * 1_000
 

@@ -54,7 +54,9 @@ def main(calls: int = 3_000) -> None:
     with contextlib.suppress(BrokenPipeError):
         server.communicate("", timeout=10)
 
-    print(f"Python {platform.python_version()}, openai {openai.__version__}, {os.cpu_count()} cores")
+    print(
+        f"Python {platform.python_version()}, openai {openai.__version__}, {os.cpu_count()} cores"
+    )
     for name, times in (("raw", raw), ("guarded", guarded)):
         cuts = statistics.quantiles(times, n=100)
         print(f"{name:8} p50 {cuts[49]:8.1f} µs   p99 {cuts[98]:8.1f} µs")

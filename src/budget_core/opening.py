@@ -147,15 +147,15 @@ def open_now(opening: Opening, wait: float) -> Call:
 
 async def open_soon(opening: Opening, wait: float) -> Call:
     """Open a call in this task, which awaits; a ledger that blocks is asked in a thread."""
-    if not opening.blocks:
-        return opening.at_once() or await run_async(opening.steps(wait), blocks=False)
+    if opening.blocks:
+        return await run_async(_all_steps(opening, wait), blocks=True)
+    if (call := opening.at_once()) is not None:
+        return call
+    return await run_async(opening.steps(wait), blocks=False)
 
-    def steps() -> Steps[Call]:
-        if (call := opening.at_once()) is not None:
-            return call
-        return (yield from opening.steps(wait))
 
-    return await run_async(steps(), blocks=True)
+def _all_steps(opening: Opening, wait: float) -> Steps[Call]:
+    return opening.at_once() or (yield from opening.steps(wait))
 
 
 def run(steps: Steps[T]) -> T:

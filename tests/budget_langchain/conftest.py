@@ -36,11 +36,14 @@ def pytest_generate_tests(metafunc):
 
 
 def pytest_collection_modifyitems(items):
-    # LangChain's own: where one handler refuses, it forgets to await the others
+    # LangChain's own: where one handler refuses, it forgets to await the others, and it keeps
+    # its asynchronous clients beyond the end of the event loop
     forgotten = "ignore:coroutine 'ahandle_event' was never awaited:RuntimeWarning"
+    unclosed = "ignore:unclosed:ResourceWarning"
     for item in items:
         if item.path.parent == Path(__file__).parent:
             item.add_marker(pytest.mark.filterwarnings(forgotten))
+            item.add_marker(pytest.mark.filterwarnings(unclosed))
 
 
 @pytest.fixture(autouse=True)

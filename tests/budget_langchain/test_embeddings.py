@@ -2,12 +2,24 @@
 
 import httpx
 import pytest
-from langchain_core.embeddings import DeterministicFakeEmbedding, Embeddings
+from langchain_core.embeddings import Embeddings
 from langchain_openai import OpenAIEmbeddings
 
 from budget_core import AgentBudget, BudgetExhausted, UnknownModel
 from budget_core.testing import Reply
 from budget_langchain import BudgetedEmbeddings, LangChainBudgetCallback
+
+
+class Lengths(Embeddings):
+    """Embed a text as its length: a model that no SDK guard sees."""
+
+    size = 3
+
+    def embed_documents(self, texts):
+        return [self.embed_query(text) for text in texts]
+
+    def embed_query(self, text):
+        return [float(len(text))] * self.size
 
 
 @pytest.fixture
@@ -81,7 +93,7 @@ def test_a_refused_request_costs_nothing(provider, openai_embeddings, guard_sdks
 
 async def test_nothing_costs_nothing():
     session = AgentBudget("$1").session()
-    embeddings = BudgetedEmbeddings(DeterministicFakeEmbedding(size=3), session, "nobody")
+    embeddings = BudgetedEmbeddings(Lengths(), session, "nobody")
     assert embeddings.embed_documents([]) == []
     assert await embeddings.aembed_documents([]) == []
     assert session.spent_nanos == 0
@@ -89,7 +101,7 @@ async def test_nothing_costs_nothing():
 
 def test_any_model_with_a_price():
     session = AgentBudget("$1").session()
-    fake = DeterministicFakeEmbedding(size=3)
+    fake = Lengths()
     with pytest.raises(UnknownModel):
         BudgetedEmbeddings(fake, session, "my-embedding").embed_query("hi")
     embeddings = BudgetedEmbeddings(fake, session, "my-embedding", price_per_million=2)
