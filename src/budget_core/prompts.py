@@ -144,9 +144,9 @@ def _source_url(source: Mapping[Any, Any]) -> str:
 
 def unbounded_in(body: Mapping[str, Any]) -> str | None:
     """Name what in a request's top level refers to input that is kept at the provider."""
-    for key, what in _STORED.items():
-        if body.get(key) and (key != "prompt" or isinstance(body[key], Mapping)):
-            return what
+    for key in _STORED.keys() & body.keys():
+        if body[key] and (key != "prompt" or isinstance(body[key], Mapping)):
+            return _STORED[key]
     return None
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Collection, Iterator, Sequence
-from operator import le
 from threading import RLock
 from typing import Literal, TypeAlias
 
@@ -293,11 +292,12 @@ class MemoryLedger(Ledger):
     def _fold(self, entry: Entry) -> None:
         if self._ended.get(entry.id) is entry:
             del self._ended[entry.id]
+        beyond = _unheld(entry)
         for account in entry.path:
             if account in self._nodes:
                 spent, unheld = self._folded.get(account, (ZERO, ZERO))
-                beyond = _unheld(entry)
-                unheld = plus(unheld, beyond) if beyond is not ZERO else unheld
+                if beyond is not ZERO:
+                    unheld = plus(unheld, beyond)
                 self._folded[account] = plus(spent, entry.amounts), unheld
 
     def _commit_late(self, hold_id: str, amounts: Amounts, accounts: Sequence[str]) -> Entry:
@@ -344,9 +344,10 @@ class MemoryLedger(Ledger):
 
 def _unheld(entry: Entry) -> Amounts:
     """Return what an entry spent beyond what was held for it."""
-    if all(map(le, entry.amounts, entry.held)):
+    spent, held = entry.amounts, entry.held
+    if spent[0] <= held[0] and spent[1] <= held[1] and spent[2] <= held[2] and spent[3] <= held[3]:
         return ZERO
-    return Amounts(*(max(0, x - y) for x, y in zip(entry.amounts, entry.held, strict=True)))
+    return Amounts(*(max(0, x - y) for x, y in zip(spent, held, strict=True)))
 
 
 def _same(known: Entry, amounts: Amounts) -> Entry:

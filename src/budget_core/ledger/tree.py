@@ -259,7 +259,12 @@ class LiveHold:
         for node in self.route.path:
             if node.state != "open":
                 return self._ended(node, node.state)
-        if final is not None and final.final is not None:
+        if final is None:
+            for node in self.route.checked:
+                if denial := node.refusal(self.hold.amounts, node.kept):
+                    return denial
+            return None
+        if final.final is not None:
             return self._ended(final, "finalized")
         for node in self.route.checked:
             kept = ZERO if node is final else node.kept

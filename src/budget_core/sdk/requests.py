@@ -57,7 +57,7 @@ class Endpoint:
             provider=provider,
             prompt=Prompt(messages, context),
             output_cap=self._cap(body),
-            n=max(1, *(_count(body.get(name)) for name in self.counts)) if self.counts else 1,
+            n=max([1, *(body[name] for name in self.counts if isinstance(body.get(name), int))]),
             tier=body.get("service_tier"),
             fingerprint=(model, list(messages[-2:])) if self.answers else None,
             unbounded=unbounded_in(body),
@@ -88,7 +88,3 @@ class Endpoint:
             return 0
         caps = [body[name] for name in self.caps if isinstance(body.get(name), int)]
         return min(caps) if caps else self.default_cap
-
-
-def _count(value: object) -> int:
-    return value if isinstance(value, int) else 1
