@@ -10,6 +10,7 @@ from budget_core import scope
 from budget_core.errors import AgentBudgetError
 from budget_core.finalizers import collecting, later
 from budget_core.limits import ZERO, Amounts
+from budget_core.lineage import everyone, groups_of
 from budget_core.prompts import Prompt
 from budget_core.usage import Receipt, Usage, read_receipt
 
@@ -160,27 +161,34 @@ class Call:
             raise error.recast(self.request.mixin) from None
 
     def _reprice(self, request: CallRequest, joining: tuple[BudgetSession, ...]) -> None:
+        groups = groups_of(joining) if joining else ()
+        if self.kind == "tool":
+            self._reprice_tool(request, groups)
+        else:
+            self._reprice_model(request, groups)
+        if joining:
+            self.sessions = tuple(dict.fromkeys((*self.sessions, *everyone(joining))))
+        self.request = _merged(self.request, request)
+
+    def _reprice_tool(self, request: CallRequest, groups: tuple[Group, ...]) -> None:
+        """Hold the higher of both prices."""
+        cost = max(self.request.cost, request.cost)
+        self.request = self.request._replace(cost=cost)
+        amounts = self.reservation.amounts._replace(usd=cost)
+        if (refusal := self.reservation.extend(amounts, groups)) is not None:
+            raise self.session.refused(refusal, request)
+
+    def _reprice_model(self, request: CallRequest, groups: tuple[Group, ...]) -> None:
         session, reservation = self.session, self.reservation
         quote = session.costs.quote(request)
-        groups: tuple[Group, ...] = session.groups_of(joining) if joining else ()
         output = quote.most if quote.capped else min(quote.most, self.output)
         refusal = reservation.extend(quote.amounts(output), groups)
         if refusal is not None:
-            room = reservation.headroom()
-            own = reservation.amounts
-            cut = quote.squeezed(
-                room._replace(
-                    usd=None if room.usd is None else room.usd + own.usd,
-                    tokens=None if room.tokens is None else room.tokens + own.tokens,
-                )
-            )
+            cut = quote.squeezed(reservation.headroom_with(groups))
             if cut is None or (refusal := reservation.extend(quote.amounts(cut), groups)):
                 raise session.refused(refusal, request)
             output = cut
-        if joining:
-            self.sessions = tuple(dict.fromkeys((*self.sessions, *session.lineages(joining))))
         self.quote, self.output = quote, output
-        self.request = _merged(self.request, request)
         if request.prompt is not None:
             self._prompts.append(request.prompt)
 
@@ -308,4 +316,8 @@ def _receipt(outcome: Any, model: str | None) -> Receipt:
 
 def _merged(opened: CallRequest, final: CallRequest) -> CallRequest:
     """Keep who asked and how errors are cast; take the rest from what is really sent."""
-    return final._replace(agent=opened.agent or final.agent, mixin=opened.mixin or final.mixin)
+    return final._replace(
+        agent=opened.agent or final.agent,
+        mixin=opened.mixin or final.mixin,
+        cost=max(opened.cost, final.cost),
+    )

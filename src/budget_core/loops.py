@@ -5,10 +5,41 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterable
 from time import monotonic
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
+
+from budget_core.errors import LoopDetected
+
+if TYPE_CHECKING:
+    from budget_core.call import CallRequest
 
 MAX_PERIOD: Final = 4
 """The longest cycle that is looked for: A-B-C-D-A-B-C-D…"""
+
+
+class LoopWatch:
+    """Watches a session's LLM calls and its tool calls, each kind a sequence of its own.
+
+    Args:
+        repeats: how often is a loop; None watches nothing.
+        window: within how many seconds.
+    """
+
+    def __init__(self, repeats: int | None, window: float) -> None:
+        self._detectors = (
+            {}
+            if repeats is None
+            else {kind: LoopDetector(repeats, window) for kind in ("llm", "tool")}
+        )
+
+    def note(self, call: CallRequest, in_flight: Iterable[Any]) -> LoopDetected | None:
+        """Take note of a call; return the error if it is one too many of its kind."""
+        detector = self._detectors.get(call.kind)
+        if detector is None or call.fingerprint is None:
+            return None
+        count = detector.count(call.fingerprint, in_flight)
+        return (
+            None if count is None else LoopDetected(call.name or call.model, count, detector.window)
+        )
 
 
 class LoopDetector:

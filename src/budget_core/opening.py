@@ -17,6 +17,7 @@ from budget_core.finalizers import reap
 from budget_core.ledger.base import Ledger
 from budget_core.ledger.reservation import Refusal, Reservation
 from budget_core.limits import UNITS, Amounts
+from budget_core.lineage import everyone, groups_of
 from budget_core.policy import DEFAULT_WAIT
 
 if TYPE_CHECKING:
@@ -51,7 +52,7 @@ class Opening:
         self._session = session
         self._request = request
         self._sessions = (session, *joining) if joining else (session,)
-        self._reservation = Reservation(session.groups_of(self._sessions), session.final())
+        self._reservation = Reservation(groups_of(self._sessions), session.final())
         self._quote: Quote | None = None
         self._output = 0
 
@@ -92,7 +93,7 @@ class Opening:
             raise error.recast(request.mixin) from None
 
     def _call(self) -> Call:
-        sessions = self._session.lineages(self._sessions)
+        sessions = everyone(self._sessions)
         call = Call(
             self._session, sessions, self._request, self._reservation, self._quote, self._output
         )

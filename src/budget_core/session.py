@@ -16,13 +16,14 @@ from budget_core import scope
 from budget_core.alerts import Alerts
 from budget_core.call import Call, CallRequest
 from budget_core.costs import Costs
-from budget_core.errors import BudgetExhausted, LoopDetected
+from budget_core.errors import BudgetExhausted
 from budget_core.events import Event, EventKind, ask, tell
 from budget_core.finalizers import collecting, later, reap
 from budget_core.ledger import Account, Balance, Denial, Entry, Ledger
-from budget_core.ledger.reservation import Group, Refusal, Reservation
+from budget_core.ledger.reservation import Refusal, Reservation
 from budget_core.limits import UNITS, UNLIMITED, Amounts, Limits
-from budget_core.loops import LoopDetector
+from budget_core.lineage import everyone, groups_of, own_groups
+from budget_core.loops import LoopWatch
 from budget_core.money import Money, parse_cost, parse_usd, to_usd
 from budget_core.opening import Opening, default_wait, open_now, open_soon
 from budget_core.policy import DEFAULT_WAIT, Policy, Report, Reserve, TopUp, reserve_for
@@ -72,12 +73,12 @@ class BudgetSession:
         self.limits = limits if parent is None else limits.lowered(parent.unspent(limits))
         self.ledger = ledger
         self.totals = Totals()
-        self.groups = self._own_groups()
+        self.groups = own_groups(self)
         self._lock = RLock()  # reentrant: a finalizer may run in here
         self._calls: dict[str, Call] = {}
         self._events: deque[Event] = deque(maxlen=KEPT_EVENTS)
         self._children: weakref.WeakSet[BudgetSession] = weakref.WeakSet()
-        self._loops = self._detectors()
+        self._loops = LoopWatch(policy.max_repeated_calls, policy.loop_window_seconds)
         self.alerts: Alerts = Alerts(self)
         self._terminated_by: str | None = None
         self._began = monotonic()
@@ -259,10 +260,10 @@ class BudgetSession:
     ) -> BudgetExhausted | None:
         """Record what was spent without a hold; return the error to raise if that was too much."""
         sessions = (self, *self._joined(()))
-        reservation = Reservation(self.groups_of(sessions), self.final())
+        reservation = Reservation(groups_of(sessions), self.final())
         before = self.top_ups()
         entries = reservation.charge(amounts)
-        call = Call(self, self.lineages(sessions), request, reservation, None, 0)
+        call = Call(self, everyone(sessions), request, reservation, None, 0)
         call.ended, call.cost, call.usage, call.priced = True, amounts.usd, usage, priced
         for session in call.sessions:
             session.settled(call, entries)
@@ -442,36 +443,16 @@ class BudgetSession:
 
     def check_loop(self, request: CallRequest) -> None:
         """Take note of a call; raise LoopDetected if it is one too many of its kind."""
-        if self._loops is None:
-            return
         with self._lock:
             flying = [call.request.fingerprint for call in tuple(self._calls.values())]
-            count = self._loops[request.kind].count(request.fingerprint, flying)
-        if count is None:
+            error = self._loops.note(request, flying)
+        if error is None:
             return
-        error = LoopDetected(request.name or request.model, count, self.policy.loop_window_seconds)
-        self.emit("loop_detected", key=error.key, count=count, window=error.window)
+        self.emit("loop_detected", key=error.key, count=error.count, window=error.window)
         ask(self.policy.on_loop_detected, self.report())
         if self.policy.mode == "enforce":
             self._terminated_by = "loop_detected"
             raise error
-
-    def groups_of(self, sessions: Sequence[BudgetSession]) -> tuple[Group, ...]:
-        """Return the accounts through which money of all these sessions runs, by ledger."""
-        if len(sessions) == 1:
-            return sessions[0].groups
-        merged: dict[Ledger, dict[str, None]] = {}
-        for session in sessions:
-            for ledger, accounts in session.groups:
-                merged.setdefault(ledger, {}).update(dict.fromkeys(accounts))
-        return tuple(Group(ledger, tuple(accounts)) for ledger, accounts in merged.items())
-
-    @staticmethod
-    def lineages(sessions: Sequence[BudgetSession]) -> tuple[BudgetSession, ...]:
-        """Return these sessions and all their parents, each once."""
-        if len(sessions) == 1:
-            return sessions[0].lineage
-        return tuple(dict.fromkeys(one for session in sessions for one in session.lineage))
 
     def final(self) -> tuple[Ledger, str] | None:
         """Return the account whose reserve a call made here may use, if one is finalizing."""
@@ -551,24 +532,6 @@ class BudgetSession:
         if isinstance(answer, Denial):
             request = CallRequest(kind="tool", name=f"session {self.id}", cost=answer.requested)
             raise exhausted_by(answer, self.id, request)
-
-    def _own_groups(self) -> tuple[Group, ...]:
-        """Join the parents' accounts, by ledger; one right above our own is on its path anyway."""
-        parent = self.parent
-        if parent is None:
-            return (Group(self.ledger, (self.id,)),)
-        accounts = {self.ledger: {self.id: None}}
-        for ledger, above in parent.groups:
-            accounts.setdefault(ledger, {}).update(dict.fromkeys(above))
-        if parent.ledger is self.ledger:
-            del accounts[self.ledger][parent.id]
-        return tuple(Group(ledger, tuple(names)) for ledger, names in accounts.items())
-
-    def _detectors(self) -> dict[str, LoopDetector] | None:
-        repeats, window = self.policy.max_repeated_calls, self.policy.loop_window_seconds
-        if repeats is None:
-            return None
-        return {kind: LoopDetector(repeats, window) for kind in ("llm", "tool")}
 
     def _wait(self, wait: float | None) -> float | None:
         return self.policy.wait if wait is None else wait

@@ -39,10 +39,7 @@ def model_run(
         call.reprice(request, _missing(call, session, enclosing))
         call.wired = wired and (call.cap or 0) >= (request.output_cap or 0)
         return Run(call, owner, batch, chat=chat)
-    call = session.open_call(request, joining=enclosing)
-    # the cap on the wire is the caller's: a hold that was cut below it is not kept by it
-    call.wired = request.output_cap is not None and (call.cap or 0) >= request.output_cap
-    return Run(call, owner, batch, chat=chat)
+    return Run(session.open_call(request, joining=enclosing), owner, batch, chat=chat)
 
 
 def tool_run(owner: object, run_id: UUID, request: CallRequest, session: BudgetSession) -> Run:
@@ -51,7 +48,7 @@ def tool_run(owner: object, run_id: UUID, request: CallRequest, session: BudgetS
     if run is None:
         return Run(session.open_call(request, joining=around(session)), owner, chat=False)
     if session not in run.call.sessions:
-        _join(run.call, session, request)
+        run.call.reprice(request, (session,))
     return run
 
 
@@ -65,15 +62,3 @@ def _missing(
     call: Call, session: BudgetSession, enclosing: tuple[BudgetSession, ...]
 ) -> tuple[BudgetSession, ...]:
     return tuple(s for s in dict.fromkeys((session, *enclosing)) if s not in call.sessions)
-
-
-def _join(call: Call, session: BudgetSession, request: CallRequest) -> None:
-    """Let another budget pay for the same tool call, at the higher of both prices."""
-    cost = max(call.request.cost, request.cost)
-    reservation = call.reservation
-    refusal = reservation.extend(reservation.amounts._replace(usd=cost), session.groups)
-    if refusal is not None:
-        call.release()
-        raise session.refused(refusal, request).recast(request.mixin)
-    call.request = call.request._replace(cost=cost)
-    call.sessions = tuple(dict.fromkeys((*call.sessions, *session.lineage)))

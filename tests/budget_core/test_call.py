@@ -333,8 +333,15 @@ class TestRepricing:
 
     def test_a_joining_one_that_is_tight_cuts_it(self, session, call):
         other = AgentBudget("$0.005").session()
-        with pytest.raises(BudgetExhausted):
+        call.reprice(llm(1_000), joining=(other,))
+        assert call.cap == 500
+        assert (session.reserved, other.reserved) == (0.005, 0.005)
+
+    def test_a_joining_one_that_is_empty_refuses_it(self, session, call):
+        other = AgentBudget("$0.001").session()
+        with pytest.raises(BudgetExhausted) as refused:
             call.reprice(llm(1_000), joining=(other,))
+        assert refused.value.account == other.id
         assert (session.reserved, other.reserved) == (0, 0)
 
     def test_keeps_who_asked(self, session):

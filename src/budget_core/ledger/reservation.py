@@ -122,6 +122,17 @@ class Reservation:
             return rooms[0]
         return Headroom(*(_least(column) for column in zip(*rooms, strict=True)))
 
+    def headroom_with(self, joining: Iterable[Group]) -> Headroom:
+        """Return how much this could hold in all, its own hold given back, with `joining` too."""
+        rooms = [
+            Headroom(
+                *(_sum(free, own) for free, own in zip(self.headroom(), self.amounts, strict=True))
+            )
+        ]
+        if joining := tuple(joining):
+            rooms.append(Reservation(joining).headroom())
+        return Headroom(*(_least(column) for column in zip(*rooms, strict=True)))
+
     @property
     def blocks(self) -> bool:
         """One of the ledgers may block on I/O."""
@@ -149,6 +160,10 @@ def _every(steps: Sequence[Callable[[], T]]) -> list[T]:
     if failed is not None:
         raise failed
     return answers
+
+
+def _sum(free: int | None, own: int) -> int | None:
+    return None if free is None else free + own
 
 
 def _least(column: tuple[int | None, ...]) -> int | None:
