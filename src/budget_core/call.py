@@ -311,7 +311,7 @@ def _receipt(outcome: Any, model: str | None) -> Receipt:
     if isinstance(outcome, Usage):
         return Receipt(outcome if outcome.total and min(outcome) >= 0 else None, model)
     receipt = outcome if isinstance(outcome, Receipt) else read_receipt(outcome)
-    return receipt._replace(model=receipt.model or model)
+    return receipt if receipt.model or not model else receipt._replace(model=model)
 
 
 def _merged(opened: CallRequest, final: CallRequest) -> CallRequest:
