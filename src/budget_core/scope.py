@@ -47,8 +47,8 @@ def enclosing_calls() -> tuple[Call, ...]:
 
 
 def current_session() -> BudgetSession | None:
-    """Return the session that was entered last in this context, or None."""
-    return _sessions.get()[-1] if _sessions.get() else None
+    """Return the session that was entered last in this context and is not closed, or None."""
+    return next((s for s in reversed(_sessions.get()) if not s.closed), None)
 
 
 def enter(session: BudgetSession) -> None:
@@ -62,8 +62,12 @@ def leave(session: BudgetSession) -> None:
 
 
 def guarded() -> tuple[BudgetSession, ...]:
-    """Return the sessions that claim every SDK call in this context."""
-    return _guarded.get()
+    """Return the sessions that claim every SDK call in this context.
+
+    One that was closed in another context, where it could not be seen here, claims nothing.
+    """
+    sessions = _guarded.get()
+    return tuple(s for s in sessions if not s.closed) if sessions else sessions
 
 
 def guard(session: BudgetSession) -> None:

@@ -91,3 +91,13 @@ def test_guards_are_put_up_and_taken_down():
     assert scope.guarded() == (session,)
     scope.unguard(session)
     assert scope.guarded() == ()
+
+
+def test_a_session_that_was_closed_in_another_context_claims_nothing_here():
+    session = AgentBudget("$5").session()
+    scope.enter(session)
+    scope.guard(session)
+    contextvars.Context().run(session.close)
+    assert scope.guarded() == ()
+    assert scope.current_session() is None
+    assert AgentBudget("$1").session().parent is None
