@@ -159,6 +159,9 @@ class Call:
         except AgentBudgetError as error:
             self.release()
             raise error.recast(self.request.mixin) from None
+        except BaseException:
+            self.release()
+            raise
 
     def _reprice(self, request: CallRequest, joining: tuple[BudgetSession, ...]) -> None:
         groups = groups_of(joining) if joining else ()

@@ -42,12 +42,17 @@ def claim() -> Claim | None:
         for call in enclosing:
             if call.claim():
                 return Claim(call.session, guarded, pending=call)
-        return Claim(enclosing[-1].session, guarded, beside=enclosing[-1])
+        return _claim_beside(enclosing[-1], guarded)
     if calls := scope.open_calls():
-        return Claim(calls[-1].session, guarded, beside=calls[-1])
+        return _claim_beside(calls[-1], guarded)
     if guarded:
         return Claim(guarded[-1], guarded[:-1])
     return None
+
+
+def _claim_beside(call: Call, guarded: tuple[BudgetSession, ...]) -> Claim:
+    """Let everybody who holds `call` pay for a further request inside it, too."""
+    return Claim(call.session, (*call.sessions, *guarded), beside=call)
 
 
 class Exchange:
@@ -90,13 +95,13 @@ class Exchange:
         """Make sure, right before a body is built, that it is the one that is held."""
         if self.call is None or self.call.ended:
             # a retry: the attempt before it has been settled or released
-            self.call = self._session.open_call(self._request(again=True))
+            payers = self.call.sessions if self.call is not None else self.claim.joining
+            self.call = self._session.open_call(self._request(again=True), joining=payers)
             self._seal(options)
         elif options.json_data is not self._body or options.extra_json is not None:
             self._asked = merged_body(options)
             self.call.reprice(self._request(again=True))
             self._seal(options)
-        self.sent = True
 
     # -- after the request -------------------------------------------------------------------
 

@@ -110,9 +110,9 @@ class Guard:
         exchange = self._exchange(client, options)
         if exchange is None:
             return original(client, cast_to, options, **kwargs)
-        exchange.open()
         token = current.set(exchange)
         try:
+            exchange.open()
             return original(client, cast_to, options, **kwargs)
         except BaseException as error:
             exchange.failed(error)
@@ -127,9 +127,9 @@ class Guard:
         exchange = self._exchange(client, options)
         if exchange is None:
             return await original(client, cast_to, options, **kwargs)
-        await exchange.open_async()
         token = current.set(exchange)
         try:
+            await exchange.open_async()
             return await original(client, cast_to, options, **kwargs)
         except BaseException as error:
             exchange.failed(error)
@@ -140,9 +140,12 @@ class Guard:
 
 
 def _build_request(original: Any, client: Any, options: Any, **kwargs: Any) -> Any:
-    if (exchange := current.get()) is not None:
-        exchange.check(options)
-    return original(client, options, **kwargs)
+    if (exchange := current.get()) is None:
+        return original(client, options, **kwargs)
+    exchange.check(options)
+    request = original(client, options, **kwargs)
+    exchange.sent = True
+    return request
 
 
 def _sleep_for_retry(original: Any, client: Any, **kwargs: Any) -> Any:

@@ -81,7 +81,8 @@ class Endpoint:
         """Tell whether this is a stream whose caller did not ask for its usage, nor decline it."""
         if not (self.asks_usage and body.get("stream")):
             return False
-        return (body.get("stream_options") or {}).get("include_usage") is None
+        options = body.get("stream_options") or {}
+        return isinstance(options, Mapping) and options.get("include_usage") is None
 
     def _cap(self, body: Mapping[str, Any]) -> int | None:
         if not self.answers:

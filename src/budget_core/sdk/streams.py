@@ -26,6 +26,7 @@ class BodyMeter:
         self._events = "text/event-stream" in response.headers.get("content-type", "")
         self._buffer = b""
         self._receipt = Receipt(None)
+        self._pulling = False
         self._attach(response)
 
     def _attach(self, response: Any) -> None:
@@ -33,11 +34,11 @@ class BodyMeter:
         close, aclose = response.close, response.aclose
 
         def end_and_close() -> None:
-            self._end()
+            self._closed()
             close()
 
         async def end_and_aclose() -> None:
-            self._end()
+            self._closed()
             await aclose()
 
         response.iter_bytes = lambda size=None: self._read(iter_bytes(size), end_and_close)
@@ -46,9 +47,12 @@ class BodyMeter:
 
     def _read(self, chunks: Iterator[bytes], close: Callable[[], None]) -> Iterator[bytes]:
         try:
+            self._pulling = True
             for chunk in chunks:
+                self._pulling = False
                 if passed := self._pass(chunk):
                     yield passed
+                self._pulling = True
             if self._buffer:
                 yield self._last()
         except BudgetExhausted:
@@ -61,9 +65,12 @@ class BodyMeter:
         self, chunks: AsyncIterator[bytes], close: Callable[[], Awaitable[None]]
     ) -> AsyncIterator[bytes]:
         try:
+            self._pulling = True
             async for chunk in chunks:
+                self._pulling = False
                 if passed := self._pass(chunk):
                     yield passed
+                self._pulling = True
             if self._buffer:
                 yield self._last()
         except BudgetExhausted:
@@ -106,12 +113,17 @@ class BodyMeter:
     def _last(self) -> bytes:
         """Return what no blank line ended: the rest of a stream, or a body that is no stream."""
         rest, self._buffer = self._buffer, b""
-        return b"" if self._events and self._seen(rest) else rest
+        if self._events:
+            return b"" if self._seen(rest) else rest
+        self._note(read_receipt(_parsed(rest)))
+        return rest
+
+    def _closed(self) -> None:
+        # httpx closes a body that it has read whole before the last of it is handed over
+        if not self._pulling:
+            self._end()
 
     def _end(self) -> None:
-        if not self._events and self._buffer:
-            # httpx closes a body that it has read whole before it hands over the last of it
-            self._note(read_receipt(_parsed(self._buffer)))
         self._call.settle(self._receipt if self._receipt.usage is not None else None)
 
 

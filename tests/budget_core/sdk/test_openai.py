@@ -3,6 +3,7 @@
 import asyncio
 import contextvars
 import gc
+import json
 import threading
 
 import httpx
@@ -25,6 +26,16 @@ from budget_core.sdk import openai as guard
 from budget_core.testing import Gate, Reply, ToolCall
 
 TOOL = {"type": "function", "function": {"name": "f", "parameters": {"type": "object"}}}
+
+
+class Pieces(httpx.SyncByteStream):
+    """A body that comes in small pieces, as it does from a socket."""
+
+    def __init__(self, body):
+        self.body = body
+
+    def __iter__(self):
+        return (self.body[at : at + 16] for at in range(0, len(self.body), 16))
 
 
 class Answer(pydantic.BaseModel):
@@ -336,6 +347,28 @@ class TestStreams:
         with claiming(exact=False), pytest.raises((openai.APIError, httpx.HTTPError)):
             stream(client, chat)
 
+    def test_a_last_event_without_a_blank_line_is_read_and_charged(self, claiming, chat):
+        usage = {"prompt_tokens": 10, "completion_tokens": 5, "total_tokens": 15}
+        chunk = {"id": "c", "object": "chat.completion.chunk", "created": 1, "model": "gpt-4o"}
+        choice = {"index": 0, "delta": {"content": "hi"}, "finish_reason": "stop"}
+        body = f"data: {json.dumps(chunk | {'choices': [choice], 'usage': usage})}"
+        headers = {"content-type": "text/event-stream"}
+        transport = httpx.MockTransport(
+            lambda _: httpx.Response(200, stream=Pieces(body.encode()), headers=headers)
+        )
+        with httpx.Client(transport=transport) as http:
+            client = openai.OpenAI(base_url="http://test/v1", api_key="test", http_client=http)
+            session = AgentBudget("$1").session()
+            scope.guard(session)
+            try:
+                with client.chat.completions.with_streaming_response.create(
+                    **chat, stream=True
+                ) as response:
+                    assert "hi" in "".join(response.iter_text())
+            finally:
+                scope.unguard(session)
+        assert session.spent_nanos == 10 * 2_500 + 5 * 10_000
+
     def test_closing_early_charges_the_hold(self, provider, client, claiming, chat):
         provider.script(Reply(output_tokens=500, chunk_delay=0.01))
         with claiming(exact=False) as session:
@@ -368,6 +401,20 @@ class TestStreams:
             chunks = stream(client, chat | {"tools": [TOOL]})
         names = [c.choices[0].delta.tool_calls for c in chunks if c.choices[0].delta.tool_calls]
         assert names[0][0].function.name == "f"
+
+
+class TestNonsense:
+    def test_a_body_that_cannot_be_built_was_never_sent(self, provider, client, claiming, chat):
+        with claiming() as session:
+            with pytest.raises(TypeError):
+                client.post("/chat/completions", body=chat | {"user": object()}, cast_to=object)
+            assert (session.spent_nanos, session.reserved) == (0, 0)
+        assert provider.requests == 0
+
+    @pytest.mark.parametrize("options", ["nonsense", ["include_usage"], 1])
+    def test_options_that_make_no_sense_are_left_to_the_provider(self, options):
+        endpoint = guard.ENDPOINTS["/chat/completions"]
+        assert not endpoint.silent({"stream": True, "stream_options": options})
 
 
 class TestRefusals:
@@ -456,6 +503,23 @@ class TestTakeOver:
         assert all(call.ended for call in calls)
         assert session.spent_nanos == provider.bill_nanos
         assert session.report()["breakdown"]["llm"]["calls"] == 3
+
+    def test_a_retry_is_held_by_every_budget_that_held_the_call(self, provider, client, chat):
+        mine, other = self.session(), self.session()
+        prompt = Prompt([{"role": "user", "content": "?"}])
+        call = mine.open_call(CallRequest(model="gpt-4o", prompt=prompt), joining=(other,))
+        provider.script(Reply(status=500, retry_after=0), Reply("there"))
+        create(client, chat)
+        create(client, chat)
+        call.finish()
+        assert mine.spent_nanos == other.spent_nanos == provider.bill_nanos
+        assert mine.reserved == other.reserved == 0
+
+    def test_a_tools_own_request_is_held_by_every_budget_of_the_tool(self, provider, client, chat):
+        mine, other = self.session(), self.session()
+        with mine.open_call(CallRequest(kind="tool", name="search"), joining=(other,)):
+            create(client, chat)
+        assert mine.spent_nanos == other.spent_nanos == provider.bill_nanos
 
     def test_prices_what_is_really_sent(self, provider, client, chat, framework):
         session = self.session("$0.05")
