@@ -15,6 +15,11 @@ from typing import TYPE_CHECKING, Any
 _HOME = {
     "AgentBudget": "budget",
     "AsyncBudgetSession": "session",
+    "AsyncBudgetedAnthropic": "clients.anthropic",
+    "AsyncBudgetedOpenAI": "clients.openai",
+    "BudgetedAnthropic": "clients.anthropic",
+    "BudgetedGoogle": "clients.google",
+    "BudgetedOpenAI": "clients.openai",
     "BudgetSession": "session",
     "Call": "call",
     "CallRequest": "call",
@@ -29,10 +34,12 @@ _HOME = {
     "hookimpl": "hooks",
     "register_model": "pricing",
     "register_models": "pricing",
+    "wrap_client": "clients.wrap",
     **dict.fromkeys(
         (
             "AccountConflict",
             "AgentBudgetError",
+            "AmbiguousBudget",
             "BudgetExhausted",
             "GuardError",
             "HoldConflict",
@@ -52,9 +59,14 @@ _HOME = {
 if TYPE_CHECKING:
     from budget_core.budget import AgentBudget
     from budget_core.call import Call, CallRequest
+    from budget_core.clients.anthropic import AsyncBudgetedAnthropic, BudgetedAnthropic
+    from budget_core.clients.google import BudgetedGoogle
+    from budget_core.clients.openai import AsyncBudgetedOpenAI, BudgetedOpenAI
+    from budget_core.clients.wrap import wrap_client
     from budget_core.errors import (
         AccountConflict,
         AgentBudgetError,
+        AmbiguousBudget,
         BudgetExhausted,
         GuardError,
         HoldConflict,
@@ -80,9 +92,15 @@ __all__ = [
     "AccountConflict",
     "AgentBudget",
     "AgentBudgetError",
+    "AmbiguousBudget",
     "AsyncBudgetSession",
+    "AsyncBudgetedAnthropic",
+    "AsyncBudgetedOpenAI",
     "BudgetExhausted",
     "BudgetSession",
+    "BudgetedAnthropic",
+    "BudgetedGoogle",
+    "BudgetedOpenAI",
     "Call",
     "CallRequest",
     "GuardError",
@@ -106,6 +124,7 @@ __all__ = [
     "hookimpl",
     "register_model",
     "register_models",
+    "wrap_client",
 ]
 
 

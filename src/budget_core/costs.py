@@ -27,14 +27,15 @@ class Costs:
     """Prices calls under a session's policy; what it learns is shared with the session's tree.
 
     Attributes:
+        allows_unbounded: what has no worst case may run.
         billed: the prompts whose true input is known.
         longest: the longest answer seen of each model, in tokens.
     """
 
     def __init__(self, policy: Policy, above: Costs | None) -> None:
         self._observing = policy.mode == "observe"
-        self._unbounded = self._observing or policy.unbounded == "allow"
         self._unpriced = self._observing or policy.unknown_model == "allow"
+        self.allows_unbounded: bool = self._observing or policy.unbounded == "allow"
         self.billed: BilledPrompts = above.billed if above else BilledPrompts()
         self.longest: dict[str, int] = above.longest if above else {}
 
@@ -45,7 +46,7 @@ class Costs:
             UnknownModel: it has no price, and the policy does not allow that.
             Unbounded: part of it cannot be bounded, and the policy does not allow that.
         """
-        if request.unbounded and not self._unbounded:
+        if request.unbounded and not self.allows_unbounded:
             raise Unbounded(request.unbounded)
         bound = request.input_tokens
         if bound is None:
@@ -54,13 +55,15 @@ class Costs:
                 request.provider,
                 request.prompt or _EMPTY,
                 self.billed,
-                allow_unbounded=self._unbounded,
+                allow_unbounded=self.allows_unbounded,
             )
         return quote(
             request.model,
             self._rates(request),
             input_tokens=bound,
             output_cap=request.output_cap,
+            ceiling=request.ceiling,
+            least=request.least,
             n=request.n,
             longest=self.longest.get(request.model, 0),
             provider=request.provider,
@@ -73,6 +76,7 @@ class Costs:
         if request.kind == "tool":
             return Amounts(usd=request.cost, tool_calls=1)
         if usage is None:
+            call.priced = call.priced and not request.unpriced
             return Amounts(*map(max, call.reservation.amounts, call.metered))
         if not call.priced:
             return Amounts(0, usage.total, 1, 0)
@@ -110,7 +114,7 @@ class Costs:
                 return standard
             tiered = rates(request.model, request.provider, request.tier)
         except UnknownModel:
-            if self._unpriced:
+            if self._unpriced or request.unpriced:
                 return None
             raise
         # a provider may serve a request at the standard tier after all

@@ -13,6 +13,7 @@
     ├── Unbounded                   the request's worst case cannot be bounded
     ├── AccountConflict             a name opened again with other limits
     ├── HoldConflict                a hold's id used again for something else
+    ├── AmbiguousBudget             several budgets are open, and nothing says whose a call is
     ├── GuardError                  an SDK cannot be guarded
     └── LedgerUnavailable           the ledger did not answer
 
@@ -22,12 +23,14 @@ Amounts are dollars (`float`) for the unit ``"usd"`` and counts for the others.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import cache
 from typing import Any, Self
 
 __all__ = [
     "AccountConflict",
     "AgentBudgetError",
+    "AmbiguousBudget",
     "BudgetExhausted",
     "GuardError",
     "HoldConflict",
@@ -139,9 +142,6 @@ class LoopDetected(AgentBudgetError):
         self.count = count
         self.window = window
 
-    def __reduce__(self) -> tuple[Any, ...]:
-        return _rebuild, (_plain(type(self)), self.args, self.__dict__)
-
 
 class InvalidBudget(AgentBudgetError, ValueError):
     """An amount or a limit that cannot be read as one."""
@@ -186,6 +186,26 @@ class AccountConflict(AgentBudgetError):
 
 class HoldConflict(AgentBudgetError):
     """The id of a hold or charge was used again with another payload."""
+
+
+class AmbiguousBudget(AgentBudgetError):
+    """Several budgets that know nothing of each other are open, and none claims this call.
+
+    A plain thread inherits no context, so a call made in one belongs to nobody in particular.
+
+    Attributes:
+        sessions: the ids of the sessions that are open.
+    """
+
+    def __init__(self, sessions: Sequence[str]) -> None:
+        super().__init__(
+            f"This call was made where no budget is in force, and {len(sessions)} are open in this "
+            f"process ({', '.join(sessions)}). It was refused, as nothing says which one pays. "
+            "Bind the thread: Thread(target=budget_core.bind(function)), "
+            "executor.submit(budget_core.bind(function)); or make one budget for all: "
+            "budget_core.init(..., scope='process')."
+        )
+        self.sessions = tuple(sessions)
 
 
 class GuardError(AgentBudgetError):

@@ -86,6 +86,8 @@ def quote(
     *,
     input_tokens: int,
     output_cap: int | None,
+    ceiling: int | None = None,
+    least: int = 0,
     n: int = 1,
     longest: int = 0,
     provider: str | None = None,
@@ -98,6 +100,8 @@ def quote(
         rates: its price, None if it runs unpriced.
         input_tokens: a bound on its input (`input_bound`).
         output_cap: the caller's own cap on one answer, None if there is none.
+        ceiling: what an answer cannot exceed in any case, although its caller asked for no cap.
+        least: an answer shorter than this is of no use.
         n: how many answers are asked for.
         longest: the longest answer seen from this model, in tokens.
         provider: who serves it, if known.
@@ -107,6 +111,8 @@ def quote(
         output_cap = None  # some servers read -1 as "no cap"
     n = max(1, n)
     most = max_output_tokens(model, provider) if output_cap is None else output_cap
+    if ceiling is not None and output_cap is None:
+        most = min(most, ceiling)
     comfortable = COMFORTABLE_REASONING if is_reasoning(model) else COMFORTABLE
     comfortable = max(comfortable, 2 * longest)
     input_cost = output_rate = 0
@@ -120,8 +126,8 @@ def quote(
         input_cost=input_cost,
         output_rate=output_rate,
         most=most * n,
-        comfortable=min(comfortable, most) * n,
-        useful=min(USEFUL, most) * n,
+        comfortable=min(max(comfortable, least), most) * n,
+        useful=max(min(USEFUL, most), min(least, most)) * n,
         capped=output_cap is not None,
         n=n,
     )

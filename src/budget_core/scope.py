@@ -7,8 +7,11 @@ hides it: what a tool asks of a model is money of its own.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from contextvars import ContextVar
-from typing import TYPE_CHECKING
+from threading import RLock
+from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from budget_core.call import Call
@@ -18,6 +21,8 @@ _calls: ContextVar[tuple[Call, ...]] = ContextVar("budget_calls", default=())
 _sessions: ContextVar[tuple[BudgetSession, ...]] = ContextVar("budget_sessions", default=())
 _guarded: ContextVar[tuple[BudgetSession, ...]] = ContextVar("budget_guarded", default=())
 _finalizing: ContextVar[tuple[BudgetSession, ...]] = ContextVar("budget_finalizing", default=())
+_offered: tuple[BudgetSession, ...] = ()
+_offering = RLock()  # reentrant: a finalizer may run in here
 
 
 def publish(call: Call) -> None:
@@ -78,6 +83,48 @@ def guard(session: BudgetSession) -> None:
 def unguard(session: BudgetSession) -> None:
     """Undo `guard`."""
     _guarded.set(_without(_guarded.get(), session))
+
+
+def offer(session: BudgetSession) -> None:
+    """Let `session` pay, in every thread of this process, for SDK calls that nobody claims."""
+    global _offered  # noqa: PLW0603  replaced whole: readers take no lock
+    with _offering:
+        _offered = (*_offered, session)
+
+
+def withdraw(session: BudgetSession) -> None:
+    """Undo `offer`."""
+    global _offered  # noqa: PLW0603  see `offer`
+    with _offering:
+        _offered = _without(_offered, session)
+
+
+def offered() -> tuple[BudgetSession, ...]:
+    """Return the sessions that pay for what nobody claims, oldest first, closed ones left out."""
+    return tuple(s for s in _offered if not s.closed) if _offered else _offered
+
+
+class Bindings(NamedTuple):
+    """What a context knows of sessions, to be carried into a thread that inherits nothing."""
+
+    sessions: tuple[BudgetSession, ...]
+    guarded: tuple[BudgetSession, ...]
+
+
+def bindings() -> Bindings:
+    """Return this context's sessions."""
+    return Bindings(_sessions.get(), _guarded.get())
+
+
+@contextmanager
+def bound(to: Bindings) -> Iterator[None]:
+    """Work with the sessions of another context inside."""
+    entered, claiming = _sessions.set(to.sessions), _guarded.set(to.guarded)
+    try:
+        yield
+    finally:
+        _guarded.reset(claiming)
+        _sessions.reset(entered)
 
 
 def finalizing() -> tuple[BudgetSession, ...]:

@@ -61,6 +61,17 @@ def read_receipt(response: Any) -> Receipt:
         return NO_RECEIPT
 
 
+def read_on(known: Receipt, event: Any) -> Receipt:
+    """Add what an event of a stream tells to what is known of the stream so far."""
+    found = read_receipt(event)
+    usage = found.usage or _output_alone(event)
+    if usage is None or known.usage is None:
+        usage = usage or known.usage
+    else:
+        usage = Usage(*map(max, known.usage, usage))
+    return Receipt(usage, found.model or known.model, found.tier or known.tier)
+
+
 def read_usage(usage: Any) -> Usage | None:
     """Read the usage part of a response; None if it does not say. Never raises."""
     try:
@@ -76,6 +87,15 @@ def tier_of(value: Any) -> str | None:
         return None
     word = word.lower().removeprefix("on_demand_")
     return word if word in TIERS else None
+
+
+def _output_alone(event: Any) -> Usage | None:
+    """Read the last words of a stream that told its input at the start (Anthropic's)."""
+    try:
+        output = _getter(_getter(event)("usage") or {})("output_tokens")
+    except Exception:  # noqa: BLE001  as in `read_receipt`
+        return None
+    return Usage(output=output) if type(output) is int and output > 0 else None
 
 
 def _receipt(response: Any) -> Receipt:
@@ -317,4 +337,4 @@ def _getter(thing: Any) -> Get:
 
 _FOREIGN: Final = object()
 
-__all__ = ["TIERS", "Receipt", "Usage", "read_receipt", "read_usage", "tier_of"]
+__all__ = ["TIERS", "Receipt", "Usage", "read_on", "read_receipt", "read_usage", "tier_of"]

@@ -12,7 +12,7 @@ from budget_core.finalizers import later
 from budget_core.ledger.reservation import Reservation
 from budget_core.limits import Amounts
 from budget_core.pricing import settle_rates
-from budget_core.usage import Receipt, Usage, read_receipt, tier_of
+from budget_core.usage import Receipt, Usage, read_on, read_receipt, tier_of
 
 if TYPE_CHECKING:
     from budget_core.session import BudgetSession
@@ -62,12 +62,6 @@ def _read(response: Any) -> Receipt:
     )
 
 
-def _output_of(chunk: Any) -> Usage | None:
-    """Read the last words of a stream that told its input at the start (Anthropic's)."""
-    output = _part(_part(chunk, "usage"), "output_tokens")
-    return Usage(output=output) if type(output) is int and output > 0 else None
-
-
 def _part(thing: Any, name: str) -> Any:
     try:
         return thing.get(name) if isinstance(thing, Mapping) else getattr(thing, name, None)
@@ -109,9 +103,7 @@ class _Meter:
     def chunk(self, chunk: Any) -> AgentBudgetError | None:
         """Take note of a chunk; return why the stream has to stop, if it has to."""
         self._pieces += 1
-        known, found = self._receipt, _read(chunk)
-        usage = _larger(known.usage, found.usage or _output_of(chunk))
-        self._receipt = Receipt(usage, found.model or known.model, found.tier or known.tier)
+        self._receipt = read_on(self._receipt, chunk)
         return self._refusal()
 
     def end(self) -> AgentBudgetError | None:
@@ -148,12 +140,6 @@ class _Meter:
         if refusal.denial.state == "closed" or session.approved(refusal, before):
             return None
         return session.refused(refusal, CallRequest(model=self._receipt.model or "unknown"))
-
-
-def _larger(known: Usage | None, found: Usage | None) -> Usage | None:
-    if known is None or found is None:
-        return known or found
-    return Usage(*map(max, known, found))
 
 
 class MeteredStream:

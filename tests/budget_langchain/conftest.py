@@ -12,7 +12,8 @@ from langchain_core.tools import tool
 from langchain_openai import ChatOpenAI
 
 from budget_core import sdk
-from budget_core.sdk import openai as openai_guard
+from budget_core.sdk.anthropic import GUARD as anthropic_guard
+from budget_core.sdk.openai import GUARD as openai_guard
 from budget_core.testing import Reply, ToolCall
 
 MODEL_WAYS = [
@@ -62,10 +63,13 @@ def guard_sdks(request):
 
 @pytest.fixture
 def unguarded():
-    openai_guard.uninstall()
+    guards = [openai_guard, anthropic_guard]
+    for guard in guards:
+        guard.uninstall()
     yield
-    if sdk.is_guarded("openai"):
-        openai_guard.install()
+    for guard in guards:
+        if guard in sdk._installed.values():
+            guard.install()
 
 
 @pytest.fixture

@@ -3,21 +3,104 @@
 from __future__ import annotations
 
 import sys
+from functools import partial
 from importlib import import_module
-from typing import Final
+from threading import RLock
+from typing import Any, Final
 
-_GUARDS: Final = {"openai": "budget_core.sdk.openai"}
-_guarded: set[str] = set()
+from budget_core.errors import GuardError
+
+_GUARDS: Final = {
+    "openai": "budget_core.sdk.openai",
+    "anthropic": "budget_core.sdk.anthropic",
+    "google.genai": "budget_core.sdk.google",
+}
+_lock = RLock()  # reentrant: a guard imports, and an import may install a guard
+_holds = 0
+_watched: set[str] = set()
+_installed: dict[str, Any] = {}
+
+
+class Hold:
+    """Keeps every SDK guarded, those imported already and those to come, until it is released.
+
+    Raises:
+        GuardError: an SDK's insides are not what its guard knows. So does the import of one that
+            is imported later.
+    """
+
+    def __init__(self) -> None:
+        global _holds  # noqa: PLW0603  counted under the lock
+        for sdk in _GUARDS:
+            _watch(sdk)
+        self._held = True
+        with _lock:
+            _holds += 1
+            try:
+                for sdk in _GUARDS:
+                    _guard(sdk)
+            except BaseException:
+                self.release()
+                raise
+
+    def release(self) -> None:
+        """End the hold; the last one takes all guards out again. Twice is once."""
+        global _holds  # noqa: PLW0603  counted under the lock
+        with _lock:
+            if not self._held:
+                return
+            self._held = False
+            _holds -= 1
+            if not _holds:
+                while _installed:
+                    _installed.popitem()[1].uninstall()
 
 
 def guard_loaded() -> None:
-    """Guard every SDK that this program has imported; cheap to call again and again."""
-    for sdk, guard in _GUARDS.items():
-        if sdk in sys.modules and sdk not in _guarded:
-            import_module(guard).install()
-            _guarded.add(sdk)
+    """Guard every SDK for as long as the process lives; cheap to call again and again."""
+    if not _forever:
+        _forever.append(Hold())
 
 
 def is_guarded(sdk: str) -> bool:
     """Tell whether an SDK is guarded, so that it is capped and settled without a framework."""
-    return sdk in _guarded
+    return sdk in _installed
+
+
+_forever: list[Hold] = []
+
+
+def _watch(sdk: str) -> None:
+    """Hear of an SDK's import, and wait for one that is under way in another thread."""
+    if sdk in sys.modules:
+        import_module(sdk)
+    elif sdk not in _watched:
+        # imported here: a program that guards nothing does not need it
+        from wrapt import register_post_import_hook  # noqa: PLC0415
+
+        _watched.add(sdk)
+        register_post_import_hook(partial(_imported, sdk), sdk)
+
+
+def _imported(sdk: str, _module: object) -> None:
+    _watched.discard(sdk)
+    try:
+        with _lock:
+            if _holds:
+                _guard(sdk, importing=True)
+    except GuardError:
+        # the import fails, and the next one shall not pass unguarded
+        sys.modules.pop(sdk, None)
+        _watch(sdk)
+        raise
+
+
+def _guard(sdk: str, *, importing: bool = False) -> None:
+    module = sys.modules.get(sdk)
+    if module is None or sdk in _installed:
+        return
+    if not importing and getattr(module.__spec__, "_initializing", False):
+        return  # another thread imports it, and waits for our lock when it is done
+    guard = import_module(_GUARDS[sdk]).GUARD
+    guard.install()
+    _installed[sdk] = guard

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import weakref
-from collections.abc import Mapping
+from collections.abc import Callable
 from contextvars import ContextVar
 from typing import Any, Final, NamedTuple
 
-from budget_core import scope
 from budget_core.call import Call, CallRequest
-from budget_core.finalizers import later
 from budget_core.maximums import known_max_output
+from budget_core.sdk.claims import Claim
+from budget_core.sdk.dialects import Event
 from budget_core.sdk.requests import Body, Endpoint
-from budget_core.sdk.streams import BodyMeter
+from budget_core.sdk.streams import StreamMeter
 from budget_core.session import BudgetSession
 from budget_core.usage import read_receipt
 from budget_core.wrapping import mark_settled
@@ -20,56 +19,50 @@ from budget_core.wrapping import mark_settled
 current: ContextVar[Exchange | None] = ContextVar("budget_exchange", default=None)
 
 _NEVER_SENT: Final = frozenset(
-    {"ConnectError", "ConnectTimeout", "PoolTimeout", "UnsupportedProtocol", "InvalidURL"}
-)
+    {
+        "ConnectError", "ConnectTimeout", "PoolTimeout", "UnsupportedProtocol", "InvalidURL",
+        "ClientConnectorError", "ClientConnectorDNSError", "InvalidUrlClientError",
+    }
+)  # fmt: skip
+"""Errors of httpx and aiohttp before a request has left."""
 _MAYBE_BILLED: Final = frozenset({408, 504, 524})
 """Statuses of a gateway that gave up waiting for an answer that may have been made."""
+_ERROR: Final = 400
 
 
-class Claim(NamedTuple):
-    """Who pays for a request made here: a call that a framework opened, or a session."""
+class Metering(NamedTuple):
+    """What watches a stream: its meter, and which events its caller did not ask for."""
 
-    session: BudgetSession
-    joining: tuple[BudgetSession, ...] = ()
-    pending: Call | None = None
-    beside: Call | None = None
-
-
-def claim() -> Claim | None:
-    """Return who pays for a request made in this context; None if nobody watches it."""
-    guarded = scope.guarded()
-    if enclosing := scope.enclosing_calls():
-        for call in enclosing:
-            if call.claim():
-                return Claim(call.session, guarded, pending=call)
-        return _claim_beside(enclosing[-1], guarded)
-    if calls := scope.open_calls():
-        return _claim_beside(calls[-1], guarded)
-    if guarded:
-        return Claim(guarded[-1], guarded[:-1])
-    return None
-
-
-def _claim_beside(call: Call, guarded: tuple[BudgetSession, ...]) -> Claim:
-    """Let everybody who holds `call` pay for a further request inside it, too."""
-    return Claim(call.session, (*call.sessions, *guarded), beside=call)
+    meter: StreamMeter
+    unwanted: Callable[[Event], bool] | None
 
 
 class Exchange:
-    """The guard's side of one call of the SDK, retries included."""
+    """The guard's side of one call of the SDK, retries included.
+
+    Args:
+        claimed: who pays.
+        endpoint: what is called.
+        body: the request's body, as the caller wants it.
+        provider: who serves it, if known.
+
+    Attributes:
+        body: what goes on the wire.
+        call: of the latest attempt.
+        sent: that attempt may have left.
+    """
 
     def __init__(
-        self, claimed: Claim, endpoint: Endpoint, options: Any, provider: str | None
+        self, claimed: Claim, endpoint: Endpoint, body: Body, provider: str | None
     ) -> None:
         self.claim = claimed
         self.endpoint = endpoint
         self.provider = provider
         self.call: Call | None = None
         self.sent = False
-        self._options = options
-        self._original = options.json_data, options.extra_json
-        self._asked = merged_body(options)
-        self._body: Body = self._asked
+        self.body = body
+        self._asked = body
+        self._streaming = False
 
     # -- before the request ------------------------------------------------------------------
 
@@ -77,7 +70,7 @@ class Exchange:
         """Hold the first attempt, waiting in this thread."""
         if not self._take_over():
             self.call = self._session.open_call(self._request(), joining=self.claim.joining)
-        self._seal(self._options)
+        self._seal()
 
     async def open_async(self) -> None:
         """Do what `open` does, awaiting."""
@@ -85,23 +78,32 @@ class Exchange:
             self.call = await self._session.open_call_async(
                 self._request(), joining=self.claim.joining
             )
-        self._seal(self._options)
+        self._seal()
 
-    def close(self) -> None:
-        """Give the caller's options back as they were."""
-        self._options.json_data, self._options.extra_json = self._original
+    def check(self, body: Body) -> Body:
+        """Make sure, right before a body is built, that it is the one that is held.
 
-    def check(self, options: Any) -> None:
-        """Make sure, right before a body is built, that it is the one that is held."""
-        if self.call is None or self.call.ended:
-            # a retry: the attempt before it has been settled or released
+        Args:
+            body: what the SDK is about to send; where it moved the model into the URL
+                (Bedrock, Vertex), it is without one.
+
+        Returns:
+            what to send instead.
+        """
+        retry = self.call is None or self.call.ended
+        if not retry and body == self.body:
+            return body
+        moved: Body = {key: self._asked[key] for key in ("model", "stream") if key in self._asked}
+        added = moved.keys() - body.keys()
+        self._asked = {**moved, **body}
+        if retry:
+            # the attempt before it has been settled or released
             payers = self.call.sessions if self.call is not None else self.claim.joining
             self.call = self._session.open_call(self._request(again=True), joining=payers)
-            self._seal(options)
-        elif options.json_data is not self._body or options.extra_json is not None:
-            self._asked = merged_body(options)
+        elif self.call is not None:
             self.call.reprice(self._request(again=True))
-            self._seal(options)
+        self._seal()
+        return {key: value for key, value in self.body.items() if key not in added}
 
     # -- after the request -------------------------------------------------------------------
 
@@ -110,7 +112,7 @@ class Exchange:
         self.sent = False
         if self.call is None or self.call.ended:
             return
-        if self._unbilled(response, error):
+        if _unbilled(response, error):
             self.call.release()
         else:
             self.call.settle(None)
@@ -120,25 +122,38 @@ class Exchange:
         if not self.sent and self.call is not None:
             self.call.release()
             return
-        cause = error.__cause__ or error
-        self.attempt_failed(getattr(error, "response", None), cause)
+        self.attempt_failed(getattr(error, "response", None), error)
 
-    def responded(self, response: Any) -> BodyMeter | None:
-        """Meter a response whose body is still to come; None if it is here already."""
-        if self.call is None or response.is_stream_consumed or response.is_closed:
+    def returned(self) -> None:
+        """End a call that brought a result without a response of the provider."""
+        if self.call is None or self.call.ended or self._streaming:
+            return
+        if self.sent:
+            self.call.settle(None)
+        else:
+            self.call.release()
+
+    def streams(self) -> Metering | None:
+        """Return what meters a body that is still to come; it settles the call."""
+        if self.call is None:
             return None
-        silent = self.endpoint.silent(self._asked)
-        meter = BodyMeter(self.call, response, swallow_usage=silent)
-        weakref.finalize(response, later, self.call.settle).atexit = False
-        return meter
+        self._streaming = True
+        dialect = self.endpoint.dialect
+        unwanted = dialect.only_usage if self.endpoint.silent(self._asked) else None
+        return Metering(StreamMeter(self.call, dialect), unwanted)
 
-    def settle(self, response: Any, result: Any) -> None:
-        """Charge a complete response, as the provider itself says."""
+    def settle(self, result: Any, body: Callable[[], Any]) -> None:
+        """Charge a complete response, as the provider itself says.
+
+        Args:
+            result: what the caller gets.
+            body: reads the response as it came, for where `result` says nothing of its usage.
+        """
         if self.call is None:
             return
         receipt = read_receipt(result)
         if receipt.usage is None:
-            receipt = read_receipt(_json(response))
+            receipt = read_receipt(_read(body))
         self.call.settle(receipt)
         mark_settled(result)
 
@@ -162,13 +177,18 @@ class Exchange:
     def _request(self, *, again: bool = False) -> CallRequest:
         request = self.endpoint.read(self._asked, self.provider)
         beside = self.claim.beside or self.claim.pending
-        if beside is not None:
-            request = request._replace(agent=beside.request.agent, mixin=beside.request.mixin)
-        if again or (beside is not None and beside.kind == "llm"):
-            request = request._replace(fingerprint=None)  # the framework's call was counted
+        if beside is None:
+            return request._replace(fingerprint=None) if again else request
+        request = request._replace(agent=beside.request.agent, mixin=beside.request.mixin)
+        if beside.kind != "llm":
+            return request._replace(fingerprint=None) if again else request
+        request = request._replace(fingerprint=None)  # the framework's call was counted
+        if beside.request.output_cap is None:
+            # what the framework sends is its default: no wish of the caller's
+            request = request._replace(output_cap=None, ceiling=request.output_cap)
         return request
 
-    def _seal(self, options: Any) -> None:
+    def _seal(self) -> None:
         """Put what the hold pays for on the wire."""
         call, body = self.call, self._asked
         if call is None or call.quote is None:
@@ -180,24 +200,23 @@ class Exchange:
             call.wired = True
         else:
             call.wired = known_max_output(call.request.model) is not None
-        self._body = options.json_data = body
-        options.extra_json = None
-
-    def _unbilled(self, response: Any, error: BaseException | None) -> bool:
-        if response is not None:
-            return response.status_code not in _MAYBE_BILLED
-        return type(error).__name__ in _NEVER_SENT
+        self.body = body
 
 
-def merged_body(options: Any) -> Body:
-    """Return the body that the SDK will build of its options."""
-    body = options.json_data if isinstance(options.json_data, Mapping) else {}
-    extra = options.extra_json
-    return {**body, **extra} if isinstance(extra, Mapping) else dict(body)
+def _unbilled(response: Any, error: BaseException | None) -> bool:
+    """Tell whether it is certain that a failed attempt is not billed."""
+    status = getattr(response, "status_code", None) or getattr(error, "code", None)
+    if isinstance(status, int) and status >= _ERROR:
+        return status not in _MAYBE_BILLED
+    while error is not None:
+        if type(error).__name__ in _NEVER_SENT:
+            return True
+        error = error.__cause__
+    return False
 
 
-def _json(response: Any) -> Any:
+def _read(body: Callable[[], Any]) -> Any:
     try:
-        return response.json()
+        return body()
     except Exception:  # noqa: BLE001  not JSON, or not text: it then says nothing of its usage
         return None

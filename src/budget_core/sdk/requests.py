@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final, TypeAlias
 
 from budget_core.call import CallRequest
 from budget_core.prompts import Prompt, unbounded_in
+from budget_core.sdk.dialects import CHAT, Dialect
 
 Body: TypeAlias = dict[str, Any]
 
 _NO_INPUT: Final = frozenset(
     {
-        "messages", "input", "prompt", "model", "stream", "stream_options", "max_tokens",
-        "max_completion_tokens", "max_output_tokens", "n", "best_of", "temperature", "top_p",
-        "top_k", "seed", "user", "metadata", "store", "service_tier", "logprobs", "top_logprobs",
-        "stop", "frequency_penalty", "presence_penalty", "logit_bias", "parallel_tool_calls",
-        "prompt_cache_key", "safety_identifier", "timeout",
+        "messages", "input", "prompt", "contents", "model", "stream", "stream_options",
+        "max_tokens", "max_completion_tokens", "max_output_tokens", "max_tokens_to_sample", "n",
+        "best_of", "temperature", "top_p", "top_k", "seed", "user", "metadata", "store",
+        "service_tier", "logprobs", "top_logprobs", "stop", "stop_sequences", "frequency_penalty",
+        "presence_penalty", "logit_bias", "parallel_tool_calls", "prompt_cache_key",
+        "safety_identifier", "timeout", "thinking", "anthropic_version", "anthropic_beta",
     }
 )  # fmt: skip
 """Parameters that no provider counts as input."""
@@ -35,19 +38,37 @@ class Endpoint:
         counts: parameters that multiply the answers.
         answers: it answers in tokens; embeddings do not.
         asks_usage: its streams tell their usage only if asked (``stream_options``).
+        dialect: how its streams speak.
+        least: the shortest answer that a body can be capped at, in tokens.
+        adjust: changes a body that has been capped, to keep the provider's rules.
+        beyond: what it is billed for that no worst case covers; it then runs only if that is
+            allowed, and is recorded as unpriced unless it tells a usage that has a price.
     """
 
-    messages: str
+    messages: str = ""
     caps: tuple[str, ...] = ()
     cap_for: Callable[[str, str | None], str] | None = None
     default_cap: int | None = None
     counts: tuple[str, ...] = ()
     answers: bool = True
     asks_usage: bool = False
+    dialect: Dialect = CHAT
+    least: Callable[[Mapping[str, Any]], int] = lambda _body: 0
+    adjust: Callable[[Body, int], Body] = lambda body, _cap: body
+    beyond: str | None = None
 
     def read(self, body: Mapping[str, Any], provider: str | None) -> CallRequest:
         """Return what a body asks for."""
         model = str(body.get("model") or "")
+        if self.beyond is not None:
+            return CallRequest(
+                model=model or self.beyond,
+                provider=provider,
+                input_tokens=0,
+                output_cap=0,
+                unbounded=self.beyond,
+                unpriced=True,
+            )
         messages = body.get(self.messages)
         if not isinstance(messages, list | tuple):
             messages = [messages]
@@ -56,10 +77,11 @@ class Endpoint:
             model=model,
             provider=provider,
             prompt=Prompt(messages, context),
-            output_cap=self._cap(body),
+            output_cap=self.cap_in(body),
             n=max([1, *(body[name] for name in self.counts if isinstance(body.get(name), int))]),
-            tier=body.get("service_tier"),
+            tier="fast" if body.get("speed") == "fast" else body.get("service_tier"),
             fingerprint=(model, list(messages[-2:])) if self.answers else None,
+            least=self.least(body),
             unbounded=unbounded_in(body),
         )
 
@@ -70,7 +92,7 @@ class Endpoint:
         used = [name for name in self.caps if isinstance(body.get(name), int)]
         names = used or [self.cap_for(str(body.get("model") or ""), provider)]
         lowest = min([cap, *(body[name] for name in used)])
-        return {**body, **dict.fromkeys(names, lowest)}
+        return self.adjust({**body, **dict.fromkeys(names, lowest)}, lowest)
 
     def with_usage(self, body: Body) -> Body:
         """Return the body of a stream so that its usage comes at the end."""
@@ -84,8 +106,36 @@ class Endpoint:
         options = body.get("stream_options") or {}
         return isinstance(options, Mapping) and options.get("include_usage") is None
 
-    def _cap(self, body: Mapping[str, Any]) -> int | None:
+    def cap_in(self, body: Mapping[str, Any]) -> int | None:
+        """Return the cap that the caller gave."""
         if not self.answers:
             return 0
         caps = [body[name] for name in self.caps if isinstance(body.get(name), int)]
         return min(caps) if caps else self.default_cap
+
+
+@dataclass(frozen=True, slots=True)
+class Api:
+    """A provider's API: what is billed, what is free; anything else has no bound.
+
+    Attributes:
+        endpoints: by the end of their path.
+        free: matches the paths of what is not billed by the request.
+    """
+
+    endpoints: Mapping[str, Endpoint]
+    free: re.Pattern[str]
+    _found: dict[str, Endpoint] = field(default_factory=dict, init=False)
+
+    def endpoint(self, method: str, url: str) -> Endpoint | None:
+        """Return what a request is billed as, None if it is free."""
+        if method.lower() != "post":
+            return None
+        if (known := self._found.get(url)) is not None:
+            return known
+        path = url.partition("?")[0].rstrip("/")
+        for suffix, endpoint in self.endpoints.items():
+            if path.endswith(suffix):
+                self._found[url] = endpoint
+                return endpoint
+        return None if self.free.search(path) else Endpoint(beyond=f"POST {path}")

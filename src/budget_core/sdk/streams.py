@@ -7,25 +7,62 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 from budget_core.errors import BudgetExhausted
-from budget_core.usage import Receipt, Usage, read_receipt
+from budget_core.usage import Receipt, read_on
 
 if TYPE_CHECKING:
     from budget_core.call import Call
+    from budget_core.sdk.dialects import Dialect, Event
+
+
+class StreamMeter:
+    """Counts the events of one answer, keeps the usage that they tell, and settles its call."""
+
+    def __init__(self, call: Call, dialect: Dialect) -> None:
+        self._call = call
+        self._dialect = dialect
+        self._receipt = Receipt(None)
+        self._whole = False
+
+    def note(self, event: Event) -> None:
+        """Take note of an event.
+
+        Raises:
+            BudgetExhausted: the hold is spent. Close the stream, then `end`.
+        """
+        self._receipt = read_on(self._receipt, event)
+        self._whole = self._whole or self._dialect.last(event)
+        self._call.meter(self._dialect.pieces(event))
+
+    def answer(self, body: Any) -> None:
+        """Take note of an answer that is no stream."""
+        self._receipt = read_on(self._receipt, body)
+        self._whole = True
+
+    def end(self) -> None:
+        """Settle the call; as unknown if the answer was broken off before it told its usage."""
+        known = self._whole and self._receipt.usage is not None
+        self._call.settle(self._receipt if known else None)
 
 
 class BodyMeter:
     """Stands between an httpx response and its readers.
 
-    It counts the events of a stream, stops it when the hold is spent, keeps the usage that the
-    provider tells, and settles the call when the body ends or is closed.
+    It hands on whole events, stops the stream when the hold is spent, and settles the call when
+    the body ends or is closed.
+
+    Args:
+        meter: counts the events.
+        response: of httpx or httpx2; its own methods are covered, on this instance.
+        unwanted: tells which events the caller did not ask for.
     """
 
-    def __init__(self, call: Call, response: Any, *, swallow_usage: bool) -> None:
-        self._call = call
-        self._swallow = swallow_usage
+    def __init__(
+        self, meter: StreamMeter, response: Any, unwanted: Callable[[Event], bool] | None
+    ) -> None:
+        self._meter = meter
+        self._unwanted = unwanted
         self._events = "text/event-stream" in response.headers.get("content-type", "")
         self._buffer = b""
-        self._receipt = Receipt(None)
         self._pulling = False
         self._attach(response)
 
@@ -59,7 +96,7 @@ class BodyMeter:
             close()
             raise
         finally:
-            self._end()
+            self._meter.end()
 
     async def _aread(
         self, chunks: AsyncIterator[bytes], close: Callable[[], Awaitable[None]]
@@ -77,7 +114,7 @@ class BodyMeter:
             await close()
             raise
         finally:
-            self._end()
+            self._meter.end()
 
     def _pass(self, chunk: bytes) -> bytes:
         """Take note of what arrived; return the whole events in it, the rest is kept."""
@@ -97,34 +134,21 @@ class BodyMeter:
         parsed = _parsed(payload)
         if parsed is None:
             return False
-        self._note(read_receipt(parsed))
-        self._call.meter(_pieces(parsed))
-        return self._swallow and parsed.get("choices") == [] and bool(parsed.get("usage"))
-
-    def _note(self, found: Receipt) -> None:
-        known = self._receipt
-        usage = found.usage
-        if usage is not None and known.usage is not None:
-            usage = Usage(*map(max, known.usage, usage))
-        self._receipt = Receipt(
-            usage or known.usage, found.model or known.model, found.tier or known.tier
-        )
+        self._meter.note(parsed)
+        return self._unwanted is not None and self._unwanted(parsed)
 
     def _last(self) -> bytes:
         """Return what no blank line ended: the rest of a stream, or a body that is no stream."""
         rest, self._buffer = self._buffer, b""
         if self._events:
             return b"" if self._seen(rest) else rest
-        self._note(read_receipt(_parsed(rest)))
+        self._meter.answer(_parsed(rest))
         return rest
 
     def _closed(self) -> None:
         # httpx closes a body that it has read whole before the last of it is handed over
         if not self._pulling:
-            self._end()
-
-    def _end(self) -> None:
-        self._call.settle(self._receipt if self._receipt.usage is not None else None)
+            self._meter.end()
 
 
 def _parsed(body: bytes) -> Any:
@@ -132,18 +156,3 @@ def _parsed(body: bytes) -> Any:
         return json.loads(body)
     except ValueError:
         return None
-
-
-def _pieces(event: dict[str, Any]) -> int:
-    """Count the pieces of answer in an event, each a token at least."""
-    choices = event.get("choices")
-    if choices is None:
-        return 1 if str(event.get("type", "")).endswith(".delta") and event.get("delta") else 0
-    return sum(1 for choice in choices if _speaks(choice))
-
-
-def _speaks(choice: dict[str, Any]) -> bool:
-    delta = choice.get("delta")
-    if not delta:
-        return bool(choice.get("text"))
-    return any(value for key, value in delta.items() if key != "role")

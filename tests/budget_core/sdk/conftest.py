@@ -3,15 +3,16 @@ import contextlib
 import openai
 import pytest
 
-from budget_core import AgentBudget, scope
-from budget_core.sdk import openai as guard
+from budget_core import AgentBudget, scope, sdk
 
 CHAT = {"model": "gpt-4o", "messages": [{"role": "user", "content": "Say hello."}]}
 
 
 @pytest.fixture(autouse=True)
 def _guarded():
-    guard.install()
+    held = sdk.Hold()
+    yield
+    held.release()
 
 
 @pytest.fixture
@@ -31,10 +32,11 @@ def claiming(provider):
     """Open a session that claims every SDK call; afterwards hold it against the bill."""
 
     @contextlib.contextmanager
-    def claim(budget="$1", *, exact=True, **settings):
+    def claim(budget="$1", *, exact=True, ambient=True, **settings):
         settings.setdefault("max_repeated_calls", None)
         session = AgentBudget(budget, **settings).session()
-        scope.guard(session)
+        if ambient:
+            scope.guard(session)
         try:
             yield session
         finally:

@@ -22,7 +22,7 @@ from budget_core import (
     scope,
 )
 from budget_core.errors import GuardError
-from budget_core.sdk import openai as guard
+from budget_core.sdk.openai import API, GUARD as guard
 from budget_core.testing import Gate, Reply, ToolCall
 
 TOOL = {"type": "function", "function": {"name": "f", "parameters": {"type": "object"}}}
@@ -413,7 +413,7 @@ class TestNonsense:
 
     @pytest.mark.parametrize("options", ["nonsense", ["include_usage"], 1])
     def test_options_that_make_no_sense_are_left_to_the_provider(self, options):
-        endpoint = guard.ENDPOINTS["/chat/completions"]
+        endpoint = API.endpoints["/chat/completions"]
         assert not endpoint.silent({"stream": True, "stream_options": options})
 
 

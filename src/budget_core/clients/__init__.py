@@ -1,0 +1,1 @@
+"""Clients of the provider SDKs that carry a budget of their own."""

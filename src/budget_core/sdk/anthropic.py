@@ -1,0 +1,60 @@
+"""The guard on the anthropic SDK: what of its API is billed, and how its answers are capped."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any, Final
+
+from budget_core.estimate import USEFUL
+from budget_core.sdk.dialects import MESSAGES
+from budget_core.sdk.requests import Api, Body, Endpoint
+from budget_core.sdk.stainless import StainlessGuard
+
+_LEAST_THOUGHT: Final = 1_024
+"""The smallest ``thinking.budget_tokens``; it has to stay below ``max_tokens``."""
+
+
+def _thinks(body: Mapping[str, Any]) -> bool:
+    thinking = body.get("thinking")
+    return isinstance(thinking, Mapping) and isinstance(thinking.get("budget_tokens"), int)
+
+
+def _least(body: Mapping[str, Any]) -> int:
+    return _LEAST_THOUGHT + USEFUL if _thinks(body) else 1
+
+
+def _think_less(body: Body, cap: int) -> Body:
+    if not _thinks(body):
+        return body
+    thinking = body["thinking"]
+    budget = min(thinking["budget_tokens"], max(_LEAST_THOUGHT, cap - USEFUL))
+    return {**body, "thinking": {**thinking, "budget_tokens": budget}}
+
+
+API: Final = Api(
+    {
+        "/messages": Endpoint(
+            messages="messages",
+            caps=("max_tokens",),
+            cap_for=lambda _model, _provider: "max_tokens",
+            dialect=MESSAGES,
+            least=_least,
+            adjust=_think_less,
+        ),
+        "/complete": Endpoint(
+            messages="prompt",
+            caps=("max_tokens_to_sample",),
+            cap_for=lambda _model, _provider: "max_tokens_to_sample",
+            dialect=MESSAGES,
+        ),
+        "/messages/batches": Endpoint(beyond="a batch, which is answered and billed later"),
+    },
+    free=re.compile(
+        r"/messages/count_tokens$|/messages/batches/[^/]+/cancel$"
+        r"|/v1/(files|skills|organizations|models|memory_stores|vaults|user_profiles)(/|$)"
+    ),
+)
+"""What the SDK can ask of a provider: https://docs.anthropic.com/en/api."""
+
+GUARD: Final = StainlessGuard("anthropic", API)

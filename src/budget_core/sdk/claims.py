@@ -1,0 +1,96 @@
+"""Who pays for an SDK call: a framework's call, a session of this context, the client's own."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Final, NamedTuple
+
+from budget_core import scope
+from budget_core.call import Call
+from budget_core.errors import AmbiguousBudget, BudgetExhausted
+from budget_core.session import BudgetSession
+
+ATTRIBUTE: Final = "_budget_binding"
+"""Where a client carries its `Binding`."""
+
+
+class Binding(NamedTuple):
+    """A client's own budget.
+
+    Attributes:
+        sessions: pay for every call of the client, the last one in whose name it is held.
+        on_exhausted: called with the error of a call that does not fit; the call then returns None.
+    """
+
+    sessions: tuple[BudgetSession, ...]
+    on_exhausted: Callable[[BudgetExhausted], object] | None = None
+
+
+class Claim(NamedTuple):
+    """Who pays for a request made here: a call that a framework opened, or a session.
+
+    Attributes:
+        session: in whose name the request is held.
+        joining: further sessions whose money it is as well.
+        pending: the framework's call, to be taken over.
+        beside: the call that this request is made inside of, and which it does not take over.
+    """
+
+    session: BudgetSession
+    joining: tuple[BudgetSession, ...] = ()
+    pending: Call | None = None
+    beside: Call | None = None
+
+
+def binding_of(client: Any) -> Binding | None:
+    """Return a client's own budget, if it has one."""
+    return getattr(client, ATTRIBUTE, None)
+
+
+def claim(client: Any) -> Claim | None:
+    """Return who pays for a request that `client` makes in this context; None if nobody does.
+
+    Raises:
+        AmbiguousBudget: several unrelated budgets of `init` are open, and this context has none.
+    """
+    claiming = scope.guarded()
+    if (binding := binding_of(client)) is not None:
+        claiming = (*claiming, *binding.sessions)
+    if enclosing := scope.enclosing_calls():
+        for call in enclosing:
+            if call.claim():
+                return Claim(call.session, claiming, pending=call)
+        return _beside(enclosing[-1], claiming)
+    if calls := scope.open_calls():
+        return _beside(calls[-1], claiming)
+    if claiming:
+        return Claim(claiming[-1], claiming[:-1])
+    return Claim(_only(offered)) if (offered := scope.offered()) else None
+
+
+def payers(client: Any) -> tuple[BudgetSession, ...]:
+    """Return the sessions whose money a request of `client` would be; takes no call over.
+
+    Raises:
+        AmbiguousBudget: as `claim`.
+    """
+    binding = binding_of(client)
+    mine = () if binding is None else binding.sessions
+    inside = (session for call in scope.open_calls() for session in call.sessions)
+    claiming = (*inside, *scope.guarded(), *mine)
+    if claiming or not (offered := scope.offered()):
+        return claiming
+    return (_only(offered),)
+
+
+def _beside(call: Call, claiming: tuple[BudgetSession, ...]) -> Claim:
+    """Let everybody who holds `call` pay for a further request inside it, too."""
+    return Claim(call.session, (*call.sessions, *claiming), beside=call)
+
+
+def _only(offered: tuple[BudgetSession, ...]) -> BudgetSession:
+    """Return the innermost of sessions that all lie within each other."""
+    innermost = max(offered, key=lambda session: len(session.lineage))
+    if not all(session in innermost.lineage for session in offered):
+        raise AmbiguousBudget([session.id for session in offered])
+    return innermost

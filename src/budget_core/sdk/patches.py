@@ -1,0 +1,84 @@
+"""Replacing an SDK's methods, and putting them back: all of them or none."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import sys
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from budget_core.errors import GuardError
+
+
+class Patches:
+    """The methods of one SDK that are wrapped, each restored by `undo`.
+
+    Args:
+        sdk: the SDK's module.
+    """
+
+    def __init__(self, sdk: str) -> None:
+        self.sdk = sdk
+        self._restore: list[Callable[[], None]] = []
+        self._awaited: set[tuple[str, str, str]] = set()
+
+    @property
+    def active(self) -> bool:
+        """Anything is wrapped."""
+        return bool(self._restore)
+
+    def expect(self, module: Any, path: str, parameters: Iterable[str]) -> None:
+        """Make sure that a method is there and takes what it is known to take.
+
+        Raises:
+            GuardError: it does not; nothing of this SDK is wrapped then.
+        """
+        method: Any = module
+        for name in path.split("."):
+            method = getattr(method, name, None)
+        if method is None or not set(parameters) <= set(inspect.signature(method).parameters):
+            self.undo()
+            version = getattr(sys.modules[self.sdk], "__version__", "of unknown version")
+            raise GuardError(
+                f"{self.sdk} {version} cannot be guarded: {path} is not what this version of "
+                "budget-suite knows. Nothing is enforced on its calls. Update budget-suite, or "
+                f"install an earlier {self.sdk}."
+            )
+
+    def wrap(self, owner: Any, name: str, hook: Callable[..., Any]) -> None:
+        """Let `hook` be called with the original method and its arguments in place of it."""
+        original = owner.__dict__[name]
+
+        @functools.wraps(original)
+        def hooked(*args: Any, **kwargs: Any) -> Any:
+            return hook(original, *args, **kwargs)
+
+        setattr(owner, name, hooked)
+        self._restore.append(lambda: setattr(owner, name, original))
+
+    def wrap_later(self, module: str, owner: str, name: str, hook: Callable[..., Any]) -> None:
+        """Do what `wrap` does to a class, as soon as its module is imported.
+
+        Raises:
+            GuardError: the class has no such method; from the import if that is still to come.
+        """
+
+        def wrap(loaded: Any) -> None:
+            if self.active:
+                self.expect(loaded, f"{owner}.{name}", ())
+                self.wrap(getattr(loaded, owner), name, hook)
+
+        if module in sys.modules:
+            wrap(sys.modules[module])
+        elif (module, owner, name) not in self._awaited:
+            # imported here: a program that guards nothing does not need it
+            from wrapt import register_post_import_hook  # noqa: PLC0415
+
+            self._awaited.add((module, owner, name))
+            register_post_import_hook(wrap, module)
+
+    def undo(self) -> None:
+        """Put every method back."""
+        while self._restore:
+            self._restore.pop()()

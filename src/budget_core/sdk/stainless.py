@@ -1,0 +1,229 @@
+"""The guard on SDKs that Stainless generates (openai, anthropic): four small hooks.
+
+======================  =====================================================================
+``request``             opens a call, or takes a pending one over, before the SDK does anything
+``_build_request``      at each attempt: checks the final body; a retry gets a hold of its own
+``_sleep_for_retry``    ends the attempt that failed
+``_process_response``   settles the response, or meters it while its body comes in
+======================  =====================================================================
+
+The methods are private to the SDKs; `StainlessGuard.install` checks that they are what it knows.
+"""
+
+from __future__ import annotations
+
+import sys
+import weakref
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from importlib import import_module
+from typing import Any, Final
+
+from budget_core.errors import BudgetExhausted
+from budget_core.finalizers import later
+from budget_core.sdk.claims import binding_of, claim
+from budget_core.sdk.exchange import Exchange, current
+from budget_core.sdk.patches import Patches
+from budget_core.sdk.providers import provider_at
+from budget_core.sdk.requests import Api, Body
+from budget_core.sdk.streams import BodyMeter
+from budget_core.wrapping import mark_settled
+
+_HOOKS: Final = {
+    "request": ("self", "cast_to", "options"),
+    "_build_request": ("self", "options"),
+    "_sleep_for_retry": ("self", "response"),
+    "_process_response": ("self", "response"),
+}
+_CLIENTS: Final = ("SyncAPIClient", "AsyncAPIClient")
+_ERROR: Final = 400
+_ABSENT: Final = frozenset({"Omit", "NotGiven"})
+"""What a parameter is that its caller left out; it is not sent."""
+_HELPER: Final = "x-stainless-helper"
+"""Headers by which an SDK's own stream helpers make themselves known."""
+
+
+class StainlessGuard:
+    """Puts the hooks into an SDK's base clients, and takes them out again.
+
+    Args:
+        sdk: the SDK's module.
+        api: what of its API is billed.
+    """
+
+    def __init__(self, sdk: str, api: Api) -> None:
+        self.api = api
+        self._patches = Patches(sdk)
+
+    def install(self) -> None:
+        """Guard every client of this process, those made earlier too. Twice is once.
+
+        Without a session that claims a call, the call passes untouched.
+
+        Raises:
+            GuardError: the SDK's insides are not what this guard knows.
+        """
+        if self._patches.active:
+            return
+        patches = self._patches
+        base = import_module(f"{patches.sdk}._base_client")
+        for client in _CLIENTS:
+            for name, parameters in _HOOKS.items():
+                patches.expect(base, f"{client}.{name}", parameters)
+        sync, asynchronous = base.SyncAPIClient, base.AsyncAPIClient
+        patches.wrap(sync, "request", self._request)
+        patches.wrap(asynchronous, "request", self._request_async)
+        patches.wrap(base.BaseClient, "_build_request", _build_request)
+        for client in (sync, asynchronous):
+            patches.wrap(client, "_sleep_for_retry", _sleep_for_retry)
+        patches.wrap(sync, "_process_response", _process_response)
+        patches.wrap(asynchronous, "_process_response", _process_response_async)
+        self.install_more(patches)
+
+    def install_more(self, patches: Patches) -> None:
+        """Guard what an SDK has beside its clients' requests; nothing here."""
+
+    def uninstall(self) -> None:
+        """Take the hooks out."""
+        self._patches.undo()
+
+    def _exchange(self, client: Any, options: Any) -> Exchange | None:
+        endpoint = self.api.endpoint(options.method, options.url)
+        if endpoint is None:
+            return None
+        claimed = claim(client)
+        if claimed is None:
+            return None
+        return Exchange(claimed, endpoint, merged_body(options), provider_at(client.base_url.host))
+
+    def _request(
+        self, original: Any, client: Any, cast_to: Any, options: Any, **kwargs: Any
+    ) -> Any:
+        try:
+            exchange = self._exchange(client, options)
+            if exchange is None:
+                return original(client, cast_to, options, **kwargs)
+            with _conducted(exchange, options):
+                exchange.open()
+                _seal(options, exchange.body)
+                return original(client, cast_to, options, **kwargs)
+        except BudgetExhausted as error:
+            return _told(client, options, error)
+
+    async def _request_async(
+        self, original: Any, client: Any, cast_to: Any, options: Any, **kwargs: Any
+    ) -> Any:
+        try:
+            exchange = self._exchange(client, options)
+            if exchange is None:
+                return await original(client, cast_to, options, **kwargs)
+            with _conducted(exchange, options):
+                await exchange.open_async()
+                _seal(options, exchange.body)
+                return await original(client, cast_to, options, **kwargs)
+        except BudgetExhausted as error:
+            return _told(client, options, error)
+
+
+def merged_body(options: Any) -> Body:
+    """Return the body that the SDK will build of its options."""
+    parts = (options.json_data, options.extra_json)
+    return {
+        key: value
+        for part in parts
+        if isinstance(part, Mapping)
+        for key, value in part.items()
+        if type(value).__name__ not in _ABSENT
+    }
+
+
+@contextmanager
+def _conducted(exchange: Exchange, options: Any) -> Iterator[None]:
+    """Let the hooks find the exchange, end it in every case, and give the options back."""
+    before = options.json_data, options.extra_json
+    token = current.set(exchange)
+    try:
+        yield
+        exchange.returned()
+    except BaseException as error:
+        exchange.failed(error)
+        raise
+    finally:
+        current.reset(token)
+        options.json_data, options.extra_json = before
+
+
+def _seal(options: Any, body: Body) -> None:
+    if options.json_data is not None or body:
+        options.json_data, options.extra_json = body, None
+
+
+def _told(client: Any, options: Any, error: BudgetExhausted) -> None:
+    """Tell a client's `on_exhausted` in place of raising; a stream helper cannot do with None."""
+    binding = binding_of(client)
+    if binding is None or binding.on_exhausted is None:
+        raise error
+    binding.on_exhausted(error)
+    headers = options.headers if isinstance(options.headers, Mapping) else {}
+    if any(str(name).lower().startswith(_HELPER) for name in headers):
+        raise error
+
+
+def _build_request(original: Any, client: Any, options: Any, **kwargs: Any) -> Any:
+    if (exchange := current.get()) is None:
+        return original(client, options, **kwargs)
+    _seal(options, exchange.check(merged_body(options)))
+    request = original(client, options, **kwargs)
+    exchange.sent = True
+    return request
+
+
+def _sleep_for_retry(original: Any, client: Any, **kwargs: Any) -> Any:
+    if (exchange := current.get()) is not None:
+        exchange.attempt_failed(kwargs.get("response"), sys.exc_info()[1])
+    return original(client, **kwargs)
+
+
+def _process_response(original: Any, client: Any, *, response: Any, **kwargs: Any) -> Any:
+    with _concluded(response) as conclude:
+        return conclude(original(client, response=response, **kwargs))
+
+
+async def _process_response_async(
+    original: Any, client: Any, *, response: Any, **kwargs: Any
+) -> Any:
+    with _concluded(response) as conclude:
+        return conclude(await original(client, response=response, **kwargs))
+
+
+@contextmanager
+def _concluded(response: Any) -> Iterator[Callable[[Any], Any]]:
+    """Charge a response that is complete, also if the SDK fails to parse it; meter a stream."""
+    exchange = current.get()
+    if exchange is None or response.status_code >= _ERROR:  # an error that a middleware is shown
+        yield lambda result: result
+        return
+    results: list[Any] = [None]
+
+    def conclude(result: Any) -> Any:
+        results[0] = result
+        return result
+
+    whole = response.is_stream_consumed or response.is_closed
+    if not whole:
+        _meter(exchange, response)
+    try:
+        yield conclude
+    finally:
+        if whole:
+            exchange.settle(results[0], response.json)
+        else:
+            mark_settled(results[0])
+
+
+def _meter(exchange: Exchange, response: Any) -> None:
+    metering = exchange.streams()
+    if metering is not None:
+        BodyMeter(metering.meter, response, metering.unwanted)
+        # nobody may ever read it: then what it may have cost is charged when it is collected
+        weakref.finalize(response, later, metering.meter.end).atexit = False
