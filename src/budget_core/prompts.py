@@ -22,6 +22,7 @@ _STORED: Final = {
     "conversation": "a stored conversation",
     "prompt": "a stored prompt",
     "web_search_options": "the provider's web search",
+    "mcp_servers": "tools of remote MCP servers",
 }
 _REFERENCES: Final = {
     "file_id": "a stored file (file_id)",

@@ -52,7 +52,8 @@ API: Final = Api(
     },
     free=re.compile(
         r"/messages/count_tokens$|/messages/batches/[^/]+/cancel$"
-        r"|/v1/(files|skills|organizations|models|memory_stores|vaults|user_profiles)(/|$)"
+        r"|/v1/(files|skills|organizations|models|memory_stores|vaults|user_profiles"
+        r"|agents|environments)(/|$)"
     ),
 )
 """What the SDK can ask of a provider: https://docs.anthropic.com/en/api."""

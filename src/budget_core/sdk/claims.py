@@ -65,7 +65,7 @@ def claim(client: Any) -> Claim | None:
         return _beside(calls[-1], claiming)
     if claiming:
         return Claim(claiming[-1], claiming[:-1])
-    return Claim(_only(offered)) if (offered := scope.offered()) else None
+    return Claim(payer) if (payer := unclaimed()) is not None else None
 
 
 def payers(client: Any) -> tuple[BudgetSession, ...]:
@@ -78,19 +78,29 @@ def payers(client: Any) -> tuple[BudgetSession, ...]:
     mine = () if binding is None else binding.sessions
     inside = (session for call in scope.open_calls() for session in call.sessions)
     claiming = (*inside, *scope.guarded(), *mine)
-    if claiming or not (offered := scope.offered()):
+    if claiming or (payer := unclaimed()) is None:
         return claiming
-    return (_only(offered),)
+    return (payer,)
+
+
+def unclaimed() -> BudgetSession | None:
+    """Return who pays for a call made where nobody claims any; None if nobody offers to.
+
+    The innermost of the sessions that `init` opened, if they all lie within each other; else the
+    innermost of those that are for the whole process.
+
+    Raises:
+        AmbiguousBudget: several are open that know nothing of each other.
+    """
+    if not (offered := scope.offered()):
+        return None
+    for sessions in filter(None, (offered, scope.offered(everywhere=True))):
+        innermost = max(sessions, key=lambda session: len(session.lineage))
+        if all(session in innermost.lineage for session in sessions):
+            return innermost
+    raise AmbiguousBudget([session.id for session in offered])
 
 
 def _beside(call: Call, claiming: tuple[BudgetSession, ...]) -> Claim:
     """Let everybody who holds `call` pay for a further request inside it, too."""
     return Claim(call.session, (*call.sessions, *claiming), beside=call)
-
-
-def _only(offered: tuple[BudgetSession, ...]) -> BudgetSession:
-    """Return the innermost of sessions that all lie within each other."""
-    innermost = max(offered, key=lambda session: len(session.lineage))
-    if not all(session in innermost.lineage for session in offered):
-        raise AmbiguousBudget([session.id for session in offered])
-    return innermost

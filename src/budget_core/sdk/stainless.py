@@ -102,7 +102,8 @@ class StainlessGuard:
         try:
             exchange = self._exchange(client, options)
             if exchange is None:
-                return original(client, cast_to, options, **kwargs)
+                with _unwatched():
+                    return original(client, cast_to, options, **kwargs)
             with _conducted(exchange, options):
                 exchange.open()
                 _seal(options, exchange.body)
@@ -116,7 +117,8 @@ class StainlessGuard:
         try:
             exchange = self._exchange(client, options)
             if exchange is None:
-                return await original(client, cast_to, options, **kwargs)
+                with _unwatched():
+                    return await original(client, cast_to, options, **kwargs)
             with _conducted(exchange, options):
                 await exchange.open_async()
                 _seal(options, exchange.body)
@@ -151,6 +153,16 @@ def _conducted(exchange: Exchange, options: Any) -> Iterator[None]:
     finally:
         current.reset(token)
         options.json_data, options.extra_json = before
+
+
+@contextmanager
+def _unwatched() -> Iterator[None]:
+    """Hide the exchange of a call that this one is made inside of, by a middleware say."""
+    token = current.set(None)
+    try:
+        yield
+    finally:
+        current.reset(token)
 
 
 def _seal(options: Any, body: Body) -> None:

@@ -1,4 +1,4 @@
-"""A provider to test against: OpenAI- and Anthropic-compatible, on loopback, with a truthful bill.
+"""A provider to test against, on loopback: it speaks OpenAI, Anthropic and Google, and bills truly.
 
 Needs ``pip install 'budget-suite[testing]'`` once a :class:`Provider` is started.
 """

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from itertools import chain, islice, repeat
-from typing import TYPE_CHECKING, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from budget_core.testing.tokens import TOKEN_BYTES, count, pieces
 
@@ -17,9 +18,9 @@ FILLER = "tok "
 
 
 class Step(NamedTuple):
-    """What is written in one go: text, the head of a tool call, or a piece of its arguments."""
+    """What is written in one go: a thought, text, the head of a tool call, a piece of arguments."""
 
-    kind: Literal["text", "call", "arguments"]
+    kind: Literal["thinking", "text", "call", "arguments"]
     call: int
     text: str
     tokens: int
@@ -32,6 +33,14 @@ class Call:
     id: str
     name: str
     arguments: str
+
+    @property
+    def parsed(self) -> Any:
+        """The arguments; none if the cap cut them, so that they are no JSON."""
+        try:
+            return json.loads(self.arguments)
+        except ValueError:
+            return {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,22 +66,35 @@ class Answer:
     visible: int
     """Tokens of one choice, without reasoning."""
     reasoning: int
-    """Hidden tokens of one choice."""
+    """Reasoning tokens of one choice."""
     cut: bool
     """The cap ended it."""
+    thinks_aloud: bool = False
+    """The reasoning is written like the text, not hidden."""
+
+    @property
+    def written(self) -> int:
+        """The tokens of all choices that a reader sees written."""
+        return (self.visible + (self.reasoning if self.thinks_aloud else 0)) * self.incoming.n
 
     def usage(self, shown: int | None = None) -> Usage:
-        """Return the tokens of all choices, if this many visible ones were written (None: all)."""
+        """Return the tokens of all choices, if this many were seen written (None: all)."""
         reply, n = self.reply, self.incoming.n
         read = input_tokens(self.incoming, reply)
         cached = min(reply.cached_tokens, read)
         writes = reply.cache_write_tokens if self.incoming.api == "messages" else 0
-        hidden = self.reasoning * n
-        visible = self.visible * n if shown is None else shown
-        return Usage(read, cached, min(writes, read - cached), hidden + visible, hidden)
+        reasoning = self.reasoning * n
+        seen = self.written if shown is None else shown
+        if self.thinks_aloud:
+            output, reasoning = seen, min(seen, reasoning)
+        else:
+            output = reasoning + seen
+        return Usage(read, cached, min(writes, read - cached), output, reasoning)
 
     def steps(self) -> Iterator[Step]:
         """Yield what a stream writes, token by token."""
+        if self.thinks_aloud:
+            yield from repeat(Step("thinking", 0, FILLER, 1), self.reasoning)
         for number, (kind, call, text) in enumerate(self._padded()):
             yield Step(kind, call, text, 1 if number < self.visible else 0)
 
@@ -87,8 +109,8 @@ class Answer:
 
 
 def block_of(step: Step) -> int:
-    """Return the content block that a step belongs to: its tool call, or -1 for the text."""
-    return -1 if step.kind == "text" else step.call
+    """Return the content block that a step belongs to: its tool call, or a negative number."""
+    return {"thinking": -2, "text": -1}.get(step.kind, step.call)
 
 
 def input_tokens(incoming: Incoming, reply: Reply) -> int:
@@ -116,9 +138,9 @@ def compose(incoming: Incoming, reply: Reply, tier: str) -> Answer:
     return Answer(incoming, reply, tier, text, calls, visible, reasoning, cut)
 
 
-def nothing(incoming: Incoming, reply: Reply, tier: str) -> Answer:
-    """Return the answer of an API that reads and writes no tokens, as embeddings do."""
-    return Answer(incoming, reply, tier, "", (), 0, 0, cut=False)
+def nothing(incoming: Incoming, reply: Reply, tier: str, tokens: int = 0) -> Answer:
+    """Return an answer without words: vectors, counts; images take tokens all the same."""
+    return Answer(incoming, reply, tier, "", (), tokens, 0, cut=False)
 
 
 def _calls(incoming: Incoming, reply: Reply) -> tuple[Call, ...]:

@@ -2,25 +2,39 @@
 
 from __future__ import annotations
 
-import json
+from dataclasses import replace
 from itertools import groupby
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
-from budget_core.testing.answer import block_of
+from budget_core.testing.answer import FILLER, block_of
+from budget_core.testing.anthropic_thinking import check_thinking, signed, thinks
 from budget_core.testing.wire import ERROR_TYPES, Frame, Json, Wire, sse
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from budget_core.testing.answer import Answer, Step
+    from budget_core.testing.reply import Api, Incoming, Reply
+
+
+_DELTAS = {
+    "thinking": ("thinking_delta", "thinking"),
+    "text": ("text_delta", "text"),
+    "arguments": ("input_json_delta", "partial_json"),
+}
 
 
 class MessagesWire(Wire):
-    """``POST /v1/messages``."""
+    """``POST /v1/messages``, and the same message under the paths of Bedrock and Vertex."""
 
-    api = "messages"
-    required = ("messages", "max_tokens")
-    caps = ("max_tokens",)
+    api: ClassVar[Api] = "messages"
+    required: ClassVar[tuple[str, ...]] = ("messages", "max_tokens")
+    caps: ClassVar[tuple[str, ...]] = ("max_tokens",)
+
+    def check(self, body: Json) -> None:
+        """Refuse what the API refuses, thinking without room for it included."""
+        super().check(body)
+        check_thinking(body)
 
     def messages(self, body: Json) -> list[Json]:
         """Return the system prompt and the messages."""
@@ -32,14 +46,21 @@ class MessagesWire(Wire):
         """Return 1: there is no ``n`` here."""
         return 1
 
+    def compose(self, incoming: Incoming, reply: Reply, tier: str) -> Answer:
+        """Return the message: its reasoning can be read if the request asks for thinking."""
+        answer = super().compose(incoming, reply, tier)
+        return replace(answer, thinks_aloud=thinks(incoming.body))
+
     def body(self, answer: Answer) -> Json:
         """Return the whole message."""
+        aloud = answer.thinks_aloud and answer.reasoning
+        thought = [signed(FILLER * answer.reasoning)] if aloud else []
         text = [{"type": "text", "text": answer.text}] if answer.text else []
         calls = [
-            {"type": "tool_use", "id": call.id, "name": call.name, "input": _parsed(call.arguments)}
+            {"type": "tool_use", "id": call.id, "name": call.name, "input": call.parsed}
             for call in answer.calls
         ]
-        whole = {**_head(answer), "content": [*text, *calls], **_stop(answer)}
+        whole = {**_head(answer), "content": [*thought, *text, *calls], **_stop(answer)}
         return {**whole, "usage": _usage(answer, answer.usage().output)} if _told(answer) else whole
 
     def frames(self, answer: Answer) -> Iterator[Frame]:
@@ -66,25 +87,32 @@ class MessagesWire(Wire):
 
 def _block(answer: Answer, index: int, steps: Iterator[Step]) -> Iterator[Frame]:
     opening = next(steps)
-    if opening.kind == "text":
-        block: Json = {"type": "text", "text": ""}
+    block = _empty(answer, opening)
+    if opening.kind == "call":
+        yield _event("content_block_start", opening.tokens, index=index, content_block=block)
+    else:
         yield _event("content_block_start", index=index, content_block=block)
         yield _delta(index, opening)
-    else:
-        call = answer.calls[opening.call]
-        block = {"type": "tool_use", "id": call.id, "name": call.name, "input": {}}
-        yield _event("content_block_start", opening.tokens, index=index, content_block=block)
     for step in steps:
         yield _delta(index, step)
+    if opening.kind == "thinking":
+        delta = {"type": "signature_delta", "signature": signed("")["signature"]}
+        yield _event("content_block_delta", index=index, delta=delta)
     yield _event("content_block_stop", index=index)
 
 
+def _empty(answer: Answer, opening: Step) -> Json:
+    if opening.kind == "text":
+        return {"type": "text", "text": ""}
+    if opening.kind == "thinking":
+        return {"type": "thinking", "thinking": "", "signature": ""}
+    call = answer.calls[opening.call]
+    return {"type": "tool_use", "id": call.id, "name": call.name, "input": {}}
+
+
 def _delta(index: int, step: Step) -> Frame:
-    delta = (
-        {"type": "text_delta", "text": step.text}
-        if step.kind == "text"
-        else {"type": "input_json_delta", "partial_json": step.text}
-    )
+    kind, name = _DELTAS[step.kind]
+    delta = {"type": kind, name: step.text}
     return _event("content_block_delta", step.tokens, index=index, delta=delta)
 
 
@@ -109,17 +137,12 @@ def _stop(answer: Answer) -> Json:
 
 def _usage(answer: Answer, output: int) -> Json:
     usage = answer.usage()
+    thought = {"thinking_tokens": usage.reasoning} if output else None
     return {
         "input_tokens": usage.input - usage.cached - usage.cache_write,
         "cache_read_input_tokens": usage.cached,
         "cache_creation_input_tokens": usage.cache_write,
         "output_tokens": output,
+        "output_tokens_details": thought,
         "service_tier": "standard" if answer.tier == "default" else answer.tier,
     }
-
-
-def _parsed(arguments: str) -> Any:
-    try:
-        return json.loads(arguments)
-    except ValueError:
-        return {}

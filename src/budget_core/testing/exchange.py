@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import math
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from budget_core.testing.answer import Answer, compose, nothing
+from budget_core.testing.answer import Answer, Usage
 from budget_core.testing.gate import Gate
 from budget_core.testing.prices import cost
-from budget_core.testing.wire import Frame, Json, Refusal, Wire
+from budget_core.testing.wire import Frame, Json, Payload, Refusal, Wire, encoded
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from starlette.types import Receive, Scope, Send
+    from starlette.requests import Request
+    from starlette.types import Receive, Send
 
     from budget_core.testing.book import Entry
     from budget_core.testing.provider import Provider
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
 EVENT_POLL = 0.002
 EVENT_TIMEOUT = 10.0
 ERROR_STATUS = 400
+SECRET_PARAMETERS = frozenset({"key", "access_token"})
+NO_TOKENS = Usage(0, 0, 0, 0, 0)
 
 
 class Hangup:
@@ -71,17 +74,18 @@ class Exchange:
         self._send = send
         self._hangup: Hangup | None = None
         self._answer: Answer | None = None
+        self._listed = ""
         self._written = 0
         self._status = 0
 
-    async def run(self, scope: Scope, raw: bytes) -> None:
+    async def run(self, request: Request, raw: bytes) -> None:
         """Serve the request; raise Refusal if no model is asked."""
-        body = _parse(raw)
-        model = scope["path_params"].get("model")
+        body = self._wire.parse(raw, request.headers.get("content-type", ""))
+        model = request.path_params.get("model")
         if model is not None:
             body["model"] = model
         self._entry.note(body=body)
-        incoming = self._read(scope["path"], body)
+        incoming = self._read(request, body)
         reply, answer = await self._ask(incoming)
         hangup = self._watch(incoming, reply)
         if hangup is not None and await _held_back(hangup, reply):
@@ -102,7 +106,8 @@ class Exchange:
     ) -> None:
         """Send an error that retrying would not mend, unless the headers say otherwise."""
         more = {"x-should-retry": "false"} if headers is None else headers
-        await self._json(status, self._wire.error(status, message, code), more)
+        payload = Payload(encoded(self._wire.error(status, message, code)))
+        await self._send_whole(status, payload, more)
 
     def end(self) -> None:
         """Settle what was left open because the client, or the server, went away."""
@@ -120,16 +125,17 @@ class Exchange:
             shown = self._written if answer.incoming.stream else None
             self._bill(self._status, shown, aborted=True)
 
-    def _read(self, path: str, body: Json) -> Incoming:
+    def _read(self, request: Request, body: Json) -> Incoming:
+        query = {k: v for k, v in request.query_params.items() if k not in SECRET_PARAMETERS}
         try:
-            incoming = self._wire.read(self._entry.index, path, body)
+            incoming = self._wire.read(self._entry.index, request.scope["path"], body)
         except (AttributeError, IndexError, KeyError, TypeError) as error:
             raise Refusal(400, f"malformed request: {error!r}") from error
-        return self._provider._continued(incoming)  # noqa: SLF001
+        return self._provider._continued(replace(incoming, query=query))  # noqa: SLF001
 
     async def _ask(self, incoming: Incoming) -> tuple[Reply, Answer]:
         catalogue = self._provider._catalogue  # noqa: SLF001
-        listed = catalogue.resolve(incoming.model)
+        listed = catalogue.resolve(incoming.model, self._wire.fees)
         if listed is None:
             message = f"The model `{incoming.model}` does not exist or you do not have access to it"
             raise Refusal(404, message, "model_not_found")
@@ -137,8 +143,8 @@ class Exchange:
         asked = str(incoming.body.get("service_tier"))
         granted = asked if catalogue.has_tier(listed, asked) else "default"
         tier = reply.service_tier or granted
-        answer = (nothing if incoming.api == "embeddings" else compose)(incoming, reply, tier)
-        self._answer = answer
+        answer = self._wire.compose(incoming, reply, tier)
+        self._answer, self._listed = answer, listed
         cap, n, stream = incoming.output_cap, incoming.n, incoming.stream
         self._entry.note(
             model=incoming.model, streamed=stream, n=n, output_cap=cap, service_tier=tier
@@ -166,11 +172,11 @@ class Exchange:
     async def _whole(self, answer: Answer) -> None:
         drops = answer.reply.drop_after is not None
         self._bill(answer.reply.status, dropped=drops)
-        await self._json(answer.reply.status, self._wire.body(answer), {}, drops=drops)
+        await self._send_whole(answer.reply.status, self._wire.payload(answer), {}, drops=drops)
 
     async def _stream(self, answer: Answer, hangup: Hangup) -> None:
-        await self._start(answer.reply.status, {"content-type": "text/event-stream"})
-        reply, total = answer.reply, answer.visible * answer.incoming.n
+        await self._start(answer.reply.status, {"content-type": self._wire.stream_type(answer)})
+        reply, total = answer.reply, answer.written
         for frame, is_last in _marked(self._wire.frames(answer)):
             if self._drops(reply, total) and (frame.tokens or self._written or not total):
                 self._bill(reply.status, self._written, dropped=True)
@@ -192,8 +198,7 @@ class Exchange:
         return reply.drop_after is not None and self._written >= min(reply.drop_after, total)
 
     def _bill(self, status: int, shown: int | None = None, **flags: bool) -> None:
-        assert self._answer is not None  # noqa: S101 - only what was asked is billed
-        usage = self._answer.usage(shown)
+        usage, nanos = self._owed(shown)
         self._entry.settle(
             status=status,
             input_tokens=usage.input,
@@ -201,21 +206,31 @@ class Exchange:
             cache_write_tokens=usage.cache_write,
             output_tokens=usage.output,
             reasoning_tokens=usage.reasoning,
-            nanos=cost(
-                self._provider._rates(self._answer),  # noqa: SLF001
-                input_tokens=usage.input,
-                cached_tokens=usage.cached,
-                cache_write_tokens=usage.cache_write,
-                output=usage.output,
-            ),
+            nanos=nanos,
             **flags,
         )
 
-    async def _json(
-        self, status: int, payload: Json, headers: Mapping[str, str], *, drops: bool = False
+    def _owed(self, shown: int | None) -> tuple[Usage, int]:
+        assert self._answer is not None  # noqa: S101 - only what was asked is billed
+        fee = self._wire.fee(self._listed, self._answer.incoming)
+        if fee is not None:
+            return NO_TOKENS, fee
+        usage = self._answer.usage(shown)
+        catalogue = self._provider._catalogue  # noqa: SLF001
+        nanos = cost(
+            catalogue.rates(self._listed, self._answer.tier, usage.input),
+            input_tokens=usage.input,
+            cached_tokens=usage.cached,
+            cache_write_tokens=usage.cache_write,
+            output=usage.output,
+        )
+        return usage, nanos
+
+    async def _send_whole(
+        self, status: int, payload: Payload, headers: Mapping[str, str], *, drops: bool = False
     ) -> None:
-        data = json.dumps(payload, separators=(",", ":")).encode()
-        length = {"content-type": "application/json", "content-length": str(len(data))}
+        data, kind = payload
+        length = {"content-type": kind, "content-length": str(len(data))}
         if not drops:
             self._entry.leave()
         await self._start(status, {**length, **headers})
@@ -242,16 +257,6 @@ def _marked(frames: Iterator[Frame]) -> Iterator[tuple[Frame, bool]]:
 
 def _is_free(reply: Reply) -> bool:
     return reply.status >= ERROR_STATUS and not reply.billed
-
-
-def _parse(raw: bytes) -> Json:
-    try:
-        body: Any = json.loads(raw)
-    except ValueError as error:
-        raise Refusal(400, f"could not parse the JSON body: {error}") from error
-    if not isinstance(body, dict):
-        raise Refusal(400, "the body must be a JSON object")
-    return body
 
 
 async def _held_back(hangup: Hangup, reply: Reply) -> bool:

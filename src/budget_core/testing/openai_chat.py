@@ -24,6 +24,7 @@ class ChatWire(Wire):
     required = ("messages",)
     caps: ClassVar[tuple[str, ...]] = ("max_tokens", "max_completion_tokens")
     schemas = ("tools", "functions", "response_format")
+    objects = ("stream_options",)
     id_prefix = "chatcmpl"
     object = "chat.completion"
     chunk_object = "chat.completion.chunk"

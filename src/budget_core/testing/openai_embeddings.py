@@ -9,12 +9,13 @@ import math
 import struct
 from typing import TYPE_CHECKING, Any
 
+from budget_core.testing.answer import Answer, nothing
 from budget_core.testing.openai_chat import prompt_messages
 from budget_core.testing.tokens import count_prompts
 from budget_core.testing.wire import Json, Wire
 
 if TYPE_CHECKING:
-    from budget_core.testing.answer import Answer
+    from budget_core.testing.reply import Incoming, Reply
 
 DIMENSIONS = 16
 
@@ -33,6 +34,10 @@ class EmbeddingsWire(Wire):
     def count(self, body: Json, messages: list[Json]) -> int:  # noqa: ARG002
         """Return the tokens of all inputs."""
         return sum(count_prompts(body["input"]))
+
+    def compose(self, incoming: Incoming, reply: Reply, tier: str) -> Answer:
+        """Return an answer without a model's words."""
+        return nothing(incoming, reply, tier)
 
     def body(self, answer: Answer) -> Json:
         """Return one vector for each input."""

@@ -25,6 +25,7 @@ class ResponsesWire(Wire):
     required = ("input",)
     caps = ("max_output_tokens",)
     schemas = ("tools", "text")
+    objects = ("stream_options",)
 
     def messages(self, body: Json) -> list[Json]:
         """Return instructions and input as messages."""

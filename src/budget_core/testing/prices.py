@@ -1,7 +1,7 @@
 """What the provider charges: its own list, kept apart from the prices that guards use.
 
 Rates are dollars per million tokens. A test that compares a guard's books with the provider's
-bill compares two independent lists. Long-context surcharges are not modelled.
+bill compares two independent lists.
 """
 
 from __future__ import annotations
@@ -11,12 +11,16 @@ import re
 from dataclasses import dataclass
 from decimal import Decimal
 from fractions import Fraction
-from typing import TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
 
 Price: TypeAlias = int | float | str | Decimal
 """Dollars per million tokens."""
 
-_DATED = re.compile(r"-(\d{4}-\d{2}-\d{2}|\d{8}|latest)$")
+_DATED = re.compile(r"[-@](\d{4}-\d{2}-\d{2}|\d{8}|\d{3}|latest|default)$")
+_BEDROCK = re.compile(r"^([a-z]+\.)?anthropic\.(?P<model>.+?)(-v\d+(:\d+)?)?$")
 _NANOS_PER_DOLLAR_MILLION = 1000
 
 
@@ -75,20 +79,37 @@ class Catalogue:
         """Return the names of all models, sorted."""
         return sorted({*STANDARD, *self._own})
 
-    def resolve(self, model: str) -> str | None:
-        """Return the listed name of a model or of its dated variant; None if unknown."""
-        for name in (model, _DATED.sub("", model)):
-            if name in self._own or name in STANDARD:
-                return name
-        return None
+    def resolve(self, model: str, fees: Mapping[str, int] | None = None) -> str | None:
+        """Return the listed name of a model, of its dated variant or its name in a cloud, or None.
 
-    def rates(self, listed: str, tier: str) -> Rates:
-        """Return what a listed model costs in a tier; the standard rates if it has no such tier."""
-        return self._own.get(listed) or TIERS.get(tier, STANDARD).get(listed) or STANDARD[listed]
+        ``fees`` has more models that are known, though not sold by the token.
+        """
+        known = {*self._own, *STANDARD, *(fees or ())}
+        return next((name for name in _names(model) if name in known), None)
+
+    def rates(self, listed: str, tier: str, input_tokens: int = 0) -> Rates:
+        """Return what a listed model costs in a tier; the standard rates if it has no such tier.
+
+        A request whose input is long pays more for all of its tokens, with some models.
+        """
+        if listed in self._own:
+            return self._own[listed]
+        if input_tokens > LONG_INPUT and listed in LONG:
+            return LONG[listed]
+        return TIERS.get(tier, STANDARD).get(listed) or STANDARD[listed]
 
     def has_tier(self, listed: str, tier: str) -> bool:
         """Say whether a listed model has rates of its own in a tier."""
         return listed not in self._own and listed in TIERS.get(tier, {})
+
+
+def _names(model: str) -> Iterator[str]:
+    yield model
+    yield _DATED.sub("", model)
+    bedrock = _BEDROCK.match(model)
+    if bedrock is not None:
+        yield bedrock["model"]
+        yield _DATED.sub("", bedrock["model"])
 
 
 def _nanos(price: Price) -> int | Fraction:
@@ -110,7 +131,10 @@ STANDARD: dict[str, Rates] = {
     "claude-opus-4-6": _claude("5", "25", "0.5"),
     "claude-sonnet-4-5": _claude("3", "15", "0.3"),
     "claude-sonnet-4-6": _claude("3", "15", "0.3"),
+    "gemini-2.0-flash": rates("0.1", "0.4", "0.025"),
     "gemini-2.5-flash": rates("0.3", "2.5", "0.03"),
+    "gemini-2.5-pro": rates("1.25", "10", "0.125"),
+    "gemini-embedding-001": rates("0.15", "0"),
     "gpt-3.5-turbo": rates("0.5", "1.5"),
     "gpt-3.5-turbo-0125": rates("0.5", "1.5"),
     "gpt-3.5-turbo-instruct": rates("1.5", "2"),
@@ -130,6 +154,7 @@ STANDARD: dict[str, Rates] = {
     "gpt-5.1": rates("1.25", "10", "0.125"),
     "gpt-5.2": rates("1.75", "14", "0.175"),
     "gpt-5.2-pro": rates("21", "168"),
+    "gpt-image-1": rates("5", "40", "1.25"),
     "o1": rates("15", "60", "7.5"),
     "o1-pro": rates("150", "600"),
     "o3": rates("2", "8", "0.5"),
@@ -140,6 +165,14 @@ STANDARD: dict[str, Rates] = {
     "text-embedding-3-small": rates("0.02", "0"),
     "text-embedding-ada-002": rates("0.1", "0"),
 }
+
+LONG_INPUT = 200_000
+
+LONG: dict[str, Rates] = {
+    "claude-sonnet-4-5": _claude("6", "22.5", "0.6"),
+    "gemini-2.5-pro": rates("2.5", "15", "0.25"),
+}
+"""Rates of requests with more than ``LONG_INPUT`` tokens of input."""
 
 TIERS: dict[str, dict[str, Rates]] = {
     "flex": {

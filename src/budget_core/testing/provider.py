@@ -9,7 +9,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, TypeAlias
 
 from budget_core.testing.book import Book
-from budget_core.testing.prices import Catalogue, Price, Rates, rates
+from budget_core.testing.prices import Catalogue, Price, rates
 from budget_core.testing.reply import Bill, Incoming, Reply
 
 if TYPE_CHECKING:
@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from types import TracebackType
     from typing import Self
 
-    from budget_core.testing.answer import Answer
     from budget_core.testing.runner import Runner
 
     Responder: TypeAlias = Callable[[Incoming], Reply | Awaitable[Reply | None] | None]
@@ -26,7 +25,7 @@ DEFAULT = Reply("Hello from the test provider.")
 
 
 class Provider:
-    """An OpenAI- and Anthropic-compatible HTTP server on 127.0.0.1.
+    """An HTTP server on 127.0.0.1 that speaks OpenAI's, Anthropic's and Google's wire formats.
 
     Each request takes the next scripted reply; when there is none, the responder is asked; when
     it has none, ``default`` is sent. Every request that arrives is billed by the provider's own
@@ -107,6 +106,11 @@ class Provider:
         """The ``base_url`` for Anthropic clients."""
         return self.url
 
+    @property
+    def google_url(self) -> str:
+        """The ``base_url`` for Google's clients, in their ``HttpOptions``."""
+        return self.url
+
     def script(self, *replies: Reply) -> Self:
         """Append replies; requests take them in the order of their arrival."""
         with self._lock:
@@ -144,7 +148,7 @@ class Provider:
 
     @property
     def models(self) -> list[str]:
-        """The names of all models that have a price, sorted."""
+        """The names of all models that are sold by the token, sorted."""
         return self._catalogue.models()
 
     @property
@@ -209,8 +213,3 @@ class Provider:
         return replace(
             incoming, input_tokens=incoming.input_tokens + bill.input_tokens + bill.output_tokens
         )
-
-    def _rates(self, answer: Answer) -> Rates:
-        listed = self._catalogue.resolve(answer.incoming.model)
-        assert listed is not None  # noqa: S101 - unknown models were refused
-        return self._catalogue.rates(listed, answer.tier)

@@ -13,7 +13,21 @@ if TYPE_CHECKING:
 
     from budget_core.testing.gate import Gate
 
-Api: TypeAlias = Literal["chat", "responses", "completions", "embeddings", "messages"]
+Api: TypeAlias = Literal[
+    "chat",
+    "responses",
+    "completions",
+    "embeddings",
+    "messages",
+    "gemini",
+    "tokens",
+    "moderations",
+    "images",
+    "speech",
+    "transcriptions",
+    "batches",
+]
+"""What is asked for; "tokens" only counts them, with Anthropic or Google."""
 
 
 @dataclass(frozen=True)
@@ -49,7 +63,10 @@ class Reply:
     cache_write_tokens: int = 0
     """Anthropic only: tokens written to the cache, billed at the write price."""
     reasoning_tokens: int = 0
-    """Output that nobody sees; added to what is visible unless ``output_tokens`` is given."""
+    """Output beside the text, added to it unless ``output_tokens`` is given.
+
+    Nobody sees it, except where an Anthropic request asks for thinking.
+    """
     delay: float = 0.0
     """Seconds before the first byte."""
     chunk_delay: float = 0.0
@@ -107,6 +124,8 @@ class Incoming:
     """The largest number of output tokens of one choice."""
     input_tokens: int
     """By the provider's own rule."""
+    query: Mapping[str, str] = field(default_factory=dict)
+    """What stood behind the question mark, without the credentials."""
 
     @property
     def last_text(self) -> str:
@@ -121,12 +140,16 @@ class Bill:
     index: int
     path: str
     model: str = ""
+    """As it was asked for; "batch" for a batch, whatever its models."""
     status: int = 0
     """The HTTP status; 0 while there is no answer yet, or if the client left before it."""
     streamed: bool = False
     n: int = 1
     input_tokens: int = 0
-    """All of them, with those that were read from or written to the cache."""
+    """All of them, with those that were read from or written to the cache.
+
+    No tokens are billed where a fee is: for an image of DALL-E, say, or a count of tokens.
+    """
     cached_tokens: int = 0
     cache_write_tokens: int = 0
     output_tokens: int = 0

@@ -1,4 +1,4 @@
-"""The HTTP side: which path speaks which wire format."""
+"""The HTTP side: every request, from its arrival until its exchange is over."""
 
 from __future__ import annotations
 
@@ -10,11 +10,8 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse
 from starlette.routing import Route
 
-from budget_core.testing.anthropic_messages import MessagesWire
 from budget_core.testing.exchange import Exchange
-from budget_core.testing.openai_chat import ChatWire, CompletionsWire
-from budget_core.testing.openai_embeddings import EmbeddingsWire
-from budget_core.testing.openai_responses import ResponsesWire
+from budget_core.testing.routes import wires
 from budget_core.testing.wire import Json, Refusal, Wire
 
 if TYPE_CHECKING:
@@ -23,24 +20,15 @@ if TYPE_CHECKING:
     from budget_core.testing.provider import Provider
     from budget_core.testing.reply import Incoming
 
-SECRETS = frozenset({"authorization", "x-api-key", "api-key"})
+SECRETS = frozenset(
+    {"authorization", "x-api-key", "api-key", "x-goog-api-key", "x-amz-security-token"}
+)
 
 
 def build_app(provider: Provider) -> Starlette:
     """Return the ASGI application of a provider."""
-    chat, text, embed = ChatWire(), CompletionsWire(), EmbeddingsWire()
-    wires = {
-        "/v1/chat/completions": chat,
-        "/v1/completions": text,
-        "/v1/embeddings": embed,
-        "/v1/responses": ResponsesWire(),
-        "/v1/messages": MessagesWire(),
-        "/openai/deployments/{model}/chat/completions": chat,
-        "/openai/deployments/{model}/completions": text,
-        "/openai/deployments/{model}/embeddings": embed,
-    }
     routes = [
-        Route(path, Endpoint(provider, wire), methods=["POST"]) for path, wire in wires.items()
+        Route(path, Endpoint(provider, wire), methods=["POST"]) for path, wire in wires().items()
     ]
 
     async def models(request: Request) -> JSONResponse:  # noqa: ARG001
@@ -78,7 +66,7 @@ class Endpoint:
         entry = self._provider._book.arrive(scope["path"], headers)  # noqa: SLF001
         exchange = Exchange(self._provider, self._wire, entry, receive, send)
         try:
-            await exchange.run(scope, raw)
+            await exchange.run(request, raw)
         except Refusal as refusal:
             entry.settle(status=refusal.status)
             await exchange.refuse(refusal.status, str(refusal), refusal.code)

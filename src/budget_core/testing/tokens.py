@@ -86,7 +86,7 @@ def count_prompts(value: Any) -> list[int]:
 
 def _count_media(part: dict[str, Any]) -> int:
     data = max(_strings(part), key=len, default="")
-    inline = not data.startswith(("http://", "https://"))
+    inline = not data.startswith(("http://", "https://", "gs://"))
     return min(MEDIA_TOKENS, len(data)) if inline else MEDIA_TOKENS
 
 

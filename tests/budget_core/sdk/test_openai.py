@@ -22,7 +22,8 @@ from budget_core import (
     scope,
 )
 from budget_core.errors import GuardError
-from budget_core.sdk.openai import API, GUARD as guard
+from budget_core.sdk.openai import API
+from budget_core.sdk.openai import GUARD as guard
 from budget_core.testing import Gate, Reply, ToolCall
 
 TOOL = {"type": "function", "function": {"name": "f", "parameters": {"type": "object"}}}

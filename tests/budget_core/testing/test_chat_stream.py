@@ -40,6 +40,28 @@ def test_usage_comes_in_an_extra_chunk_when_asked_for(http, provider):
     assert text.endswith("data: [DONE]\n\n")
 
 
+@pytest.mark.parametrize("options", ["include_usage", [], ["include_usage"], 1, False])
+@pytest.mark.parametrize(
+    ("path", "asked"),
+    [
+        ("chat/completions", {"messages": HELLO}),
+        ("completions", {"prompt": "Hi"}),
+        ("responses", {"input": "Hi"}),
+    ],
+)
+def test_stream_options_must_be_an_object(http, provider, path, asked, options):
+    body = {"model": "gpt-4o", "stream": True, "stream_options": options, **asked}
+    answer = http.post(f"/v1/{path}", json=body)
+    assert answer.status_code == 400
+    assert "'stream_options' must be an object" in answer.json()["error"]["message"]
+    assert (provider.bill_nanos, provider.errors) == (0, [])
+
+
+def test_no_stream_options_are_no_fault(http):
+    body = {"model": "gpt-4o", "stream": True, "stream_options": None, "messages": HELLO}
+    assert http.post("/v1/chat/completions", json=body).status_code == 200
+
+
 def test_usage_may_be_withheld(client, provider):
     provider.script(Reply("abcd", usage=False))
     chunks = list(stream(client, stream_options={"include_usage": True}))

@@ -125,3 +125,14 @@ async def test_langchain_async(provider):
         assert message.usage_metadata["output_tokens"] == 2
         assert message.usage_metadata["input_tokens"] == provider.bills[0].input_tokens
         assert message.usage_metadata["input_token_details"]["cache_read"] == 2
+
+
+def test_the_beta_resource_streams(claude, provider):
+    provider.script(Reply("abcdefgh"))
+    events = claude.beta.messages.create(
+        model="claude-sonnet-4-6", max_tokens=50, messages=HELLO, stream=True
+    )
+    kinds = [event.type for event in events]
+    assert kinds.count("content_block_delta") == 2
+    assert kinds[-1] == "message_stop"
+    assert provider.bill_nanos == INPUT * 3000 + 2 * 15000

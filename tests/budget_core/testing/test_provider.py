@@ -21,7 +21,7 @@ def post(provider, **options):
 
 def test_urls(provider):
     assert re.fullmatch(r"http://127\.0\.0\.1:\d+", provider.url)
-    assert provider.anthropic_url == provider.url
+    assert provider.anthropic_url == provider.google_url == provider.url
     assert provider.openai_url == f"{provider.url}/v1"
 
 

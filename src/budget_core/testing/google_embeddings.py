@@ -1,0 +1,69 @@
+"""Google's embeddings, which say nothing about usage."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from budget_core.testing.answer import Answer, nothing
+from budget_core.testing.google_contents import content_message
+from budget_core.testing.google_wire import GoogleWire, field
+from budget_core.testing.openai_embeddings import DIMENSIONS, vector
+from budget_core.testing.tokens import count_value
+from budget_core.testing.wire import Json, text_of
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from budget_core.testing.reply import Incoming, Reply
+
+
+class EmbedContentWire(GoogleWire):
+    """``POST .../models/{model}:embedContent``."""
+
+    api = "embeddings"
+    required = ("content",)
+    streams = False
+
+    def requests(self, body: Mapping[str, Any]) -> list[Json]:
+        """Return the contents to embed, each with its options."""
+        return [dict(body)]
+
+    def messages(self, body: Json) -> list[Json]:
+        """Return the contents as messages."""
+        return [content_message(request["content"]) for request in self.requests(body)]
+
+    def count(self, body: Json, messages: list[Json]) -> int:  # noqa: ARG002
+        """Return the tokens of all contents."""
+        return sum(max(1, count_value(message["content"])) for message in messages)
+
+    def compose(self, incoming: Incoming, reply: Reply, tier: str) -> Answer:
+        """Return an answer without a model's words."""
+        return nothing(incoming, reply, tier)
+
+    def body(self, answer: Answer) -> Json:
+        """Return the vector."""
+        return {"embedding": self.vectors(answer)[0]}
+
+    def vectors(self, answer: Answer) -> list[Json]:
+        """Return one vector for each content."""
+        return [_embedding(request) for request in self.requests(answer.incoming.body)]
+
+
+class BatchEmbedContentsWire(EmbedContentWire):
+    """``POST .../models/{model}:batchEmbedContents``."""
+
+    required = ("requests",)
+
+    def requests(self, body: Mapping[str, Any]) -> list[Json]:
+        """Return the contents to embed, each with its options."""
+        return list(body["requests"])
+
+    def body(self, answer: Answer) -> Json:
+        """Return all vectors."""
+        return {"embeddings": self.vectors(answer)}
+
+
+def _embedding(request: Json) -> Json:
+    size = field(request, "outputDimensionality") or DIMENSIONS
+    text = text_of(content_message(request["content"]))
+    return {"values": vector(text, size)}

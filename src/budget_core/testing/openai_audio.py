@@ -1,0 +1,76 @@
+"""OpenAI's speech, sold by the character, and transcriptions, sold by the recording."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import TYPE_CHECKING
+
+from budget_core.testing.answer import Answer, nothing
+from budget_core.testing.fees import SPEECH, TRANSCRIPTIONS
+from budget_core.testing.form import parse_form
+from budget_core.testing.openai_chat import prompt_messages
+from budget_core.testing.wire import Json, Payload, Wire
+
+if TYPE_CHECKING:
+    from budget_core.testing.reply import Incoming, Reply
+
+SECONDS = 60
+"""What every recording is taken to last."""
+
+_AS_JSON = frozenset({"json", "verbose_json"})
+
+
+class SpeechWire(Wire):
+    """``POST /v1/audio/speech``."""
+
+    api = "speech"
+    required = ("input", "voice")
+    streams = False
+    fees = SPEECH
+
+    def messages(self, body: Json) -> list[Json]:
+        """Return the text as a message."""
+        return prompt_messages(body["input"])
+
+    def units(self, incoming: Incoming) -> int:
+        """Return the characters of the text."""
+        return len(incoming.last_text)
+
+    def compose(self, incoming: Incoming, reply: Reply, tier: str) -> Answer:
+        """Return an answer without a model's words."""
+        return nothing(incoming, reply, tier)
+
+    def payload(self, answer: Answer) -> Payload:
+        """Return bytes that nobody can listen to: the same for the same text."""
+        text = answer.incoming.last_text
+        kind = answer.incoming.body.get("response_format") or "mp3"
+        return Payload(b"ID3" + hashlib.sha256(text.encode()).digest(), f"audio/{kind}")
+
+
+class TranscriptionsWire(Wire):
+    """``POST /v1/audio/transcriptions``: the reply's text is what was heard."""
+
+    api = "transcriptions"
+    required = ("file",)
+    streams = False
+    fees = TRANSCRIPTIONS
+
+    def parse(self, raw: bytes, content_type: str) -> Json:
+        """Return the fields of the form."""
+        return parse_form(raw, content_type)
+
+    def messages(self, body: Json) -> list[Json]:
+        """Return the prompt, if there is one, as a message."""
+        return prompt_messages(body.get("prompt"))
+
+    def payload(self, answer: Answer) -> Payload:
+        """Return JSON, or the text alone where that is asked for."""
+        if (answer.incoming.body.get("response_format") or "json") in _AS_JSON:
+            return super().payload(answer)
+        return Payload(answer.text.encode(), "text/plain; charset=utf-8")
+
+    def body(self, answer: Answer) -> Json:
+        """Return the text that was heard."""
+        whole: Json = {"text": answer.text, "language": "english", "duration": SECONDS}
+        usage = {"type": "duration", "seconds": SECONDS}
+        return {**whole, "usage": usage} if answer.reply.usage else whole
