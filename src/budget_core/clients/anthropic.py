@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import anthropic
 
-from budget_core.clients.stainless import BudgetedClient
+from budget_core.clients.stainless import CopiedClient
 
 
-class BudgetedAnthropic(BudgetedClient, anthropic.Anthropic):
+class BudgetedAnthropic(CopiedClient, anthropic.Anthropic):
     """`anthropic.Anthropic` with a budget: see `BudgetedClient` for what it takes beside."""
 
 
-class AsyncBudgetedAnthropic(BudgetedClient, anthropic.AsyncAnthropic):
+class AsyncBudgetedAnthropic(CopiedClient, anthropic.AsyncAnthropic):
     """`anthropic.AsyncAnthropic` with a budget: see `BudgetedClient` for what it takes beside."""

@@ -2,59 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from google import genai
 
-from budget_core.clients.binding import binding, joined, keep_guarded
+from budget_core.clients.budgeted import BudgetedClient, joined, keep_guarded
 from budget_core.sdk.claims import ATTRIBUTE, Binding, binding_of
-from budget_core.session import BudgetSession
-
-if TYPE_CHECKING:
-    from budget_core.budget import AgentBudget
-    from budget_core.errors import BudgetExhausted
-    from budget_core.limits import Limit
-    from budget_core.money import Money
-    from budget_core.policy import Report
 
 
-class BudgetedGoogle(genai.Client):
-    """`google.genai.Client` with a budget; its ``aio`` spends the same money.
+class BudgetedGoogle(BudgetedClient, genai.Client):
+    """`google.genai.Client` with a budget: see `BudgetedClient` for what it takes beside.
 
-    Args:
-        budget, session, on_exhausted, on_warning, warning_thresholds: see `BudgetedOpenAI`.
-        **options: the client's own.
+    Its ``aio`` spends the same money.
     """
 
-    def __init__(
-        self,
-        *,
-        budget: Money | Limit | AgentBudget | None = None,
-        session: BudgetSession | None = None,
-        on_exhausted: Callable[[BudgetExhausted], object] | None = None,
-        on_warning: Callable[[Report], object] | None = None,
-        warning_thresholds: Sequence[float] | None = None,
-        **options: Any,
-    ) -> None:
-        bound = binding(
-            budget,
-            session,
-            on_exhausted=on_exhausted,
-            on_warning=on_warning,
-            warning_thresholds=warning_thresholds,
-        )
-        super().__init__(**options)
-        api = self._api_client
-        api.__class__ = _kind(type(api), **{ATTRIBUTE: bound})
-        keep_guarded(api)
+    def _bearer(self) -> Any:
+        return self._api_client
 
-    @property
-    def session(self) -> BudgetSession:
-        """The session that pays for this client's calls."""
-        bound = binding_of(self._api_client)
-        assert bound is not None  # noqa: S101
-        return bound.sessions[-1]
+    def _bind(self, to: Binding) -> None:
+        api = self._bearer()
+        # by its class: its state is shared with the twins that `wrap_client` makes
+        api.__class__ = _kind(type(api), **{ATTRIBUTE: to})
+        keep_guarded(api)
 
 
 def wrapped(client: Any, to: Binding) -> Any:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import openai
 
-from budget_core.clients.stainless import BudgetedClient
+from budget_core.clients.stainless import CopiedClient
 
 
-class BudgetedOpenAI(BudgetedClient, openai.OpenAI):
+class BudgetedOpenAI(CopiedClient, openai.OpenAI):
     """`openai.OpenAI` with a budget: see `BudgetedClient` for what it takes beside.
 
     >>> client = BudgetedOpenAI(api_key="…", budget="$5.00")
@@ -16,5 +16,5 @@ class BudgetedOpenAI(BudgetedClient, openai.OpenAI):
     """
 
 
-class AsyncBudgetedOpenAI(BudgetedClient, openai.AsyncOpenAI):
+class AsyncBudgetedOpenAI(CopiedClient, openai.AsyncOpenAI):
     """`openai.AsyncOpenAI` with a budget: see `BudgetedClient` for what it takes beside."""

@@ -25,7 +25,15 @@ from budget_core import (
 )
 from budget_core.testing import Reply
 
+pytestmark = pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning")  # wrapped and dropped
+
 SAY = [{"role": "user", "content": "Say hello."}]
+
+
+@pytest.fixture(autouse=True)
+def _collected():
+    yield
+    gc.collect()
 
 
 def _chat(client):
