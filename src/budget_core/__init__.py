@@ -31,6 +31,10 @@ _HOME = {
     "Receipt": "usage",
     "TopUp": "policy",
     "Usage": "usage",
+    **dict.fromkeys(
+        ("bind", "get_session", "init", "remaining", "report", "spent", "teardown", "track"),
+        "dropin",
+    ),
     "hookimpl": "hooks",
     "register_model": "pricing",
     "register_models": "pricing",
@@ -63,6 +67,16 @@ if TYPE_CHECKING:
     from budget_core.clients.google import BudgetedGoogle
     from budget_core.clients.openai import AsyncBudgetedOpenAI, BudgetedOpenAI
     from budget_core.clients.wrap import wrap_client
+    from budget_core.dropin import (
+        bind,
+        get_session,
+        init,
+        remaining,
+        report,
+        spent,
+        teardown,
+        track,
+    )
     from budget_core.errors import (
         AccountConflict,
         AgentBudgetError,
@@ -121,9 +135,17 @@ __all__ = [
     "Unbounded",
     "UnknownModel",
     "Usage",
+    "bind",
+    "get_session",
     "hookimpl",
+    "init",
     "register_model",
     "register_models",
+    "remaining",
+    "report",
+    "spent",
+    "teardown",
+    "track",
     "wrap_client",
 ]
 

@@ -29,6 +29,7 @@ class Alerts:
         # a session is collected as soon as nobody uses it: no cycle
         self._session: BudgetSession = weakref.proxy(session)
         self._marks = list(session.policy.marks())
+        self._written = {mark / 100: mark for mark in session.policy.warning_thresholds}
         # reentrant: a finalizer may run in here, and `on_hard_limit` into the limit
         self._lock = RLock()
         self._asking = RLock()
@@ -117,7 +118,7 @@ class Alerts:
     def _warn(self, mark: float, spent: Amounts) -> None:
         usd, limit = spent.usd / 1e9, self._session.limit
         warning: dict[str, Any] = {
-            "threshold": round(mark * 100, 6),
+            "threshold": self._written.get(mark, mark * 100),
             "spent": usd,
             "remaining": None if limit is None else max(0.0, limit - usd),
             "budget": limit,

@@ -22,6 +22,7 @@ _sessions: ContextVar[tuple[BudgetSession, ...]] = ContextVar("budget_sessions",
 _guarded: ContextVar[tuple[BudgetSession, ...]] = ContextVar("budget_guarded", default=())
 _finalizing: ContextVar[tuple[BudgetSession, ...]] = ContextVar("budget_finalizing", default=())
 _offered: tuple[BudgetSession, ...] = ()
+_everywhere: tuple[BudgetSession, ...] = ()
 _offering = RLock()  # reentrant: a finalizer may run in here
 
 
@@ -52,8 +53,11 @@ def enclosing_calls() -> tuple[Call, ...]:
 
 
 def current_session() -> BudgetSession | None:
-    """Return the session that was entered last in this context and is not closed, or None."""
-    return next((s for s in reversed(_sessions.get()) if not s.closed), None)
+    """Return the session that was entered last in this context, else the whole process's.
+
+    Closed ones are passed over; None if there is no other.
+    """
+    return next((s for s in reversed(_everywhere + _sessions.get()) if not s.closed), None)
 
 
 def enter(session: BudgetSession) -> None:
@@ -85,23 +89,37 @@ def unguard(session: BudgetSession) -> None:
     _guarded.set(_without(_guarded.get(), session))
 
 
-def offer(session: BudgetSession) -> None:
-    """Let `session` pay, in every thread of this process, for SDK calls that nobody claims."""
-    global _offered  # noqa: PLW0603  replaced whole: readers take no lock
+def offer(session: BudgetSession, *, everywhere: bool = False) -> None:
+    """Let `session` pay, in every thread of this process, for SDK calls that nobody claims.
+
+    Args:
+        session: who pays.
+        everywhere: it is the budget of the whole process: what is opened in any context becomes
+            its child, and it pays where others that are offered know nothing of each other.
+    """
+    global _offered, _everywhere  # noqa: PLW0603  replaced whole: readers take no lock
     with _offering:
         _offered = (*_offered, session)
+        if everywhere:
+            _everywhere = (*_everywhere, session)
 
 
 def withdraw(session: BudgetSession) -> None:
     """Undo `offer`."""
-    global _offered  # noqa: PLW0603  see `offer`
+    global _offered, _everywhere  # noqa: PLW0603  see `offer`
     with _offering:
         _offered = _without(_offered, session)
+        _everywhere = _without(_everywhere, session)
 
 
-def offered() -> tuple[BudgetSession, ...]:
-    """Return the sessions that pay for what nobody claims, oldest first, closed ones left out."""
-    return tuple(s for s in _offered if not s.closed) if _offered else _offered
+def offered(*, everywhere: bool = False) -> tuple[BudgetSession, ...]:
+    """Return the sessions that pay for what nobody claims, oldest first, closed ones left out.
+
+    Args:
+        everywhere: only those of the whole process.
+    """
+    sessions = _everywhere if everywhere else _offered
+    return tuple(s for s in sessions if not s.closed) if sessions else sessions
 
 
 class Bindings(NamedTuple):

@@ -28,8 +28,8 @@ from budget_core.money import Money, parse_cost, parse_usd, to_usd
 from budget_core.opening import Opening, default_wait, open_now, open_soon
 from budget_core.policy import DEFAULT_WAIT, Policy, Report, Reserve, TopUp, reserve_for
 from budget_core.refusals import exhausted_by, stopped_by
-from budget_core.report import Totals, report
 from budget_core.tools import tracked
+from budget_core.totals import Totals, report
 from budget_core.usage import Usage
 from budget_core.wrapping import wrapped
 

@@ -4,7 +4,7 @@ import sys
 
 import pytest
 
-from budget_core import AgentBudget, MemoryLedger, hooks
+from budget_core import AgentBudget, MemoryLedger, hooks, init
 from budget_core.call import CallRequest
 from budget_core.errors import UnknownModel
 from budget_core.hooks import hookspecs
@@ -45,7 +45,7 @@ def test_every_hook_is_tested_here(name):
     assert any(hasattr(case, method) for case in (TestEach,)), f"write {method}"
 
 
-@pytest.mark.parametrize("name", SPECS)
+@pytest.mark.parametrize("name", sorted(SPECS.keys() - {"budget_dropin"}))  # ours listen
 def test_without_a_plugin_nobody_listens(name):
     assert not hooks.listening(name)
     assert hooks.first(name, object()) is None
@@ -104,6 +104,19 @@ class TestEach:
         with AgentBudget("$1").session("s") as session:
             session.track(cost=0.01)
         assert ("s", "call") in plugin.heard
+
+    def test_budget_dropin(self, plugged):
+        ended = []
+
+        class Plugin:
+            @hooks.hookimpl
+            def budget_dropin(self, request):
+                return lambda: ended.append((request.session.id, request.agents))
+
+        plugged(Plugin())
+        with init("$1", name="s", agents={"writer": "$0.50"}):
+            assert ended == []
+        assert ended == [("s", {"writer": "$0.50"})]
 
 
 class TestManager:

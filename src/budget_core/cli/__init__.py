@@ -1,4 +1,4 @@
-"""The command line: ``budget demo``, ``report``, ``models`` and ``estimate``.
+"""The command line: ``budget demo``, ``report``, ``models``, ``estimate`` and ``run``.
 
 Needs ``pip install 'budget-suite[cli]'``; nothing else of the package imports this one.
 """
@@ -15,7 +15,8 @@ _NEEDED: Final = ("typer", "rich")
 def main() -> None:
     """Run the command that the program's arguments name, and exit with its code.
 
-    0: all went well. 1: it did not, and stderr says why. 2: the arguments cannot be read.
+    0: all went well. 1: it did not, and stderr says why. 2: the arguments cannot be read. What
+    ``budget run`` adds, its help says.
     """
     try:
         for needed in _NEEDED:

@@ -8,6 +8,8 @@ from typing import Annotated, Literal, TypeAlias
 
 import typer
 
+from budget_core.cli.arguments import LimitLast
+
 EXIT_CODES = (
     "Exit codes: 0 all went well, 1 it did not (stderr says why), 2 the arguments cannot be read."
 )
@@ -124,6 +126,65 @@ def estimate(
 
     show_estimate(
         model, tokens_in, tokens_out, n=n, calls=calls, budget=budget, tier=tier, as_json=json
+    )
+
+
+@app.command(
+    cls=LimitLast,
+    context_settings={"allow_interspersed_args": False},
+    epilog="Exit codes: 3 the budget was exhausted, 130 interrupted, "
+    "2 the arguments cannot be read; else the script's own: 0 all went well, 1 it raised.",
+)
+def run(
+    script: Annotated[str, typer.Argument(help="A script; with -m, the name of a module.")],
+    args: Annotated[list[str] | None, typer.Argument(help="The script's own arguments.")] = None,
+    *,
+    limit: Annotated[str, typer.Option(help='What it may spend, in dollars, as in "$5" or 0.50.')],
+    agents: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME=AMOUNT",
+            help="What an agent may spend of it, by the name that LangChain or LangGraph knows. "
+            "May be repeated.",
+        ),
+    ] = None,
+    module: Annotated[
+        bool, typer.Option("--module", "-m", help="Run a module, as python -m does.")
+    ] = False,
+    report: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE", dir_okay=False, writable=True, help="Save the report as JSON, too."
+        ),
+    ] = None,
+    json: Annotated[
+        bool, typer.Option("--json", help="Report in JSON: one line, the last on stderr.")
+    ] = False,
+) -> None:
+    """Run a Python script under a budget, without a change: budget run --limit 5 agent.py.
+
+    Every call of the OpenAI, Anthropic and Google SDKs in the process, in whatever thread or task,
+    is held before it is sent; what the budget does not pay for raises BudgetExhausted in the
+    script. Processes that it starts have no budget.
+
+    What stands behind the script is the script's. Without --limit before it, what stands behind
+    it from --limit on is ours: budget run agent.py --verbose --limit 5.
+
+    The script's stdout is its own. The report goes to stderr when it has ended, also if it failed
+    or was interrupted.
+    """
+    from budget_core.cli import run as running  # noqa: PLC0415  loads the guards
+
+    raise typer.Exit(
+        running.run(
+            script,
+            args or (),
+            module=module,
+            limit=limit,
+            agents=agents or (),
+            saved=report,
+            as_json=json,
+        )
     )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from budget_core.budget import AgentBudget
 from budget_core.finalizers import later
@@ -62,7 +62,7 @@ class BudgetedClient:
     @property
     def session(self) -> BudgetSession:
         """The session that pays for this client's calls."""
-        return bound_to(self._bearer()).sessions[-1]
+        return cast("BudgetSession", bound_to(self._bearer()).session)
 
     def _bind(self, to: Binding) -> None:
         bind(self._bearer(), to)

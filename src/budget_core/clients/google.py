@@ -6,7 +6,7 @@ from typing import Any
 
 from google import genai
 
-from budget_core.clients.budgeted import BudgetedClient, joined, keep_guarded
+from budget_core.clients.budgeted import BudgetedClient, bound_to, joined, keep_guarded
 from budget_core.sdk.claims import ATTRIBUTE, Binding, binding_of
 
 
@@ -35,7 +35,8 @@ def wrapped(client: Any, to: Binding) -> Any:
     twin = _twin(api, **{ATTRIBUTE: joined(binding_of(api), to)})
     twin.__dict__ = api.__dict__
     keep_guarded(twin)
-    return _rebound(client, api, twin)
+    session = property(lambda self: bound_to(self._api_client).session)
+    return _rebound(client, api, twin, session=session)
 
 
 def _twin(thing: Any, **attributes: Any) -> Any:
@@ -49,9 +50,9 @@ def _kind(kind: type, **attributes: Any) -> type:
     return type(kind.__name__, (kind,), {"__module__": kind.__module__, **attributes})
 
 
-def _rebound(thing: Any, old: Any, new: Any) -> Any:
+def _rebound(thing: Any, old: Any, new: Any, **attributes: Any) -> Any:
     """Copy `thing` and the resources in it that send by `old`, so that they send by `new`."""
-    twin = _twin(thing)
+    twin = _twin(thing, **attributes)
     for name, value in vars(thing).items():
         sends = getattr(value, "__dict__", {}).get("_api_client") is old
         twin.__dict__[name] = new if value is old else _rebound(value, old, new) if sends else value

@@ -49,6 +49,6 @@ def _bound(kind: type) -> type:
         bind(twin, bound_to(self))
         return twin
 
-    session = property(lambda self: bound_to(self).sessions[-1])
+    session = property(lambda self: bound_to(self).session)
     methods = {"copy": copy, "with_options": copy, "session": session}
     return type(f"Budgeted{kind.__name__}", (kind,), {"__module__": __name__, **methods})

@@ -40,11 +40,16 @@ def wrap_client(
         TypeError: no client of these SDKs.
         GuardError: the SDK's insides are not what its guard knows.
     """
+    return bound(client, Binding((session,), on_exhausted))
+
+
+def bound(client: Client, to: Binding) -> Client:
+    """Return a copy of a client with a binding (see `wrap_client`)."""
     for kind in type(client).__mro__:
         home = _HOMES.get(kind.__module__.partition(".")[0])
         if home is not None:
             wrapped: Any = import_module(f"budget_core.clients.{home}").wrapped
-            return cast("Client", wrapped(client, Binding((session,), on_exhausted)))
+            return cast("Client", wrapped(client, to))
     raise TypeError(
         f"wrap_client takes a client of openai, anthropic or google-genai; got {client!r}. For "
         "others, session.wrap(response) records what a response cost."

@@ -5,10 +5,17 @@ Write a plugin as a module or a class with `@hookimpl` methods, then either
 group ``budget_core``. ``BUDGET_DISABLE_PLUGINS=1`` keeps installed plugins out.
 """
 
-from budget_core.hooks.hookspecs import EstimateRequest, LedgerRequest, PriceRequest, hookimpl
+from budget_core.hooks.hookspecs import (
+    DropinRequest,
+    EstimateRequest,
+    LedgerRequest,
+    PriceRequest,
+    hookimpl,
+)
 from budget_core.hooks.manager import first, listening, notify, register, unregister
 
 __all__ = [
+    "DropinRequest",
     "EstimateRequest",
     "LedgerRequest",
     "PriceRequest",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
@@ -11,7 +11,9 @@ import pluggy
 if TYPE_CHECKING:
     from budget_core.events import Event
     from budget_core.ledger import Ledger
+    from budget_core.money import Money
     from budget_core.pricing import Rates
+    from budget_core.session import BudgetSession
 
 PROJECT: Final = "budget_core"
 hookspec = pluggy.HookspecMarker(PROJECT)
@@ -44,6 +46,14 @@ class LedgerRequest:
     url: str
 
 
+@dataclass(frozen=True, slots=True)
+class DropinRequest:
+    """Which session `init` opened, and what each agent may spend of it: dollars by its name."""
+
+    session: BudgetSession
+    agents: Mapping[str, Money]
+
+
 @hookspec(firstresult=True)
 def budget_price(request: PriceRequest) -> Rates | None:
     """Return the rates of a model, or None to leave it to the next source."""
@@ -62,3 +72,8 @@ def budget_ledger(request: LedgerRequest) -> Ledger | None:
 @hookspec
 def budget_event(event: Event) -> None:
     """Hear what happened; called outside every lock, and what it raises is only logged."""
+
+
+@hookspec
+def budget_dropin(request: DropinRequest) -> Callable[[], object] | None:
+    """Watch a framework for a session that init() opened; return what ends that, or None."""

@@ -52,11 +52,15 @@ def first(hook: str, request: object) -> Any:
     return caller(request=request) if caller else None
 
 
-def notify(hook: str, **arguments: object) -> None:
-    """Tell every implementation; one that raises is logged and stops none of the others."""
-    caller = _callers(hook)
+def notify(hook: str, **arguments: object) -> list[Any]:
+    """Tell every implementation, and return the answers that are not None.
+
+    One that raises is logged and stops none of the others.
+    """
+    caller, answers = _callers(hook), []
     for impl in caller.get_hookimpls() if caller else ():
         try:
-            impl.function(*(arguments[name] for name in impl.argnames))
+            answers.append(impl.function(*(arguments[name] for name in impl.argnames)))
         except Exception:  # noqa: BLE001  whatever a plugin may raise
             _log.exception("Plugin %r failed in %s", impl.plugin_name, hook)
+    return [answer for answer in answers if answer is not None]

@@ -25,6 +25,11 @@ class Binding(NamedTuple):
     sessions: tuple[BudgetSession, ...]
     on_exhausted: Callable[[BudgetExhausted], object] | None = None
 
+    @property
+    def session(self) -> Any:
+        """What its client shows as ``session``."""
+        return self.sessions[-1]
+
 
 class Claim(NamedTuple):
     """Who pays for a request made here: a call that a framework opened, or a session.

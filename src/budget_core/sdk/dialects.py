@@ -8,6 +8,7 @@ from typing import Any, Final, NamedTuple, TypeAlias
 Event: TypeAlias = Mapping[str, Any]
 
 _ENDS: Final = frozenset({"response.completed", "response.incomplete", "response.failed"})
+_ABOUT_THOUGHT: Final = frozenset({"thought", "thoughtSignature"})
 
 
 class Dialect(NamedTuple):
@@ -67,7 +68,12 @@ def _stopped(event: Event) -> bool:
 
 def _parts(event: Event) -> int:
     contents = (candidate.get("content") or {} for candidate in event.get("candidates") or ())
-    return sum(1 for content in contents for part in content.get("parts") or () if part)
+    return sum(1 for content in contents for part in content.get("parts") or () if _says(part))
+
+
+def _says(part: Event) -> bool:
+    """Tell whether a part of an answer has a token of its own: the last one's text is empty."""
+    return any(value for key, value in part.items() if key not in _ABOUT_THOUGHT)
 
 
 def _finished(event: Event) -> bool:

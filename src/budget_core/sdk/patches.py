@@ -49,12 +49,8 @@ class Patches:
     def wrap(self, owner: Any, name: str, hook: Callable[..., Any]) -> None:
         """Let `hook` be called with the original method and its arguments in place of it."""
         original = owner.__dict__[name]
-
-        @functools.wraps(original)
-        def hooked(*args: Any, **kwargs: Any) -> Any:
-            return hook(original, *args, **kwargs)
-
-        setattr(owner, name, hooked)
+        hooked = _hooked_async if inspect.iscoroutinefunction(original) else _hooked
+        setattr(owner, name, functools.wraps(original)(hooked(original, hook)))
         self._restore.append(lambda: setattr(owner, name, original))
 
     def wrap_later(self, module: str, owner: str, name: str, hook: Callable[..., Any]) -> None:
@@ -82,3 +78,17 @@ class Patches:
         """Put every method back."""
         while self._restore:
             self._restore.pop()()
+
+
+def _hooked(original: Any, hook: Callable[..., Any]) -> Callable[..., Any]:
+    def hooked(*args: Any, **kwargs: Any) -> Any:
+        return hook(original, *args, **kwargs)
+
+    return hooked
+
+
+def _hooked_async(original: Any, hook: Callable[..., Any]) -> Callable[..., Any]:
+    async def hooked(*args: Any, **kwargs: Any) -> Any:  # tenacity awaits nothing else
+        return await hook(original, *args, **kwargs)
+
+    return hooked

@@ -20,7 +20,7 @@ _HOSTS: Final = {
     "api.fireworks.ai": "fireworks",
     "api.cohere.com": "cohere",
     "api.cohere.ai": "cohere",
-    "generativelanguage.googleapis.com": "google",
+    "googleapis.com": "google",  # Gemini's API and Vertex, whose hosts begin with a region
 }
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, TypeAlias
 
@@ -30,6 +30,8 @@ _NO_INPUT: Final = frozenset(
 class Endpoint:
     """One API of a provider, as far as money is concerned.
 
+    A parameter inside of another one is named with a dot (``generationConfig.maxOutputTokens``).
+
     Attributes:
         messages: the body's parameter with the conversation.
         caps: parameters that cap the answer; the first that the caller used is lowered.
@@ -43,6 +45,7 @@ class Endpoint:
         adjust: changes a body that has been capped, to keep the provider's rules.
         beyond: what it is billed for that no worst case covers; it then runs only if that is
             allowed, and is recorded as unpriced unless it tells a usage that has a price.
+        unbounded: names what in a body has no bound, beside what `measure` finds.
     """
 
     messages: str = ""
@@ -56,6 +59,7 @@ class Endpoint:
     least: Callable[[Mapping[str, Any]], int] = lambda _body: 0
     adjust: Callable[[Body, int], Body] = lambda body, _cap: body
     beyond: str | None = None
+    unbounded: Callable[[Mapping[str, Any]], str | None] = unbounded_in
 
     def read(self, body: Mapping[str, Any], provider: str | None) -> CallRequest:
         """Return what a body asks for."""
@@ -78,21 +82,22 @@ class Endpoint:
             provider=provider,
             prompt=Prompt(messages, context),
             output_cap=self.cap_in(body),
-            n=max([1, *(body[name] for name in self.counts if isinstance(body.get(name), int))]),
-            tier="fast" if body.get("speed") == "fast" else body.get("service_tier"),
+            n=max([1, *_numbers(body, self.counts).values()]),
+            tier="fast" if body.get("speed") == "fast" else _tier(body),
             fingerprint=(model, list(messages[-2:])) if self.answers else None,
             least=self.least(body),
-            unbounded=unbounded_in(body),
+            unbounded=self.unbounded(body),
         )
 
     def capped(self, body: Body, cap: int, provider: str | None) -> Body:
         """Return the body with its answer capped at `cap` tokens at most."""
         if self.cap_for is None:
             return body
-        used = [name for name in self.caps if isinstance(body.get(name), int)]
-        names = used or [self.cap_for(str(body.get("model") or ""), provider)]
-        lowest = min([cap, *(body[name] for name in used)])
-        return self.adjust({**body, **dict.fromkeys(names, lowest)}, lowest)
+        used = _numbers(body, self.caps)
+        lowest = min([cap, *used.values()])
+        for name in used or [self.cap_for(str(body.get("model") or ""), provider)]:
+            body = _with(body, name.split("."), lowest)
+        return self.adjust(body, lowest)
 
     def with_usage(self, body: Body) -> Body:
         """Return the body of a stream so that its usage comes at the end."""
@@ -110,8 +115,33 @@ class Endpoint:
         """Return the cap that the caller gave."""
         if not self.answers:
             return 0
-        caps = [body[name] for name in self.caps if isinstance(body.get(name), int)]
-        return min(caps) if caps else self.default_cap
+        caps = _numbers(body, self.caps)
+        return min(caps.values()) if caps else self.default_cap
+
+
+def _numbers(body: Mapping[str, Any], names: Iterable[str]) -> dict[str, int]:
+    """Return those of the parameters that are given, and are whole numbers."""
+    given = {name: _at(body, name) for name in names}
+    return {name: value for name, value in given.items() if isinstance(value, int)}
+
+
+def _at(body: Mapping[str, Any], name: str) -> Any:
+    value: Any = body
+    for key in name.split("."):
+        value = value.get(key) if isinstance(value, Mapping) else None
+    return value
+
+
+def _with(body: Mapping[str, Any], path: Sequence[str], value: int) -> Body:
+    """Return a copy with one parameter set; what was nested in it is copied as well."""
+    key, *deeper = path
+    inside = body.get(key)
+    held = inside if isinstance(inside, Mapping) else {}
+    return {**body, key: _with(held, deeper, value) if deeper else value}
+
+
+def _tier(body: Mapping[str, Any]) -> Any:
+    return body.get("service_tier") or body.get("serviceTier")
 
 
 @dataclass(frozen=True, slots=True)
