@@ -343,6 +343,18 @@ class TestReport:
         assert done.stdout == ""
         assert report(done)["total_spent_nanos"] == provider.bill_nanos > 0
 
+    def test_what_was_left_open_is_charged(self, run, script):
+        done = run(
+            "--json", "--limit", ENOUGH,
+            script("""
+                import budget_core
+                request = budget_core.CallRequest(kind="tool", name="map", cost=10**8)
+                call = budget_core.get_session().open_call(request)
+            """),
+        )  # fmt: skip
+        found = report(done)
+        assert (found["total_spent"], found["reserved"]) == (0.1, 0)
+
     def test_a_saved_one_can_be_shown_again(self, run, script, budget, tmp_path):
         saved = tmp_path / "report.json"
         done = run("--report", str(saved), "--limit", ENOUGH, script("ask()"))

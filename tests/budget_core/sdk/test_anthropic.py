@@ -1,5 +1,7 @@
 """What is Anthropic's own: its cap, its thinking budget, its clouds, its middleware."""
 
+import threading
+
 import anthropic
 import pytest
 
@@ -152,3 +154,33 @@ class TestMiddleware:
             client.messages.create(**CHAT, max_tokens=50)
         assert provider.requests == 2
         assert session.report()["breakdown"]["llm"]["calls"] == 1
+
+
+class TestRetries:
+    def test_a_timed_out_attempt_stays_charged(self, provider, claude, claiming):
+        gate = threading.Event()
+        provider.script(Reply("late", gate=gate), Reply("in time"))
+        hasty = claude.with_options(timeout=0.3, max_retries=1)
+        with claiming(exact=False) as session:
+            hasty.messages.create(**CHAT, max_tokens=50)
+            gate.set()
+        assert provider.requests == 2
+        assert session.report()["breakdown"]["llm"]["calls"] == 2
+
+    def test_what_never_left_is_free(self, claiming):
+        with (
+            claiming() as session,
+            anthropic.Anthropic(
+                base_url="http://127.0.0.1:9", api_key="test", max_retries=1, timeout=2
+            ) as nowhere,
+            pytest.raises(anthropic.APIConnectionError),
+        ):
+            nowhere.messages.create(**CHAT, max_tokens=50)
+        assert session.spent_nanos == 0
+
+    def test_a_broken_connection_after_the_work_is_charged(self, provider, claude, claiming):
+        provider.script(Reply("lost", drop_after=0))
+        once = claude.with_options(max_retries=0)
+        with claiming(exact=False), pytest.raises(anthropic.APIConnectionError):
+            once.messages.create(**CHAT, max_tokens=50)
+        assert provider.bill_nanos > 0
