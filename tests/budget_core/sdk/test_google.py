@@ -23,7 +23,7 @@ from budget_core import (
     wrap_client,
 )
 from budget_core.errors import GuardError
-from budget_core.sdk.google import API
+from budget_core.sdk.gemini import API
 from budget_core.sdk.google import GUARD as guard
 from budget_core.sdk.providers import provider_at
 from budget_core.testing import Reply, ToolCall
@@ -353,10 +353,14 @@ class TestCap:
         assert provider.bills[0].output_cap is None
 
     def test_either_spelling_is_understood(self, provider, client, claiming):
-        body = {"generation_config": {"max_output_tokens": 9, "candidate_count": 2}}
-        with claiming():
-            ask(client, http_options={"extra_body": body})
+        contents = [{"parts": [{"text": "Say hello."}]}]
+        config = {"max_output_tokens": 9, "candidate_count": 2}
+        body = {"contents": contents, "generation_config": config}
+        provider.script(Reply("x", usage=False))
+        with claiming(exact=False) as session:
+            client._api_client.request("post", f"models/{MODEL}:generateContent", body)
         assert (provider.bills[0].output_cap, provider.bills[0].n) == (9, 2)
+        assert 2 * 9 * 2_500 < session.spent_nanos < 2 * 9 * 2_500 + 2_000 * 300
 
     def test_all_candidates_are_held(self, provider, client, claiming):
         provider.script(Reply(output_tokens=9_000))
