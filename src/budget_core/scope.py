@@ -62,7 +62,7 @@ def current_session() -> BudgetSession | None:
 
 def enter(session: BudgetSession) -> None:
     """Make `session` the one in which budgets opened here become children."""
-    _sessions.set((*_sessions.get(), session))
+    _sessions.set((*_open(_sessions.get()), session))
 
 
 def leave(session: BudgetSession) -> None:
@@ -75,13 +75,12 @@ def guarded() -> tuple[BudgetSession, ...]:
 
     One that was closed in another context, where it could not be seen here, claims nothing.
     """
-    sessions = _guarded.get()
-    return tuple(s for s in sessions if not s.closed) if sessions else sessions
+    return _open(_guarded.get())
 
 
 def guard(session: BudgetSession) -> None:
     """Let `session` claim every SDK call in this context and in those it starts."""
-    _guarded.set((*_guarded.get(), session))
+    _guarded.set((*_open(_guarded.get()), session))
 
 
 def unguard(session: BudgetSession) -> None:
@@ -118,8 +117,7 @@ def offered(*, everywhere: bool = False) -> tuple[BudgetSession, ...]:
     Args:
         everywhere: only those of the whole process.
     """
-    sessions = _everywhere if everywhere else _offered
-    return tuple(s for s in sessions if not s.closed) if sessions else sessions
+    return _open(_everywhere if everywhere else _offered)
 
 
 class Bindings(NamedTuple):
@@ -153,6 +151,10 @@ def finalizing() -> tuple[BudgetSession, ...]:
 def set_finalizing(sessions: tuple[BudgetSession, ...]) -> None:
     """Replace what `finalizing` returns."""
     _finalizing.set(sessions)
+
+
+def _open(sessions: tuple[BudgetSession, ...]) -> tuple[BudgetSession, ...]:
+    return tuple(s for s in sessions if not s.closed) if sessions else sessions
 
 
 def _without(sessions: tuple[BudgetSession, ...], gone: BudgetSession) -> tuple[BudgetSession, ...]:

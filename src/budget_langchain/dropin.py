@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Final
 import budget_core
 from budget_core import BudgetSession, scope
 from budget_core.hooks import DropinRequest, hookimpl
+from budget_core.sdk.imports import when_imported
 
 if TYPE_CHECKING:
     from budget_langchain.callback import LangChainBudgetCallback
@@ -107,10 +108,7 @@ def _in_force() -> list[_Watch]:
 
 @cache
 def _await_import() -> None:
-    # imported here: it is not needed where LangChain is loaded already
-    from wrapt import register_post_import_hook  # noqa: PLC0415
-
-    register_post_import_hook(_imported, _FRAMEWORK)
+    when_imported(_FRAMEWORK, _imported)
 
 
 def _imported(_module: object) -> None:

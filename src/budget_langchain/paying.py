@@ -47,8 +47,9 @@ def tool_run(owner: object, run_id: UUID, request: CallRequest, session: BudgetS
     run = runs.known(run_id)
     if run is None:
         return Run(session.open_call(request, joining=around(session)), owner, chat=False)
-    if session not in run.call.sessions:
-        run.call.reprice(request, (session,))
+    missing = _missing(run.call, session, ())
+    if missing or request.cost > run.call.request.cost:
+        run.call.reprice(request, missing)
     return run
 
 

@@ -1,8 +1,11 @@
 """Every way of running: what is charged is what is owed, and what is refused is not sent."""
 
+import asyncio
+
 import httpx
 import pytest
 from langchain.agents import create_agent
+from langchain_core.runnables import RunnableLambda
 from langchain_openai import OpenAI
 from langgraph.errors import GraphBubbleUp
 
@@ -183,3 +186,21 @@ async def test_an_agent_reports_by_name(provider, gpt, steps, search_tool):
     assert breakdown["agents"]["by_agent"] == {
         "scout": pytest.approx(0.01 + provider.bill_nanos / 1e9)
     }
+
+
+async def test_a_tools_price_counts_also_where_another_callback_saw_it_first(
+    provider, gpt, researcher, steps
+):
+    steps(1)
+    agent = researcher(gpt())
+
+    def inner(_):
+        with LangChainBudgetCallback("$1", tool_costs={"search": 0.01}) as callback:
+            agent.invoke({"messages": [("user", "go")]})
+        return callback.session
+
+    with LangChainBudgetCallback("$2") as outer:
+        session = await asyncio.to_thread(RunnableLambda(inner).invoke, 1)
+    for paying in (session, outer.session):
+        assert paying.report()["breakdown"]["tools"]["total"] == 0.01
+        assert paying.spent_nanos == provider.bill_nanos + 10_000_000

@@ -8,7 +8,7 @@ from importlib import import_module
 from threading import RLock
 from typing import Any, Final
 
-from budget_core.errors import GuardError
+from budget_core.sdk.imports import when_imported
 
 _GUARDS: Final = {
     "openai": "budget_core.sdk.openai",
@@ -75,24 +75,14 @@ def _watch(sdk: str) -> None:
     if sdk in sys.modules:
         import_module(sdk)
     elif sdk not in _watched:
-        # imported here: a program that guards nothing does not need it
-        from wrapt import register_post_import_hook  # noqa: PLC0415
-
         _watched.add(sdk)
-        register_post_import_hook(partial(_imported, sdk), sdk)
+        when_imported(sdk, partial(_imported, sdk))
 
 
 def _imported(sdk: str, _module: object) -> None:
-    _watched.discard(sdk)
-    try:
-        with _lock:
-            if _holds:
-                _guard(sdk, importing=True)
-    except GuardError:
-        # the import fails, and the next one shall not pass unguarded
-        sys.modules.pop(sdk, None)
-        _watch(sdk)
-        raise
+    with _lock:
+        if _holds:
+            _guard(sdk, importing=True)
 
 
 def _guard(sdk: str, *, importing: bool = False) -> None:

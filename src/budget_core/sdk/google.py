@@ -54,9 +54,11 @@ class GoogleGuard:
         Raises:
             GuardError: the SDK's insides are not what this guard knows.
         """
-        if self._patches.active:
-            return
-        patches = self._patches
+        if not self._patches.active:
+            with self._patches.all_or_none():
+                self._install(self._patches)
+
+    def _install(self, patches: Patches) -> None:
         base = import_module("google.genai._api_client")
         models, chats = import_module("google.genai.models"), import_module("google.genai.chats")
         methods = answers(models, chats)

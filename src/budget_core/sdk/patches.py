@@ -5,10 +5,12 @@ from __future__ import annotations
 import functools
 import inspect
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from budget_core.errors import GuardError
+from budget_core.sdk.imports import when_imported
 
 
 class Patches:
@@ -32,18 +34,17 @@ class Patches:
         """Make sure that a method is there and takes what it is known to take.
 
         Raises:
-            GuardError: it does not; nothing of this SDK is wrapped then.
+            GuardError: it does not.
         """
         method: Any = module
         for name in path.split("."):
             method = getattr(method, name, None)
         if method is None or not set(parameters) <= set(inspect.signature(method).parameters):
-            self.undo()
             version = getattr(sys.modules[self.sdk], "__version__", "of unknown version")
             raise GuardError(
                 f"{self.sdk} {version} cannot be guarded: {path} is not what this version of "
-                "budget-suite knows. Nothing is enforced on its calls. Update budget-suite, or "
-                f"install an earlier {self.sdk}."
+                "budget-suite knows, and nothing would be enforced on its calls. Update "
+                f"budget-suite, or install an earlier {self.sdk}."
             )
 
     def wrap(self, owner: Any, name: str, hook: Callable[..., Any]) -> None:
@@ -65,14 +66,18 @@ class Patches:
                 self.expect(loaded, f"{owner}.{name}", ())
                 self.wrap(getattr(loaded, owner), name, hook)
 
-        if module in sys.modules:
-            wrap(sys.modules[module])
-        elif (module, owner, name) not in self._awaited:
-            # imported here: a program that guards nothing does not need it
-            from wrapt import register_post_import_hook  # noqa: PLC0415
-
+        if module in sys.modules or (module, owner, name) not in self._awaited:
             self._awaited.add((module, owner, name))
-            register_post_import_hook(wrap, module)
+            when_imported(module, wrap)
+
+    @contextmanager
+    def all_or_none(self) -> Iterator[None]:
+        """Put everything back if something inside raises."""
+        try:
+            yield
+        except BaseException:
+            self.undo()
+            raise
 
     def undo(self) -> None:
         """Put every method back."""

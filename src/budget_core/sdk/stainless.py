@@ -63,9 +63,11 @@ class StainlessGuard:
         Raises:
             GuardError: the SDK's insides are not what this guard knows.
         """
-        if self._patches.active:
-            return
-        patches = self._patches
+        if not self._patches.active:
+            with self._patches.all_or_none():
+                self._install(self._patches)
+
+    def _install(self, patches: Patches) -> None:
         base = import_module(f"{patches.sdk}._base_client")
         for client in _CLIENTS:
             for name, parameters in _HOOKS.items():
