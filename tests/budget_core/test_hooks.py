@@ -168,24 +168,44 @@ class TestManager:
         hooks.unregister(plugin)
         assert hooks.first("budget_price", "asked") is None
 
+    @pytest.fixture
+    def installed(self, tmp_path):
+        """Install packages that are plugins, and ask them in a process of its own."""
+
+        def ask(*codes, off=""):
+            for number, code in enumerate(codes):
+                name = f"theirs{number}"
+                (tmp_path / f"{name}.py").write_text(code)
+                info = tmp_path / f"{name}-1.0.dist-info"
+                info.mkdir()
+                (info / "METADATA").write_text(
+                    f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n"
+                )
+                (info / "entry_points.txt").write_text(f"[budget_core]\n{name} = {name}\n")
+            script = "from budget_core import hooks; print(hooks.first('budget_price', 1))"
+            path = f"import sys; sys.path.insert(0, {str(tmp_path)!r}); {script}"
+            return subprocess.run(  # noqa: S603
+                [sys.executable, "-c", path],
+                env={"BUDGET_DISABLE_PLUGINS": off, "PYTHONPATH": ":".join(filter(None, sys.path))},
+                capture_output=True,
+                text=True,
+                check=True,
+                timeout=60,
+            )
+
+        return ask
+
+    THEIRS = (
+        "from budget_core.hooks import hookimpl\n"
+        "@hookimpl\n"
+        "def budget_price(request):\n    return 'theirs'\n"
+    )
+
     @pytest.mark.parametrize("off", ["", "1"])
-    def test_installed_plugins_are_found_unless_switched_off(self, tmp_path, off):
-        (tmp_path / "theirs.py").write_text(
-            "from budget_core.hooks import hookimpl\n"
-            "@hookimpl\n"
-            "def budget_price(request):\n    return 'theirs'\n"
-        )
-        info = tmp_path / "theirs-1.0.dist-info"
-        info.mkdir()
-        (info / "METADATA").write_text("Metadata-Version: 2.1\nName: theirs\nVersion: 1.0\n")
-        (info / "entry_points.txt").write_text("[budget_core]\ntheirs = theirs\n")
-        script = "from budget_core import hooks; print(hooks.first('budget_price', 1))"
-        done = subprocess.run(  # noqa: S603
-            [sys.executable, "-c", f"import sys; sys.path.insert(0, {str(tmp_path)!r}); {script}"],
-            env={"BUDGET_DISABLE_PLUGINS": off, "PYTHONPATH": ":".join(filter(None, sys.path))},
-            capture_output=True,
-            text=True,
-            check=True,
-            timeout=60,
-        )
-        assert done.stdout.strip() == ("None" if off else "theirs")
+    def test_installed_plugins_are_found_unless_switched_off(self, installed, off):
+        assert installed(self.THEIRS, off=off).stdout.strip() == ("None" if off else "theirs")
+
+    def test_one_that_cannot_be_imported_stops_none_of_the_others(self, installed):
+        done = installed("import no_such_module", self.THEIRS)
+        assert done.stdout.strip() == "theirs"
+        assert "'theirs0' could not be loaded" in done.stderr

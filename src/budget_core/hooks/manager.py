@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 from functools import cache
+from importlib.metadata import EntryPoint, entry_points
 from typing import Any
 
 import pluggy
@@ -19,8 +20,18 @@ def _manager() -> pluggy.PluginManager:
     manager = pluggy.PluginManager(hookspecs.PROJECT)
     manager.add_hookspecs(hookspecs)
     if not os.environ.get("BUDGET_DISABLE_PLUGINS"):
-        manager.load_setuptools_entrypoints(hookspecs.PROJECT)
+        for entry in entry_points(group=hookspecs.PROJECT):
+            _load(manager, entry)
     return manager
+
+
+def _load(manager: pluggy.PluginManager, entry: EntryPoint) -> None:
+    """Add an installed plugin; one that cannot be imported breaks nobody's calls."""
+    try:
+        if not manager.has_plugin(entry.name):
+            manager.register(entry.load(), entry.name)
+    except Exception:  # noqa: BLE001  whatever somebody's package may raise
+        _log.exception("The installed plugin %r could not be loaded; it is left out", entry.value)
 
 
 def register(plugin: object, name: str | None = None) -> None:
