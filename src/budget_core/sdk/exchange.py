@@ -91,7 +91,7 @@ class Exchange:
             what to send instead.
         """
         retry = self.call is None or self.call.ended
-        if not retry and body == self.body:
+        if not retry and (body is self.body or body == self.body):
             return body
         moved: Body = {key: self._asked[key] for key in ("model", "stream") if key in self._asked}
         added = moved.keys() - body.keys()
