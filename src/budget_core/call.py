@@ -75,14 +75,16 @@ class Call:
     Attributes:
         cap: the largest output cap a single answer may be sent with, None for tools.
         ended: it was settled or released.
+        guarded: an SDK's guard opened it for one request, which nothing else is a part of.
         priced: its model has a price.
         cost: nanos, once settled.
         wired: the cap is on the wire, so the provider itself stops there.
     """
 
     __slots__ = (
-        "_claimed", "_left", "_lock", "_prompts", "_seen", "cost", "ended", "output", "priced",
-        "quote", "request", "reservation", "session", "sessions", "usage", "wired",
+        "_claimed", "_left", "_lock", "_prompts", "_seen", "cost", "ended", "guarded",
+        "output", "priced", "quote", "request", "reservation", "session", "sessions", "usage",
+        "wired",
     )  # fmt: skip
 
     def __init__(
@@ -102,6 +104,7 @@ class Call:
         self.output = output
         self.wired = quote is not None and quote.capped and output == quote.most
         self.ended = False
+        self.guarded = False
         self.cost = 0
         self.priced = quote is None or quote.rates is not None
         self.usage: Usage | None = None

@@ -137,7 +137,7 @@ class Opening:
         least = quote.amounts(quote.useful)[UNITS.index(denial.unit)]
         if least > denial.limit - denial.spent:
             return False
-        mine = [call.id for call in scope.open_calls()]
+        mine = [call.id for call in scope.held_calls()]
         return refusal.ledger.llm_holds(denial.account, mine)
 
 

@@ -23,6 +23,9 @@ _STORED: Final = {
     "prompt": "a stored prompt",
     "web_search_options": "the provider's web search",
     "mcp_servers": "tools of remote MCP servers",
+    "fallbacks": "other models to fall back on (fallbacks)",
+    "models": "other models to fall back on (models)",
+    "inference_geo": "a region with prices of its own (inference_geo)",
 }
 _REFERENCES: Final = {
     "file_id": "a stored file (file_id)",
@@ -91,6 +94,8 @@ def _measure_mapping(value: Mapping[Any, Any]) -> Size:
         if key in _REFERENCES and value[key]:
             unbounded = _REFERENCES[key]
     kind = value.get("type")
+    if kind == "item_reference":
+        unbounded = "a stored item (item_reference)"
     if isinstance(kind, str) and kind.startswith(_SERVER_TOOLS) and "content" not in value:
         unbounded = f"a tool that runs at the provider ({kind})"
     keys = sum(len(key) + 4 if isinstance(key, str) else 8 for key in value)

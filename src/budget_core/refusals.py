@@ -47,10 +47,20 @@ def exhausted_by(
 
 def stopped_by(call: Call, session: BudgetSession) -> BudgetExhausted:
     """Return the error that stops a stream in the middle."""
-    held = call.reservation.amounts
+    held = format_usd(call.reservation.amounts.usd)
+    if call.ended:
+        why = (
+            f"Session {session.id!r} was closed while the answer of {call.request.model} was still "
+            f"coming: it was stopped, and the {held} that were held for it are charged. Close the "
+            "session after its streams."
+        )
+    else:
+        why = (
+            f"The answer of {call.request.model} outgrew the {held} that session {session.id!r} "
+            f"could hold for it, and was stopped. {_NEXT}"
+        )
     return BudgetExhausted(
-        f"The answer of {call.request.model} outgrew the {format_usd(held.usd)} that session "
-        f"{session.id!r} could hold for it, and was stopped. {_NEXT}",
+        why,
         limit=session.limit,
         spent=session.spent,
         requested=readable("usd", call.metered.usd),

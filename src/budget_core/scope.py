@@ -39,9 +39,17 @@ def retire(call: Call) -> None:
 
 
 def open_calls() -> tuple[Call, ...]:
-    """Return the calls inside which this code runs, outermost first."""
+    """Return the calls inside which this code runs, outermost first.
+
+    Not those of an SDK's guard: what a program does while it reads a stream is no part of that.
+    """
     calls = _calls.get()
-    return tuple(call for call in calls if not call.over) if calls else calls
+    return tuple(c for c in calls if not c.over and not c.guarded) if calls else calls
+
+
+def held_calls() -> tuple[Call, ...]:
+    """Return all calls that were opened in this context and are still held."""
+    return tuple(call for call in _calls.get() if not call.over)
 
 
 def enclosing_calls() -> tuple[Call, ...]:

@@ -73,14 +73,21 @@ class BudgetedClient:
 
 
 def bind(bearer: Any, to: Binding) -> None:
-    """Let a client carry a binding, and keep its SDK guarded for as long as it lives."""
-    setattr(bearer, ATTRIBUTE, to)
-    keep_guarded(bearer)
+    """Let a client carry a binding."""
+    for name, value in carried(to).items():
+        setattr(bearer, name, value)
 
 
-def keep_guarded(bearer: object) -> None:
-    """Keep the SDKs guarded for as long as `bearer` lives."""
-    weakref.finalize(bearer, later, Hold().release).atexit = False
+def carried(to: Binding) -> dict[str, Any]:
+    """Return the attributes that a client carries: its budget, and what keeps its SDK guarded."""
+    return {ATTRIBUTE: to, "_budget_keeper": _Keeper()}
+
+
+class _Keeper:
+    """Keeps the SDKs guarded for as long as a client lives, or a copy that shares its state."""
+
+    def __init__(self) -> None:
+        weakref.finalize(self, later, Hold().release).atexit = False
 
 
 def bound_to(bearer: Any) -> Binding:

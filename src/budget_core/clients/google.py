@@ -6,8 +6,8 @@ from typing import Any
 
 from google import genai
 
-from budget_core.clients.budgeted import BudgetedClient, bound_to, joined, keep_guarded
-from budget_core.sdk.claims import ATTRIBUTE, Binding, binding_of
+from budget_core.clients.budgeted import BudgetedClient, bound_to, carried, joined
+from budget_core.sdk.claims import Binding, binding_of
 
 
 class BudgetedGoogle(BudgetedClient, genai.Client):
@@ -22,8 +22,7 @@ class BudgetedGoogle(BudgetedClient, genai.Client):
     def _bind(self, to: Binding) -> None:
         api = self._bearer()
         # by its class: its state is shared with the twins that `wrap_client` makes
-        api.__class__ = _kind(type(api), **{ATTRIBUTE: to})
-        keep_guarded(api)
+        api.__class__ = _kind(type(api), **carried(to))
 
 
 def wrapped(client: Any, to: Binding) -> Any:
@@ -32,9 +31,8 @@ def wrapped(client: Any, to: Binding) -> Any:
     The twin shares the client's connections, and leaves closing them to it.
     """
     api = client._api_client  # noqa: SLF001  the one by which all its resources send
-    twin = _twin(api, **{ATTRIBUTE: joined(binding_of(api), to)})
+    twin = _twin(api, **carried(joined(binding_of(api), to)))
     twin.__dict__ = api.__dict__
-    keep_guarded(twin)
     session = property(lambda self: bound_to(self._api_client).session)
     return _rebound(client, api, twin, session=session)
 

@@ -51,9 +51,8 @@ API: Final = Api(
         "/messages/batches": Endpoint(beyond="a batch, which is answered and billed later"),
     },
     free=re.compile(
-        r"/messages/count_tokens$|/messages/batches/[^/]+/cancel$"
-        r"|/v1/(files|skills|organizations|models|memory_stores|vaults|user_profiles"
-        r"|agents|environments)(/|$)"
+        r"^(/v1)?/(messages/count_tokens$|messages/batches/[^/]+/cancel$"
+        r"|(files|skills|organizations|memory_stores|vaults|user_profiles|agents|environments)(/|$))"
     ),
 )
 """What the SDK can ask of a provider: https://docs.anthropic.com/en/api."""

@@ -21,6 +21,7 @@ current: ContextVar[Exchange | None] = ContextVar("budget_exchange", default=Non
 _NEVER_SENT: Final = frozenset(
     {
         "ConnectError", "ConnectTimeout", "PoolTimeout", "UnsupportedProtocol", "InvalidURL",
+        "LocalProtocolError",
         "ClientConnectorError", "ClientConnectorDNSError", "InvalidUrlClientError",
     }
 )  # fmt: skip
@@ -28,6 +29,7 @@ _NEVER_SENT: Final = frozenset(
 _MAYBE_BILLED: Final = frozenset({408, 504, 524})
 """Statuses of a gateway that gave up waiting for an answer that may have been made."""
 _ERROR: Final = 400
+_ABSENT: Final = object()
 
 
 class Metering(NamedTuple):
@@ -69,14 +71,14 @@ class Exchange:
     def open(self) -> None:
         """Hold the first attempt, waiting in this thread."""
         if not self._take_over():
-            self.call = self._session.open_call(self._request(), joining=self.claim.joining)
+            self._own(self._session.open_call(self._request(), joining=self.claim.joining))
         self._seal()
 
     async def open_async(self) -> None:
         """Do what `open` does, awaiting."""
         if not self._take_over():
-            self.call = await self._session.open_call_async(
-                self._request(), joining=self.claim.joining
+            self._own(
+                await self._session.open_call_async(self._request(), joining=self.claim.joining)
             )
         self._seal()
 
@@ -90,16 +92,17 @@ class Exchange:
         Returns:
             what to send instead.
         """
-        retry = self.call is None or self.call.ended
-        if not retry and (body is self.body or body == self.body):
+        retry, same = self.call is None or self.call.ended, body is self.body or body == self.body
+        if same and not retry:
             return body
         moved: Body = {key: self._asked[key] for key in ("model", "stream") if key in self._asked}
         added = moved.keys() - body.keys()
-        self._asked = {**moved, **body}
+        if not same:
+            self._asked = {**moved, **self._unsealed(body)}
         if retry:
             # the attempt before it has been settled or released
             payers = self.call.sessions if self.call is not None else self.claim.joining
-            self.call = self._session.open_call(self._request(again=True), joining=payers)
+            self._own(self._session.open_call(self._request(again=True), joining=payers))
         elif self.call is not None:
             self.call.reprice(self._request(again=True))
         self._seal()
@@ -163,6 +166,10 @@ class Exchange:
     def _session(self) -> BudgetSession:
         return self.claim.session
 
+    def _own(self, call: Call) -> None:
+        call.guarded = True
+        self.call = call
+
     def _take_over(self) -> bool:
         call = self.claim.pending
         if call is None:
@@ -188,6 +195,18 @@ class Exchange:
             request = request._replace(output_cap=None, ceiling=request.output_cap)
         return request
 
+    def _unsealed(self, body: Body) -> Body:
+        """Return a body without what the guard has put into it: its caller did not ask for that."""
+        asked = dict(body)
+        for key, value in self.body.items():
+            before = self._asked.get(key, _ABSENT)
+            if before is not value and asked.get(key, _ABSENT) == value:
+                if before is _ABSENT:
+                    del asked[key]
+                else:
+                    asked[key] = before
+        return asked
+
     def _seal(self) -> None:
         """Put what the hold pays for on the wire."""
         call, body = self.call, self._asked
@@ -209,7 +228,7 @@ def _unbilled(response: Any, error: BaseException | None) -> bool:
     if isinstance(status, int) and status >= _ERROR:
         return status not in _MAYBE_BILLED
     while error is not None:
-        if type(error).__name__ in _NEVER_SENT:
+        if type(error).__name__ in _NEVER_SENT or "client has been closed" in str(error):
             return True
         error = error.__cause__
     return False

@@ -3,22 +3,32 @@
 from __future__ import annotations
 
 import re
-from typing import Final
+from collections.abc import Mapping
+from typing import Any, Final
 
 from budget_core.maximums import is_reasoning
+from budget_core.prompts import unbounded_in
 from budget_core.sdk.dialects import RESPONSES
 from budget_core.sdk.patches import Patches
 from budget_core.sdk.requests import Api, Endpoint
 from budget_core.sdk.sockets import refuse_sockets
-from budget_core.sdk.stainless import StainlessGuard
+from budget_core.sdk.stainless import StainlessGuard, helped, helped_async
 
 _LEAST_RESPONSE: Final = 16
+_SEARCHING: Final = ("search-preview", "search-api", "deep-research")
+"""In the names of models that are billed for each search, beside their tokens."""
 
 
 def _chat_cap(model: str, provider: str | None) -> str:
     # compatible servers know the older name; OpenAI's reasoning models only the newer one
     newer = provider in ("openai", "azure") or is_reasoning(model)
     return "max_completion_tokens" if newer else "max_tokens"
+
+
+def _unbounded(body: Mapping[str, Any]) -> str | None:
+    if any(word in str(body.get("model")) for word in _SEARCHING):
+        return "a model that searches the web by itself"
+    return unbounded_in(body)
 
 
 API: Final = Api(
@@ -29,6 +39,7 @@ API: Final = Api(
             cap_for=_chat_cap,
             counts=("n",),
             asks_usage=True,
+            unbounded=_unbounded,
         ),
         "/responses": Endpoint(
             messages="input",
@@ -36,6 +47,7 @@ API: Final = Api(
             cap_for=lambda _model, _provider: "max_output_tokens",
             dialect=RESPONSES,
             least=lambda _body: _LEAST_RESPONSE,
+            unbounded=_unbounded,
         ),
         "/completions": Endpoint(
             messages="prompt",
@@ -43,8 +55,10 @@ API: Final = Api(
             cap_for=lambda _model, _provider: "max_tokens",
             default_cap=16,
             counts=("n", "best_of"),
+            prompts=True,
             asks_usage=True,
         ),
+        "/responses/compact": Endpoint(beyond="a compaction, whose length has no cap"),
         "/embeddings": Endpoint(messages="input", answers=False),
         "/batches": Endpoint(beyond="a batch, which is answered and billed later"),
         "/images/generations": Endpoint(beyond="image generation"),
@@ -56,10 +70,11 @@ API: Final = Api(
         "/videos": Endpoint(beyond="video generation"),
     },
     free=re.compile(
-        r"/moderations$|/responses/input_tokens$|/(chat/completions|responses|batches)/[^/]+"
-        r"(/cancel)?$|/fine_tuning/.*/(cancel|pause)$|/(files|uploads|vector_stores|conversations"
-        r"|models|skills|organization|projects|assistants)(/|$)|/threads(/[^/]+(/messages.*)?)?$"
-        r"|/threads/[^/]+/runs/[^/]+(/cancel)?$|/evals(/[^/]+)?$"
+        r"^(/v\d+)?/(moderations$|responses/input_tokens$|(responses|batches)/[^/]+/cancel$"
+        r"|chat/completions/[^/]+$|fine_tuning/.*/(cancel|pause)$"
+        r"|(files|uploads|vector_stores|conversations|skills|organization|projects|assistants)"
+        r"(/[^:]*)?$"
+        r"|threads(/[^/]+(/messages.*)?)?$|threads/[^/]+/runs/[^/]+(/cancel)?$|evals(/[^/]+)?$)"
     ),
 )
 """What the SDK can ask of a provider.
@@ -75,12 +90,18 @@ _SOCKETS: Final = {
 }
 
 
+_HELPERS: Final = "openai.lib.streaming.responses._responses"
+"""Stream helpers that do not say so in a header, as the others do."""
+
+
 class OpenAIGuard(StainlessGuard):
     """Guards every OpenAI client; Azure's and those of compatible servers are among them."""
 
     def install_more(self, patches: Patches) -> None:
-        """Refuse WebSockets, over which an answer can neither be held nor capped."""
+        """Refuse WebSockets, and know the stream helpers."""
         refuse_sockets(patches, _SOCKETS)
+        patches.wrap_later(_HELPERS, "ResponseStreamManager", "__enter__", helped)
+        patches.wrap_later(_HELPERS, "AsyncResponseStreamManager", "__aenter__", helped_async)
 
 
 GUARD: Final = OpenAIGuard("openai", API)

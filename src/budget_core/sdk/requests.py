@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, TypeAlias
+from urllib.parse import urlsplit
 
 from budget_core.call import CallRequest
 from budget_core.prompts import Prompt, unbounded_in
@@ -38,6 +39,7 @@ class Endpoint:
         cap_for: the parameter to cap with where the caller used none.
         default_cap: the provider's own cap where the caller gives none, if it has one.
         counts: parameters that multiply the answers.
+        prompts: each of several prompts is answered.
         answers: it answers in tokens; embeddings do not.
         asks_usage: its streams tell their usage only if asked (``stream_options``).
         dialect: how its streams speak.
@@ -53,6 +55,7 @@ class Endpoint:
     cap_for: Callable[[str, str | None], str] | None = None
     default_cap: int | None = None
     counts: tuple[str, ...] = ()
+    prompts: bool = False
     answers: bool = True
     asks_usage: bool = False
     dialect: Dialect = CHAT
@@ -82,7 +85,7 @@ class Endpoint:
             provider=provider,
             prompt=Prompt(messages, context),
             output_cap=self.cap_in(body),
-            n=max([1, *_numbers(body, self.counts).values()]),
+            n=max([1, *_numbers(body, self.counts).values()]) * self._prompts(messages),
             tier="fast" if body.get("speed") == "fast" else _tier(body),
             fingerprint=(model, list(messages[-2:])) if self.answers else None,
             least=self.least(body),
@@ -117,6 +120,10 @@ class Endpoint:
             return 0
         caps = _numbers(body, self.caps)
         return min(caps.values()) if caps else self.default_cap
+
+    def _prompts(self, messages: Sequence[Any]) -> int:
+        one = not self.prompts or not messages or isinstance(messages[0], int)  # one of tokens
+        return 1 if one else len(messages)
 
 
 def _numbers(body: Mapping[str, Any], names: Iterable[str]) -> dict[str, int]:
@@ -163,7 +170,7 @@ class Api:
             return None
         if (known := self._found.get(url)) is not None:
             return known
-        path = url.partition("?")[0].rstrip("/")
+        path = urlsplit(url).path.rstrip("/")
         for suffix, endpoint in self.endpoints.items():
             if path.endswith(suffix):
                 self._found[url] = endpoint

@@ -16,6 +16,7 @@ import sys
 import weakref
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from contextvars import ContextVar
 from importlib import import_module
 from typing import Any, Final, Self
 
@@ -41,6 +42,9 @@ _ABSENT: Final = frozenset({"Omit", "NotGiven"})
 """What a parameter is that its caller left out; it is not sent."""
 _HELPER: Final = "x-stainless-helper"
 """Headers by which an SDK's own stream helpers make themselves known."""
+
+
+_helping: ContextVar[bool] = ContextVar("budget_stream_helper", default=False)
 
 
 class StainlessGuard:
@@ -187,8 +191,26 @@ def _told(client: Any, options: Any, error: BudgetExhausted) -> None:
         raise error
     binding.on_exhausted(error)
     headers = options.headers if isinstance(options.headers, Mapping) else {}
-    if any(str(name).lower().startswith(_HELPER) for name in headers):
+    if _helping.get() or any(str(name).lower().startswith(_HELPER) for name in headers):
         raise error
+
+
+def helped(original: Any, manager: Any) -> Any:
+    """Begin the stream of a helper: a hook on the method by which it is entered."""
+    token = _helping.set(True)
+    try:
+        return original(manager)
+    finally:
+        _helping.reset(token)
+
+
+async def helped_async(original: Any, manager: Any) -> Any:
+    """Do what `helped` does, awaiting."""
+    token = _helping.set(True)
+    try:
+        return await original(manager)
+    finally:
+        _helping.reset(token)
 
 
 def _build_request(original: Any, client: Any, options: Any, **kwargs: Any) -> Any:

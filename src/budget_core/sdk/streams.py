@@ -90,8 +90,8 @@ class BodyMeter:
                 if passed := self._pass(chunk):
                     yield passed
                 self._pulling = True
-            if self._buffer:
-                yield self._last()
+            if self._buffer and (last := self._last()):
+                yield last
         except BudgetExhausted:
             close()
             raise
@@ -108,8 +108,8 @@ class BodyMeter:
                 if passed := self._pass(chunk):
                     yield passed
                 self._pulling = True
-            if self._buffer:
-                yield self._last()
+            if self._buffer and (last := self._last()):
+                yield last
         except BudgetExhausted:
             await close()
             raise
@@ -117,10 +117,10 @@ class BodyMeter:
             self._meter.end()
 
     def _pass(self, chunk: bytes) -> bytes:
-        """Take note of what arrived; return the whole events in it, the rest is kept."""
+        """Take note of what arrived; return it, of a stream the whole events in it."""
         if not self._events:
             self._buffer += chunk
-            return b""
+            return chunk
         data = (self._buffer + chunk).replace(b"\r\n", b"\n")
         *events, self._buffer = data.split(b"\n\n")
         return b"".join(event + b"\n\n" for event in events if not self._seen(event))
@@ -138,12 +138,12 @@ class BodyMeter:
         return self._unwanted is not None and self._unwanted(parsed)
 
     def _last(self) -> bytes:
-        """Return what no blank line ended: the rest of a stream, or a body that is no stream."""
+        """Take note of a body that is no stream; return of a stream what no blank line ended."""
         rest, self._buffer = self._buffer, b""
         if self._events:
             return b"" if self._seen(rest) else rest
         self._meter.answer(_parsed(rest))
-        return rest
+        return b""
 
     def _closed(self) -> None:
         # httpx closes a body that it has read whole before the last of it is handed over

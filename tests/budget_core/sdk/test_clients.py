@@ -1,6 +1,7 @@
 """Clients with a budget of their own: made with one, or wrapped afterwards."""
 
 import asyncio
+import copy
 import gc
 import subprocess
 import sys
@@ -218,9 +219,9 @@ class TestCopies:
     async def test_spend_the_same_money(self, provider, plain, budgeted, ask, how, wrapped):
         session = AgentBudget("$1").session()
         client = wrap_client(plain, session) if wrapped else budgeted(session=session)
-        copy = getattr(getattr(client, how)(timeout=20), how)(timeout=30)
-        await ask(copy)
-        assert copy.session is session
+        twin = getattr(getattr(client, how)(timeout=20), how)(timeout=30)
+        await ask(twin)
+        assert twin.session is session
         assert session.spent_nanos == provider.bill_nanos > 0
 
     async def test_keep_on_exhausted(self, budgeted, ask):
@@ -228,6 +229,28 @@ class TestCopies:
         client = budgeted(budget="$0.0000001", on_exhausted=told.append)
         assert await ask(client.with_options(timeout=30)) is None
         assert len(told) == 1
+
+    async def test_a_copy_made_otherwise_outlives_what_it_was_made_of(self, provider, plain, ask):
+        session = AgentBudget("$1").session()
+        client = wrap_client(plain, session)
+        twin = copy.copy(client)
+        del client
+        gc.collect()
+        await ask(twin)
+        assert session.spent_nanos == provider.bill_nanos > 0
+
+    def test_a_stream_helper_of_responses_raises_after_it_told(self, kind, budgeted):
+        if kind != "openai":
+            return
+        told = []
+        client = budgeted(budget="$0.0000001", on_exhausted=told.append)
+        with (
+            pytest.raises(BudgetExhausted),
+            client.responses.stream(model="gpt-4o", input="hello"),
+        ):
+            pass
+        assert len(told) == 1
+        assert client.responses.create(model="gpt-4o", input="hello", stream=True) is None
 
     def test_a_stream_helper_raises_after_it_told(self, kind, budgeted):
         told = []

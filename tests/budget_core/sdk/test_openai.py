@@ -567,3 +567,82 @@ class TestInstalling:
         with claiming("$0.05"):
             create(azure, chat)
         assert provider.bills[0].path.startswith("/openai/deployments/gpt-4o/")
+
+
+class TestSeveralPrompts:
+    MODEL = "gpt-3.5-turbo-instruct"
+
+    def test_each_is_answered_and_held(self, provider, client, claiming):
+        provider.default = Reply(output_tokens=500)
+        with claiming("$0.019"):
+            client.completions.create(model=self.MODEL, prompt=["a"] * 20, max_tokens=500)
+        assert 10_000_000 < provider.bill_nanos <= 19_000_000
+
+    @pytest.mark.parametrize(
+        ("prompt", "answers"),
+        [("a", 1), (["a", "b"], 2), ([1, 2, 3], 1), ([[1, 2], [3]], 2), ([], 1)],
+    )
+    def test_a_list_of_tokens_is_one(self, prompt, answers):
+        request = API.endpoints["/completions"].read({"model": self.MODEL, "prompt": prompt}, None)
+        assert request.n == answers
+
+
+class TestAfterARetry:
+    def test_the_usage_chunk_is_still_swallowed(self, provider, client, claiming, chat):
+        provider.script(Reply(status=500, retry_after=0), Reply("there"))
+        with claiming():
+            assert all(chunk.choices for chunk in stream(client, chat))
+        assert provider.requests == 2
+
+    def test_the_first_attempts_cap_is_not_the_callers(self, provider, client, claiming, chat):
+        """What had to be cut while others held the money need not be when they are done."""
+        with claiming("$0.05") as session:
+            blocking = session.open_call(
+                CallRequest(model="gpt-4o", input_tokens=10, output_cap=4_000)
+            )
+            blocking.guarded = True  # of another request, not around this one
+
+            def reply(incoming):
+                if incoming.index:
+                    return Reply("there")
+                blocking.release()
+                return Reply(status=500, retry_after=0)
+
+            provider.respond(reply)
+            create(client, chat)
+        first, second = (bill.output_cap for bill in provider.bills)
+        assert first < second
+
+
+class TestNeverSent:
+    """The provider saw nothing, so nothing is charged, however often it was tried."""
+
+    def test_a_header_that_cannot_be_sent(self, provider, claiming, chat):
+        with claiming() as session, pytest.raises(openai.APIConnectionError):
+            create(openai.OpenAI(base_url=provider.openai_url, api_key="test\n"), chat)
+        assert session.spent_nanos == provider.requests == 0
+
+    def test_a_client_that_was_closed(self, provider, claiming, chat):
+        closed = openai.OpenAI(base_url=provider.openai_url, api_key="test", max_retries=1)
+        closed.close()
+        with claiming() as session, pytest.raises((openai.APIConnectionError, RuntimeError)):
+            create(closed, chat)
+        assert session.spent_nanos == provider.requests == 0
+
+
+def test_a_session_closed_under_a_stream_says_so(client, claiming, chat):
+    with claiming(exact=False) as session:
+        chunks = client.chat.completions.create(**chat, stream=True)
+        session.close()
+        with pytest.raises(BudgetExhausted, match="was closed while the answer"):
+            list(chunks)
+
+
+def test_a_body_that_is_no_stream_is_handed_on_as_it_comes(client, claiming, chat):
+    with (
+        claiming(),
+        client.chat.completions.with_streaming_response.create(**chat) as response,
+    ):
+        pieces = list(response.iter_bytes(10))
+    assert max(map(len, pieces)) == 10
+    assert json.loads(b"".join(pieces))["object"] == "chat.completion"

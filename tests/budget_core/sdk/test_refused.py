@@ -29,6 +29,8 @@ def claude(provider):
 
 
 NOWHERE = {
+    "a compaction": lambda c: c.post("/responses/compact", body={"model": "m"}, cast_to=object),
+    "a path like a free one": lambda c: c.post("/models/m/generate", body={}, cast_to=object),
     "an unknown path": lambda c: c.post("/rerank", body={"query": "salt"}, cast_to=object),
     "no body": lambda c: c.post("/rerank", cast_to=object),
 }
@@ -36,7 +38,7 @@ NOWHERE = {
 
 @pytest.mark.parametrize("way", NOWHERE)
 def test_a_path_that_nobody_knows_is_refused(provider, client, claiming, way):
-    with claiming(), pytest.raises(Unbounded, match="POST /rerank"):
+    with claiming(), pytest.raises(Unbounded, match=r"POST /|a compaction"):
         NOWHERE[way](client)
     assert provider.requests == 0
 
@@ -72,6 +74,8 @@ def test_a_batch_of_messages_is_refused(provider, claude, claiming):
     "extra",
     [
         {"tools": [{"type": "web_search_20250305", "name": "web_search"}]},
+        {"fallbacks": [{"model": "claude-opus-4-6"}]},
+        {"inference_geo": "us"},
         {"mcp_servers": [{"type": "url", "url": "https://example.org", "name": "m"}]},
         {
             "messages": [
@@ -81,12 +85,13 @@ def test_a_batch_of_messages_is_refused(provider, claude, claiming):
             ]
         },
     ],
-    ids=["server tool", "remote MCP", "image by url"],
+    ids=["server tool", "fallbacks", "a region", "remote MCP", "image by url"],
 )  # fmt: skip
 def test_what_has_no_bound_is_refused(provider, claude, claiming, extra):
     body = {"model": "claude-sonnet-4-6", "messages": SAY, "max_tokens": 50} | extra
+    known = {key: body.pop(key) for key in ("fallbacks", "inference_geo") if key in body}
     with claiming(), pytest.raises(Unbounded):
-        claude.beta.messages.create(**body)
+        claude.beta.messages.create(**body, extra_body=known)
     assert provider.requests == 0
 
 
