@@ -20,9 +20,14 @@ class BudgetedGoogle(BudgetedClient, genai.Client):
         return self._api_client
 
     def _bind(self, to: Binding) -> None:
-        api = self._bearer()
-        # by its class: its state is shared with the twins that `wrap_client` makes
-        api.__class__ = _kind(type(api), **carried(to))
+        attach(self, to)
+
+
+def attach(client: Any, to: Binding) -> None:
+    """Give a client a budget."""
+    api = client._api_client  # noqa: SLF001  the one by which all its resources send
+    # by its class: its state is shared with the twins that `wrapped` makes
+    api.__class__ = _kind(type(api), **carried(joined(binding_of(api), to)))
 
 
 def wrapped(client: Any, to: Binding) -> Any:
@@ -30,7 +35,7 @@ def wrapped(client: Any, to: Binding) -> Any:
 
     The twin shares the client's connections, and leaves closing them to it.
     """
-    api = client._api_client  # noqa: SLF001  the one by which all its resources send
+    api = client._api_client  # noqa: SLF001  as above
     twin = _twin(api, **carried(joined(binding_of(api), to)))
     twin.__dict__ = api.__dict__
     session = property(lambda self: bound_to(self._api_client).session)

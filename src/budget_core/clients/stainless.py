@@ -28,11 +28,16 @@ class CopiedClient(BudgetedClient):
 def wrapped(client: Any, to: Binding) -> Any:
     """Return a budgeted copy of a client; the client itself is left as it is."""
     twin = client.copy()
-    if binding_of(twin) is None:
-        kind: type = type(twin)
-        twin.__class__ = _bound(kind)
-    bind(twin, joined(binding_of(client), to))
+    attach(twin, to)
     return twin
+
+
+def attach(client: Any, to: Binding) -> None:
+    """Give a client, and the copies that will be made of it, a budget."""
+    if binding_of(client) is None:
+        kind: type = type(client)
+        client.__class__ = _bound(kind)
+    bind(client, joined(binding_of(client), to))
 
 
 @cache

@@ -45,11 +45,20 @@ def wrap_client(
 
 def bound(client: Client, to: Binding) -> Client:
     """Return a copy of a client with a binding (see `wrap_client`)."""
+    return cast("Client", _home(client).wrapped(client, to))
+
+
+def attach(client: Any, to: Binding) -> None:
+    """Give a client itself a binding, in place."""
+    _home(client).attach(client, to)
+
+
+def _home(client: Any) -> Any:
+    """Return the module that knows clients of this SDK."""
     for kind in type(client).__mro__:
         home = _HOMES.get(kind.__module__.partition(".")[0])
         if home is not None:
-            wrapped: Any = import_module(f"budget_core.clients.{home}").wrapped
-            return cast("Client", wrapped(client, to))
+            return import_module(f"budget_core.clients.{home}")
     raise TypeError(
         f"wrap_client takes a client of openai, anthropic or google-genai; got {client!r}. For "
         "others, session.wrap(response) records what a response cost."

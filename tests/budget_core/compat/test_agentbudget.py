@@ -10,6 +10,7 @@ import threading
 import anthropic
 import openai
 import pytest
+from google import genai
 
 import budget_core
 from budget_core import dropin
@@ -49,6 +50,7 @@ def chat(client, content="Hello", **options):
 QUICKSTART = """
 import agentbudget
 import openai
+from google import genai
 
 agentbudget.init("$5.00")
 
@@ -347,6 +349,7 @@ def _has_the_shape(found, documented):
 STREAM = """
 import agentbudget
 import openai
+from google import genai
 
 agentbudget.init("$5.00")
 client = openai.OpenAI()
@@ -456,6 +459,7 @@ PER_CLIENT = """
 import agentbudget
 from agentbudget import AgentBudget
 import openai
+from google import genai
 
 budget = AgentBudget(max_spend="$5.00")
 with budget.session() as session:
@@ -752,3 +756,34 @@ def test_only_the_import_is_changed(with_our_import):
     assert "import budget_core.compat.agentbudget as agentbudget\n" in changed
     assert "from budget_core.compat.agentbudget import AgentBudget\n" in changed
     assert "from budget_core.compat.agentbudget.integrations.langchain import" in changed
+
+
+@pytest.mark.parametrize("sdk", ["openai", "anthropic", "google"])
+def test_wrap_client_changes_the_client_itself(provider, sdk):
+    """Whoever does not use what it returns has a budget all the same, as there."""
+    with agentbudget.AgentBudget("$1").session() as session:
+        if sdk == "openai":
+            client = openai.OpenAI(base_url=provider.openai_url, api_key="test")
+            ask = lambda c: c.chat.completions.create(  # noqa: E731
+                model="gpt-4o", messages=[{"role": "user", "content": "hi"}]
+            )
+        elif sdk == "anthropic":
+            client = anthropic.Anthropic(base_url=provider.anthropic_url, api_key="test")
+            ask = lambda c: c.messages.create(  # noqa: E731
+                model="claude-sonnet-4-6",
+                max_tokens=50,
+                messages=[{"role": "user", "content": "hi"}],
+            )
+        else:
+            client = genai.Client(api_key="test", http_options={"base_url": provider.google_url})
+            ask = lambda c: c.models.generate_content(  # noqa: E731
+                model="gemini-2.5-flash", contents="hi"
+            )
+        assert agentbudget.wrap_client(client, session) is client
+        ask(client)
+        if sdk != "google":
+            ask(client.with_options(timeout=20))
+            assert provider.requests == 2
+        assert session.spent_nanos == provider.bill_nanos > 0
+        if sdk != "google":
+            client.close()

@@ -18,12 +18,12 @@ import threading
 import weakref
 from collections.abc import Mapping
 from contextvars import ContextVar
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, TypeVar
 
 from budget_core import dropin
 from budget_core import scope as contexts
 from budget_core.budget import AgentBudget
-from budget_core.clients.wrap import wrap_client
+from budget_core.clients.wrap import attach
 from budget_core.dropin import get_session, track
 from budget_core.errors import (
     AgentBudgetError,
@@ -36,6 +36,7 @@ from budget_core.limits import Limit
 from budget_core.money import Money
 from budget_core.policy import Report
 from budget_core.pricing import register_model, register_models
+from budget_core.sdk.claims import Binding
 from budget_core.session import AsyncBudgetSession, BudgetSession
 
 __all__ = [
@@ -58,6 +59,9 @@ __all__ = [
     "track",
     "wrap_client",
 ]
+
+
+Client = TypeVar("Client")
 
 
 class _Begun(NamedTuple):
@@ -105,6 +109,15 @@ def teardown() -> Report | None:
         return None
     _begun.set(None)
     return dropin.teardown(begun.session)
+
+
+def wrap_client(client: Client, session: BudgetSession) -> Client:
+    """Let `session` pay for every call of a client, and return that same client.
+
+    `budget_core.wrap_client` leaves the client as it is and returns a copy.
+    """
+    attach(client, Binding((session,)))
+    return client
 
 
 def spent() -> float:
