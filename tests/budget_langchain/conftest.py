@@ -2,6 +2,7 @@
 
 import asyncio
 import gc
+import sys
 from pathlib import Path
 
 import pytest
@@ -47,9 +48,17 @@ def pytest_collection_modifyitems(items):
             item.add_marker(pytest.mark.filterwarnings(unclosed))
 
 
+CACHES = ("langchain_openai.chat_models._client_utils", "langchain_anthropic._client_utils")
+
+
 @pytest.fixture(autouse=True)
 def collected():
+    """LangChain keeps its HTTP clients by URL: a port that comes again brings a dead loop's."""
     yield
+    for module in CACHES:
+        for cached in vars(sys.modules[module]).values():
+            if hasattr(cached, "cache_clear"):
+                cached.cache_clear()
     gc.collect()
 
 
