@@ -1,5 +1,7 @@
 """Fixtures that every suite shares."""
 
+import signal
+
 import pytest
 
 from budget_core.testing import Provider
@@ -9,3 +11,14 @@ from budget_core.testing import Provider
 def provider():
     with Provider() as running:
         yield running
+
+
+@pytest.fixture
+def interruptible():
+    """Let the programs that a test starts be interrupted, also where the test may not be.
+
+    What is started in the background often ignores SIGINT, and hands that on.
+    """
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)

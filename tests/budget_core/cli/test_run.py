@@ -314,7 +314,7 @@ class TestOutcome:
         }
 
     @pytest.mark.parametrize("caught", [False, True])
-    def test_an_interrupt_in_a_call_still_reports(self, script, provider, caught):
+    def test_an_interrupt_in_a_call_still_reports(self, script, provider, interruptible, caught):
         """The script's call is under way for certain: the provider holds its answer back."""
         provider.default = Reply("Salt.", delay=60)
         file = script(

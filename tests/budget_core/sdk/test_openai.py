@@ -618,8 +618,12 @@ class TestNeverSent:
     """The provider saw nothing, so nothing is charged, however often it was tried."""
 
     def test_a_header_that_cannot_be_sent(self, provider, claiming, chat):
-        with claiming() as session, pytest.raises(openai.APIConnectionError):
-            create(openai.OpenAI(base_url=provider.openai_url, api_key="test\n"), chat)
+        with (
+            claiming() as session,
+            openai.OpenAI(base_url=provider.openai_url, api_key="test\n") as client,
+            pytest.raises(openai.APIConnectionError),
+        ):
+            create(client, chat)
         assert session.spent_nanos == provider.requests == 0
 
     def test_a_client_that_was_closed(self, provider, claiming, chat):

@@ -226,7 +226,7 @@ finally:
 
 
 @pytest.mark.skipif(os.name == "nt", reason="there is no SIGINT to send")
-def test_a_sigint_in_the_middle_of_a_stream(provider):
+def test_a_sigint_in_the_middle_of_a_stream(provider, interruptible):
     provider.default = Reply(output_tokens=50_000, chunk_delay=0.002)
     program = subprocess.Popen(  # noqa: S603
         [sys.executable, "-c", textwrap.dedent(PROGRAM), provider.openai_url],
