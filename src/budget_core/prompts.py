@@ -149,9 +149,11 @@ def _source_url(source: Mapping[Any, Any]) -> str:
 
 
 def unbounded_in(body: Mapping[str, Any]) -> str | None:
-    """Name what in a request's top level refers to input that is kept at the provider."""
+    """Name what at a request's top level has no bound: input kept elsewhere, other prices."""
     for key in _STORED.keys() & body.keys():
-        if body[key] and (key != "prompt" or isinstance(body[key], Mapping)):
+        value = body[key]
+        text = key == "prompt" and not isinstance(value, Mapping)
+        if value and not text and (key, value) != ("inference_geo", "global"):
             return _STORED[key]
     return None
 

@@ -16,6 +16,7 @@ from typing import Any, Final
 from budget_core.sdk.gemini import API
 from budget_core.sdk.google_answers import answers
 from budget_core.sdk.google_attempts import async_request_once, request_once
+from budget_core.sdk.guard import Guard
 from budget_core.sdk.patches import Patches
 from budget_core.sdk.sockets import refuse_sockets, refuse_unbounded
 
@@ -35,30 +36,11 @@ _INTERACTIONS: Final = "google.genai._gaos"
 _INTERACTIONS_BEFORE_2: Final = "google.genai._interactions._base_client"
 
 
-class GoogleGuard:
-    """Guards every client of google-genai, of Gemini's own API and of Vertex.
+class GoogleGuard(Guard):
+    """Guards every client of google-genai, of Gemini's own API and of Vertex."""
 
-    Attributes:
-        api: what of the SDK's API is billed.
-    """
-
-    def __init__(self) -> None:
-        self.api = API
-        self._patches = Patches("google.genai")
-
-    def install(self) -> None:
-        """Guard every client of this process, those made earlier too. Twice is once.
-
-        Without a session that claims a call, the call passes untouched.
-
-        Raises:
-            GuardError: the SDK's insides are not what this guard knows.
-        """
-        if not self._patches.active:
-            with self._patches.all_or_none():
-                self._install(self._patches)
-
-    def _install(self, patches: Patches) -> None:
+    def hook(self, patches: Patches) -> None:
+        """Wrap attempts and what callers see; refuse what bypasses them."""
         base = import_module("google.genai._api_client")
         models, chats = import_module("google.genai.models"), import_module("google.genai.chats")
         methods = answers(models, chats)
@@ -72,10 +54,6 @@ class GoogleGuard:
             patches.wrap(getattr(module, owner), name, hook)
         refuse_sockets(patches, _SOCKETS)
         _refuse_interactions(patches)
-
-    def uninstall(self) -> None:
-        """Take the hooks out."""
-        self._patches.undo()
 
 
 def _refuse_interactions(patches: Patches) -> None:
@@ -113,4 +91,4 @@ def _refuse_billed(client: Any, method: str, path: str) -> None:
         refuse_unbounded(client, endpoint.beyond or f"POST {path}")
 
 
-GUARD: Final = GoogleGuard()
+GUARD: Final = GoogleGuard("google.genai", API)

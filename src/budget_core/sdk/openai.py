@@ -97,8 +97,9 @@ _HELPERS: Final = "openai.lib.streaming.responses._responses"
 class OpenAIGuard(StainlessGuard):
     """Guards every OpenAI client; Azure's and those of compatible servers are among them."""
 
-    def install_more(self, patches: Patches) -> None:
-        """Refuse WebSockets, and know the stream helpers."""
+    def hook(self, patches: Patches) -> None:
+        """Wrap the base clients; refuse WebSockets, and know the stream helpers."""
+        super().hook(patches)
         refuse_sockets(patches, _SOCKETS)
         patches.wrap_later(_HELPERS, "ResponseStreamManager", "__enter__", helped)
         patches.wrap_later(_HELPERS, "AsyncResponseStreamManager", "__aenter__", helped_async)

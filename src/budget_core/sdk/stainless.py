@@ -7,7 +7,7 @@
 ``_process_response``   settles the response, or meters it while its body comes in
 ======================  =====================================================================
 
-The methods are private to the SDKs; `StainlessGuard.install` checks that they are what it knows.
+The methods are private to the SDKs; `StainlessGuard.hook` checks that they are what it knows.
 """
 
 from __future__ import annotations
@@ -24,9 +24,10 @@ from budget_core.errors import BudgetExhausted
 from budget_core.finalizers import later
 from budget_core.sdk.claims import binding_of, claim
 from budget_core.sdk.exchange import Exchange, current
+from budget_core.sdk.guard import Guard
 from budget_core.sdk.patches import Patches
 from budget_core.sdk.providers import provider_at
-from budget_core.sdk.requests import Api, Body
+from budget_core.sdk.requests import Body
 from budget_core.sdk.streams import BodyMeter
 from budget_core.wrapping import mark_settled
 
@@ -47,31 +48,11 @@ _HELPER: Final = "x-stainless-helper"
 _helping: ContextVar[bool] = ContextVar("budget_stream_helper", default=False)
 
 
-class StainlessGuard:
-    """Puts the hooks into an SDK's base clients, and takes them out again.
+class StainlessGuard(Guard):
+    """Puts the hooks into an SDK's base clients."""
 
-    Args:
-        sdk: the SDK's module.
-        api: what of its API is billed.
-    """
-
-    def __init__(self, sdk: str, api: Api) -> None:
-        self.api = api
-        self._patches = Patches(sdk)
-
-    def install(self) -> None:
-        """Guard every client of this process, those made earlier too. Twice is once.
-
-        Without a session that claims a call, the call passes untouched.
-
-        Raises:
-            GuardError: the SDK's insides are not what this guard knows.
-        """
-        if not self._patches.active:
-            with self._patches.all_or_none():
-                self._install(self._patches)
-
-    def _install(self, patches: Patches) -> None:
+    def hook(self, patches: Patches) -> None:
+        """Wrap the base clients."""
         base = import_module(f"{patches.sdk}._base_client")
         for client in _CLIENTS:
             for name, parameters in _HOOKS.items():
@@ -84,14 +65,6 @@ class StainlessGuard:
             patches.wrap(client, "_sleep_for_retry", _sleep_for_retry)
         patches.wrap(sync, "_process_response", _process_response)
         patches.wrap(asynchronous, "_process_response", _process_response_async)
-        self.install_more(patches)
-
-    def install_more(self, patches: Patches) -> None:
-        """Guard what an SDK has beside its clients' requests; nothing here."""
-
-    def uninstall(self) -> None:
-        """Take the hooks out."""
-        self._patches.undo()
 
     def _exchange(self, client: Any, options: Any) -> Exchange | None:
         endpoint = self.api.endpoint(options.method, options.url)

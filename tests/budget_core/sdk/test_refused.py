@@ -135,3 +135,14 @@ class TestWebSockets:
         assert client.realtime.connect(model="gpt-realtime")
         with claiming(unbounded="allow"):
             assert client.realtime.connect(model="gpt-realtime")
+
+
+def test_the_usual_region_has_the_usual_price(provider, claude, claiming):
+    with claiming():
+        claude.messages.create(
+            model="claude-sonnet-4-6",
+            messages=SAY,
+            max_tokens=50,
+            extra_body={"inference_geo": "global"},
+        )
+    assert provider.requests == 1
