@@ -81,10 +81,11 @@ def start(kind):
 
 def _collect(session):
     """Collect garbage; while the provider's thread does, `gc.collect` does nothing."""
-    for _ in range(100):
+    for _ in range(500):
         gc.collect()
         if not session.reserved:
             return
+        threading.Event().wait(0.01)  # lets the other thread finish
 
 
 def test_a_call_while_a_stream_is_read(provider, claiming, make, start, ask):

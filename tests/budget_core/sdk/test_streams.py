@@ -75,10 +75,11 @@ def _held(session):
 
 def _collect(session):
     """Collect garbage; while the provider's thread does, `gc.collect` does nothing."""
-    for _ in range(100):
+    for _ in range(500):
         gc.collect()
         if not session.reserved:
             return
+        threading.Event().wait(0.01)  # lets the other thread finish
 
 
 class TestNothingIsFree:
