@@ -60,6 +60,11 @@ def enclosing_calls() -> tuple[Call, ...]:
     return calls[start:]
 
 
+def tool_sessions() -> tuple[BudgetSession, ...]:
+    """Return the sessions in whose tools this code runs: they pay for what a tool asks, too."""
+    return tuple(call.session for call in open_calls() if call.kind == "tool")
+
+
 def current_session() -> BudgetSession | None:
     """Return the session that was entered last in this context, else the whole process's.
 

@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING, Any, Self
 
 from langchain_core.callbacks import BaseCallbackHandler
 
-from budget_core import AgentBudget, AgentBudgetError, BudgetSession, CallRequest, scope
+from budget_core import AgentBudget, AgentBudgetError, BudgetSession, CallRequest
+from budget_core.integration import Integration
 from budget_core.limits import Limit
-from budget_core.money import Money, parse_cost
-from budget_core.sdk import guard_loaded
+from budget_core.money import Money
+from budget_core.outcomes import unbilled
 from budget_langchain import ambient, batches, outcomes, paying, runs
 from budget_langchain.careful import raising, silent
 from budget_langchain.messages import streamed_text, tool_fingerprint
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
     from budget_langchain.runs import Run
 
 
-class LangChainBudgetCallback(BaseCallbackHandler):
+class LangChainBudgetCallback(Integration, BaseCallbackHandler):
     """Holds every model and tool call before it is made, and settles it afterwards.
 
     Use it with ``with`` or ``async with``, where it guards all that runs inside, or pass it as
@@ -63,34 +64,25 @@ class LangChainBudgetCallback(BaseCallbackHandler):
         guard_sdks: bool = True,
         **options: Any,
     ) -> None:
-        super().__init__()
-        self._owned = session is None
-        self.session = session or _session(budget, name, options)
-        if session is not None and (budget is not None or name is not None or options):
-            raise TypeError("session= brings its own budget: pass nothing else that describes one")
-        self.guard_sdks = guard_sdks
-        self._tool_costs = {tool: parse_cost(cost) for tool, cost in (tool_costs or {}).items()}
-        self._agents = _agent_sessions(self.session, agents or {})
+        super().__init__(
+            budget,
+            tool_costs=tool_costs,
+            agents=agents,
+            session=session,
+            name=name,
+            guard_sdks=guard_sdks,
+            **options,
+        )
         self._runs: dict[UUID, Run] = {}
-        self._guard()
 
     # -- what users read ---------------------------------------------------------------------
 
-    def get_report(self) -> dict[str, Any]:
-        """Return what happened so far, JSON-ready (see `BudgetSession.report`)."""
-        return self.session.report()
-
-    report = get_report
-
     def session_for(self, metadata: Mapping[str, Any]) -> BudgetSession:
         """Return the session that pays for a run: its agent's own if it has a limit of its own."""
-        return self._agents.get(agent_name(metadata) or "", self.session)
+        return self.session_of(agent_name(metadata))
 
     def __enter__(self) -> Self:
-        self._guard()
-        if self._owned:
-            self.session.__enter__()
-        scope.guard(self.session)
+        super().__enter__()
         ambient.activate(self)
         return self
 
@@ -101,21 +93,8 @@ class LangChainBudgetCallback(BaseCallbackHandler):
         trace: TracebackType | None,
     ) -> None:
         ambient.deactivate(self)
-        scope.unguard(self.session)
         self.sweep()
-        if self._owned:
-            self.session.__exit__(kind, error, trace)
-
-    async def __aenter__(self) -> Self:
-        return self.__enter__()
-
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.__exit__(kind, error, trace)
+        super().__exit__(kind, error, trace)
 
     def sweep(self) -> None:
         """End what LangChain never ended, as unknown: silence is never free."""
@@ -183,7 +162,7 @@ class LangChainBudgetCallback(BaseCallbackHandler):
         run = self._runs.pop(run_id, None)
         if run is None:
             return
-        run.end(unbilled=outcomes.unbilled(error))
+        run.end(unbilled=unbilled(error))
         if run.chat and run.batch is not None:
             batches.abandon(self._runs, run)
 
@@ -206,7 +185,7 @@ class LangChainBudgetCallback(BaseCallbackHandler):
         request = CallRequest(
             kind="tool",
             name=name,
-            cost=self._tool_costs.get(name, 0),
+            cost=self.tool_cost(name),
             fingerprint=tool_fingerprint(name, inputs, input_str),
             agent=agent_name(metadata),
             mixin=bubble(),
@@ -239,7 +218,7 @@ class LangChainBudgetCallback(BaseCallbackHandler):
         *,
         chat: bool,
     ) -> None:
-        self._guard()
+        self.guard()
         params = said.get("invocation_params") or {}
         batch = params if (said.get("batch_size") or 1) > 1 else None
         request = model_request(messages, serialized=serialized, metadata=metadata, params=params)
@@ -260,30 +239,3 @@ class LangChainBudgetCallback(BaseCallbackHandler):
     def _keep(self, run_id: UUID, run: Run) -> None:
         self._runs[run_id] = run
         runs.remember(run_id, run)
-
-    def _guard(self) -> None:
-        if self.guard_sdks:
-            guard_loaded()
-
-    def __repr__(self) -> str:
-        return f"<LangChainBudgetCallback {self.session!r}>"
-
-
-def _session(
-    budget: Money | Limit | AgentBudget | None, name: str | None, options: dict[str, Any]
-) -> BudgetSession:
-    if not isinstance(budget, AgentBudget):
-        return AgentBudget(budget, **options).session(name)
-    return budget.session(name, **options)
-
-
-def _agent_sessions(
-    session: BudgetSession, agents: Mapping[str, Money]
-) -> dict[str, BudgetSession]:
-    """Open the agents' sessions at once, so that none is cut to what others left over."""
-    reserve = session.policy.finalization_reserve
-    shared = reserve if reserve == "auto" or isinstance(reserve, float) else 0
-    return {
-        agent: session.child_session(limit, finalization_reserve=shared)
-        for agent, limit in agents.items()
-    }

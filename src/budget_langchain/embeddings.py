@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 from langchain_core.embeddings import Embeddings
 
 from budget_core import BudgetSession, CallRequest, Prompt, Usage, register_model, scope
+from budget_core.outcomes import unbilled
 from budget_core.sdk import guard_loaded
-from budget_langchain.outcomes import unbilled
 from budget_langchain.requests import bubble
 
 if TYPE_CHECKING:

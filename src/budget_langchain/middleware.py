@@ -11,15 +11,16 @@ from langchain.agents.middleware.types import AgentMiddleware, ModelRequest, Mod
 from langchain_core.messages import AIMessage, ToolMessage
 from langchain_core.runnables.config import ensure_config
 
-from budget_core import BudgetExhausted, scope
+from budget_core import BudgetExhausted
 from budget_core.errors import SessionCancelled, SessionFinalized
+from budget_core.lastword import WRAP_UP, may_finalize
 from budget_core.sdk import is_guarded
 from budget_langchain import ambient
 from budget_langchain.callback import LangChainBudgetCallback
 from budget_langchain.models import agent_request, cap_setting, sdk_of, thinking_budget
 from budget_langchain.paying import around
 from budget_langchain.runs import Offer, offering
-from budget_langchain.wrapup import WRAP_UP, final_answer, final_request
+from budget_langchain.wrapup import final_answer, final_request
 
 if TYPE_CHECKING:
     from langgraph.prebuilt.tool_node import ToolCallRequest
@@ -214,15 +215,9 @@ class BudgetMiddleware(AgentMiddleware[Any, Any, Any]):
             offer.call.finish()
 
     def _to_finalize(self, error: BudgetExhausted) -> BudgetSession:
-        """Return the session whose reserve pays for the last call, or raise the error.
-
-        An agent that is the tool of another one and spends the same session leaves the reserve
-        to that one.
-        """
+        """Return the session whose reserve pays for the last call, or raise the error."""
         session = self.callback.session_for(ensure_config().get("metadata") or {})
-        over = isinstance(error, SessionCancelled | SessionFinalized)
-        inner = any(c.kind == "tool" and c.session is session for c in scope.open_calls())
-        if over or inner or self._on_exhausted == "raise":
+        if self._on_exhausted == "raise" or not may_finalize(session, error):
             raise error
         return session
 

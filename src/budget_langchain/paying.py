@@ -55,8 +55,7 @@ def tool_run(owner: object, run_id: UUID, request: CallRequest, session: BudgetS
 
 def around(session: BudgetSession) -> tuple[BudgetSession, ...]:
     """Return the sessions in whose tools this runs: an agent's limit covers its sub-agents."""
-    calls = scope.open_calls()
-    return tuple(c.session for c in calls if c.kind == "tool" and c.session is not session)
+    return tuple(outer for outer in scope.tool_sessions() if outer is not session)
 
 
 def _missing(

@@ -2,22 +2,17 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 from langchain.agents.middleware.types import ExtendedModelResponse, ModelResponse
 from langchain.agents.structured_output import ToolStrategy
 from langchain_core.messages import AIMessage, BaseMessage, HumanMessage
 
+from budget_core.lastword import SPEECHLESS
 from budget_langchain.models import needs_tools_for_history
 
 if TYPE_CHECKING:
     from langchain.agents.middleware.types import ModelRequest
-
-WRAP_UP: Final = (
-    "The budget for this task is nearly spent: this is your last message. Do not call any tool. "
-    "Answer now with what you have found so far, and say briefly what is left to be done."
-)
-_SPEECHLESS: Final = "The budget was spent before the answer was complete."
 
 
 def final_request(request: ModelRequest[Any], wrap_up: str) -> ModelRequest[Any]:
@@ -55,7 +50,7 @@ def _spoken(message: AIMessage) -> AIMessage:
         content = [b for b in content if not (isinstance(b, dict) and b.get("type") in called)]
     extra = {k: v for k, v in message.additional_kwargs.items() if k != "tool_calls"}
     changes: dict[str, Any] = {
-        "content": content or _SPEECHLESS,
+        "content": content or SPEECHLESS,
         "tool_calls": [],
         "invalid_tool_calls": [],
         "additional_kwargs": extra,

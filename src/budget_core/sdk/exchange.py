@@ -8,6 +8,7 @@ from typing import Any, Final, NamedTuple
 
 from budget_core.call import Call, CallRequest
 from budget_core.maximums import known_max_output
+from budget_core.outcomes import unbilled
 from budget_core.sdk.claims import Claim
 from budget_core.sdk.dialects import Event
 from budget_core.sdk.requests import Body, Endpoint
@@ -18,17 +19,6 @@ from budget_core.wrapping import mark_settled
 
 current: ContextVar[Exchange | None] = ContextVar("budget_exchange", default=None)
 
-_NEVER_SENT: Final = frozenset(
-    {
-        "ConnectError", "ConnectTimeout", "PoolTimeout", "UnsupportedProtocol", "InvalidURL",
-        "LocalProtocolError",
-        "ClientConnectorError", "ClientConnectorDNSError", "InvalidUrlClientError",
-    }
-)  # fmt: skip
-"""Errors of httpx and aiohttp before a request has left."""
-_MAYBE_BILLED: Final = frozenset({408, 504, 524})
-"""Statuses of a gateway that gave up waiting for an answer that may have been made."""
-_ERROR: Final = 400
 _ABSENT: Final = object()
 
 
@@ -115,7 +105,7 @@ class Exchange:
         self.sent = False
         if self.call is None or self.call.ended:
             return
-        if _unbilled(response, error):
+        if unbilled(error, response):
             self.call.release()
         else:
             self.call.settle(None)
@@ -220,18 +210,6 @@ class Exchange:
         else:
             call.wired = known_max_output(call.request.model) is not None
         self.body = body
-
-
-def _unbilled(response: Any, error: BaseException | None) -> bool:
-    """Tell whether it is certain that a failed attempt is not billed."""
-    status = getattr(response, "status_code", None) or getattr(error, "code", None)
-    if isinstance(status, int) and status >= _ERROR:
-        return status not in _MAYBE_BILLED
-    while error is not None:
-        if type(error).__name__ in _NEVER_SENT or "client has been closed" in str(error):
-            return True
-        error = error.__cause__
-    return False
 
 
 def _read(body: Callable[[], Any]) -> Any:
