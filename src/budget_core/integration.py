@@ -34,6 +34,7 @@ class Integration:
 
     Attributes:
         session: the session whose money it is.
+        tool_costs: as given.
     """
 
     def __init__(
@@ -53,7 +54,8 @@ class Integration:
         self._owned = session is None
         self.session = session or _session(budget, name, options)
         self.guard_sdks = guard_sdks
-        self._tool_costs = {tool: parse_cost(cost) for tool, cost in (tool_costs or {}).items()}
+        self.tool_costs: Mapping[str, Money] = dict(tool_costs or {})
+        self._tool_costs = {tool: parse_cost(cost) for tool, cost in self.tool_costs.items()}
         self._agents = _agent_sessions(self.session, agents or {})
         self.guard()
 
