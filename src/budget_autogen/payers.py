@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING
 
-from budget_core import scope
+from budget_core import AgentBudgetError, scope
+from budget_core.integration import guarding
 from budget_core.lastword import may_finalize
 
 if TYPE_CHECKING:
@@ -19,11 +22,14 @@ class Payers:
         agent: its name, for the report and for limits of its own.
         speaks: it can finish with a last word; a selector or an orchestrator, of whose answers a
             program makes sense, cannot.
+        stand_in: what one that does not speak answers at the limit, so that another one gets to
+            speak the last word: the name of who is next.
     """
 
-    def __init__(self, agent: str, *, speaks: bool = True) -> None:
+    def __init__(self, agent: str, *, speaks: bool = True, stand_in: str | None = None) -> None:
         self.agent = agent
         self.speaks = speaks
+        self.stand_in = stand_in
         self.trackers: tuple[AutoGenBudgetTracker, ...] = ()
 
     def add(self, tracker: AutoGenBudgetTracker) -> None:
@@ -59,10 +65,56 @@ class Payers:
         for tracker in self.trackers:
             tracker.guard()
 
+    @property
+    def raises(self) -> bool:
+        """The error of a call that does not fit goes to whoever runs the agent."""
+        return self.trackers[0].on_exhausted == "raise"
+
+    @contextmanager
+    def paying(self) -> Iterator[None]:
+        """Let all of them pay for every SDK call made inside, whoever makes it."""
+        with ExitStack() as stack:
+            for tracker in self.trackers:
+                stack.enter_context(guarding(self._session(tracker)))
+            yield
+
+    def last_word(self, error: BudgetExhausted) -> str | None:
+        """Return what is said in the model's place; None if it may speak a last word itself.
+
+        Raises:
+            BudgetExhausted: the error given, if there is to be no last word.
+        """
+        session, tell = self.session, self.trackers[0].on_exhausted
+        if self.raises or not may_finalize(session, error):
+            raise error
+        if not self.speaks:
+            if self.stand_in is None:
+                raise error
+            return self.stand_in
+        if not callable(tell):
+            return None
+        text = tell(error)
+        session.conclude()
+        return text
+
+    @contextmanager
+    def noting(self) -> Iterator[None]:
+        """Keep the error that ends a call made inside, for whoever gets to see only its text."""
+        try:
+            yield
+        except AgentBudgetError as error:
+            for tracker in self.trackers:
+                tracker.error = error
+            raise
+
+    def noted(self, error: Exception) -> AgentBudgetError | None:
+        """Return the error that another one, as a framework made it, only quotes."""
+        known = (tracker.error for tracker in self.trackers)
+        return next((e for e in known if e is not None and str(e) in str(error)), None)
+
     def to_finalize(self, error: BudgetExhausted) -> BudgetSession:
         """Return the session whose reserve pays for the last word, or raise the error."""
-        raises = self.trackers[0].on_exhausted == "raise"
-        if raises or not self.speaks or not may_finalize(self.session, error):
+        if self.raises or not self.speaks or not may_finalize(self.session, error):
             raise error
         return self.session
 

@@ -10,7 +10,7 @@ from budget_core.integration import Integration
 from budget_core.lastword import WRAP_UP
 
 if TYPE_CHECKING:
-    from budget_core import AgentBudget, BudgetExhausted, BudgetSession
+    from budget_core import AgentBudget, AgentBudgetError, BudgetExhausted, BudgetSession
     from budget_core.limits import Limit
     from budget_core.money import Money
 
@@ -47,6 +47,10 @@ class AutoGenBudgetTracker(Integration):
         name: the session's id; on a durable ledger the same name goes on where it left off.
         guard_sdks: guard the provider SDKs beneath, so that output is capped and usage exact.
         **options: everything else that `AgentBudget` takes.
+
+    Attributes:
+        session: the session whose money it is.
+        error: the last error that ended a call of an agent.
     """
 
     def __init__(
@@ -77,6 +81,7 @@ class AutoGenBudgetTracker(Integration):
         )
         self.on_exhausted = on_exhausted
         self.wrap_up = wrap_up
+        self.error: AgentBudgetError | None = None
         self._attached: list[Any] = []
 
     def attach(self, *targets: Any) -> Self:

@@ -9,8 +9,9 @@
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from budget_core.lazy import lazy
 
 _HOME = {
     "AgentBudget": "budget",
@@ -150,15 +151,4 @@ __all__ = [
 ]
 
 
-def __getattr__(name: str) -> Any:
-    """Load a public name when it is first used, so that importing the package is cheap."""
-    home = _HOME.get(name)
-    if home is None:
-        raise AttributeError(f"module 'budget_core' has no attribute {name!r}")
-    value = getattr(import_module(f"budget_core.{home}"), name)
-    globals()[name] = value
-    return value
-
-
-def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+__getattr__, __dir__ = lazy(__name__, _HOME)

@@ -34,6 +34,7 @@ class Integration:
 
     Attributes:
         session: the session whose money it is.
+        agents: the sessions of agents that have a limit of their own.
         tool_costs: as given.
     """
 
@@ -56,7 +57,7 @@ class Integration:
         self.guard_sdks = guard_sdks
         self.tool_costs: Mapping[str, Money] = dict(tool_costs or {})
         self._tool_costs = {tool: parse_cost(cost) for tool, cost in self.tool_costs.items()}
-        self._agents = _agent_sessions(self.session, agents or {})
+        self.agents = _agent_sessions(self.session, agents or {})
         self.guard()
 
     def get_report(self) -> dict[str, Any]:
@@ -67,7 +68,7 @@ class Integration:
 
     def session_of(self, agent: str | None) -> BudgetSession:
         """Return the session that pays for an agent: its own, if it has a limit of its own."""
-        return self._agents.get(agent or "", self.session)
+        return self.agents.get(agent or "", self.session)
 
     def tool_cost(self, tool: str) -> int:
         """Return the nanos that a call of a tool costs."""

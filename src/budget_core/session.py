@@ -141,6 +141,12 @@ class BudgetSession:
         return self.balance().state == "finalized"
 
     @property
+    def has_last_word(self) -> bool:
+        """Something is kept back for a last call, and it was not made yet."""
+        balance = self.balance()
+        return balance.state == "open" and any(balance.reserve)
+
+    @property
     def duration(self) -> float:
         """Seconds since the session began, until it was closed."""
         return (self._ended or monotonic()) - self._began
@@ -376,6 +382,12 @@ class BudgetSession:
         self.ledger.close(self.id, "cancelled")
         self._terminated_by = "cancelled"
         self.emit("cancelled")
+
+    def conclude(self) -> None:
+        """Say that the last word was had, without a call: every later call is refused."""
+        self.ledger.close(self.id, "finalized")
+        self._terminated_by = "finalized"
+        self.emit("finalized")
 
     @contextmanager
     def finalize(self) -> Iterator[Self]:

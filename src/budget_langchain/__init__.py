@@ -15,8 +15,9 @@
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from budget_core.lazy import lazy
 
 if TYPE_CHECKING:
     from budget_langchain.callback import LangChainBudgetCallback
@@ -32,24 +33,6 @@ _HOME = {
 __all__ = ["BudgetMiddleware", "BudgetedEmbeddings", "LangChainBudgetCallback"]
 
 
-def __getattr__(name: str) -> Any:
-    """Load a public name when it is first used."""
-    home = _HOME.get(name)
-    if home is None:
-        raise AttributeError(f"module 'budget_langchain' has no attribute {name!r}")
-    try:
-        module = import_module(f"budget_langchain.{home}")
-    except ModuleNotFoundError as error:
-        missing = (error.name or "").partition(".")[0]
-        if missing not in {"langchain", "langchain_core", "langgraph"}:
-            raise
-        raise ImportError(
-            f"budget_langchain.{name} needs {missing}: pip install 'budget-suite[langchain]'"
-        ) from error
-    value = getattr(module, name)
-    globals()[name] = value
-    return value
-
-
-def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+__getattr__, __dir__ = lazy(
+    __name__, _HOME, needs=("langchain", "langchain_core", "langgraph"), extra="langchain"
+)

@@ -7,16 +7,13 @@ from functools import cache
 from typing import TYPE_CHECKING, Any, Final
 
 from budget_core import CallRequest
-from budget_core.maximums import known_max_output
+from budget_core.caps import answers, own_cap
 from budget_core.prompts import unbounded_in
 from budget_core.usage import tier_of
 from budget_langchain.messages import fingerprint_of, prompt_of
 
 if TYPE_CHECKING:
     from langchain_core.messages import BaseMessage
-
-CAPS: Final = ("max_completion_tokens", "max_output_tokens", "max_tokens", "num_predict")
-"""Names under which models take their caller's cap, the one that prevails first."""
 
 _INNER_NODES: Final = frozenset({"model", "tools", "agent"})
 """Nodes that every agent has: their names tell nothing of who calls."""
@@ -65,25 +62,6 @@ def model_name(
         path = (serialized or {}).get("id") or [params.get("_type") or "unknown"]
         found = str(path[-1])
     return found
-
-
-def own_cap(model: str, params: Mapping[str, Any], said: Any = None) -> int | None:
-    """Return the caller's own cap on one answer, None if there is none.
-
-    A cap that does not lie below the model's maximum is none: frameworks send it by default.
-    """
-    caps = (*(params.get(key) for key in CAPS), said)
-    cap = next((cap for cap in caps if type(cap) is int and cap > 0), None)
-    if cap is None:
-        return None
-    maximum = known_max_output(model)
-    return cap if maximum is None or cap < maximum else None
-
-
-def answers(params: Mapping[str, Any]) -> int:
-    """Return how many answers are asked for, and paid for."""
-    asked = [params.get(key) for key in ("n", "best_of", "candidate_count")]
-    return max((n for n in asked if type(n) is int and n > 0), default=1)
 
 
 def agent_name(metadata: Mapping[str, Any]) -> str | None:

@@ -1,0 +1,204 @@
+"""Agents of AgentChat with a budget of their own, and what makes one of an agent that exists."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Hashable, Iterator, Sequence
+from contextlib import aclosing, contextmanager
+from functools import cache
+from typing import TYPE_CHECKING, Any, Self
+
+from autogen_agentchat.agents import AssistantAgent, BaseChatAgent, UserProxyAgent
+from autogen_agentchat.base import Response
+from autogen_agentchat.messages import BaseChatMessage, TextMessage
+from autogen_core import Component
+from pydantic import BaseModel
+
+from budget_autogen.agentchat.chat import TwoAgentChat
+from budget_autogen.agentchat.client import BudgetedChatCompletionClient
+from budget_autogen.agentchat.models import default_client
+from budget_autogen.agentchat.steps import stepped
+from budget_autogen.agentchat.tools import running, tool_executor
+from budget_autogen.options import split, tracker_of
+from budget_autogen.saved import SavedTracker, load_tracker, save_tracker
+from budget_autogen.tracker import AutoGenBudgetTracker
+from budget_core.errors import SessionFinalized
+
+if TYPE_CHECKING:
+    from autogen_agentchat.messages import BaseAgentEvent
+    from autogen_core import CancellationToken
+    from autogen_core.models import ChatCompletionClient
+
+    from budget_autogen.payers import Payers
+    from budget_core import BudgetSession
+
+
+class BudgetedAgent(BaseChatAgent):
+    """What an agent has while somebody pays for it. Not made by itself: see `budgeted`."""
+
+    payers: Payers
+
+    @property
+    def tracker(self) -> AutoGenBudgetTracker:
+        """The innermost of the trackers that pay."""
+        return self.payers.trackers[0]
+
+    @property
+    def session(self) -> BudgetSession:
+        """In whose name its calls are held."""
+        return self.payers.session
+
+    def get_report(self) -> dict[str, Any]:
+        """Return what happened so far, JSON-ready (see `BudgetSession.report`)."""
+        return self.tracker.get_report()
+
+    async def on_messages_stream(
+        self, messages: Sequence[BaseChatMessage], cancellation_token: CancellationToken
+    ) -> AsyncGenerator[BaseAgentEvent | BaseChatMessage | Response, None]:
+        """Do what the agent does, with its payers paying for every SDK call that it makes.
+
+        Where a team within the agent has had the last word, that is the agent's answer.
+        """
+        paid_client(self, self.payers)
+        stream = super().on_messages_stream(messages, cancellation_token)
+        within: list[BaseAgentEvent | BaseChatMessage] = []
+        try:
+            async with aclosing(stepped(stream, self._working)) as items:
+                async for item in items:
+                    if not isinstance(item, Response):
+                        within.append(item)
+                    yield item
+        except SessionFinalized:
+            if self.payers.raises or not (within and isinstance(within[-1], BaseChatMessage)):
+                raise
+            answer = TextMessage(content=within[-1].to_model_text(), source=self.name)
+            yield Response(chat_message=answer, inner_messages=within)
+
+    async def on_messages(
+        self, messages: Sequence[BaseChatMessage], cancellation_token: CancellationToken
+    ) -> Response:
+        """Do what the agent does, with its payers paying for every SDK call that it makes."""
+        with self._working():
+            return await super().on_messages(messages, cancellation_token)  # type: ignore[safe-super]
+
+    @contextmanager
+    def _working(self) -> Iterator[None]:
+        with self.payers.paying(), running(self.payers):
+            yield
+
+
+class BudgetedAssistantAgent(BudgetedAgent, AssistantAgent):
+    """An `AssistantAgent` with a budget.
+
+    Args:
+        name: of the agent.
+        model_client: makes its calls; one of OpenAI, with the model that OPENAI_MODEL names, else
+            gpt-4o-mini, if None.
+        budget: "$5.00", 5, a `Limit`, or an `AgentBudget`.
+        **options: what `AssistantAgent` takes, and what `AutoGenBudgetTracker` takes; `tracker=`
+            shares a tracker, `session=` a session.
+    """
+
+    component_provider_override = "budget_autogen.agentchat.BudgetedAssistantAgent"
+
+    def __init__(
+        self,
+        name: str,
+        model_client: ChatCompletionClient | None = None,
+        budget: Any = None,
+        **options: Any,
+    ) -> None:
+        described, options = split(options)
+        tracker = tracker_of(budget, described)
+        client = model_client or default_client()
+        super().__init__(name, client, **options)
+        if tracker is not None:
+            tracker.attach(self)
+        elif isinstance(client, BudgetedChatCompletionClient):
+            for known in reversed(client.payers.trackers):
+                known.attach(self)
+        else:
+            AutoGenBudgetTracker().attach(self)
+
+    _execute_tool_call = staticmethod(tool_executor(AssistantAgent._execute_tool_call))  # noqa: SLF001
+
+
+class BudgetedUserProxyConfig(BaseModel):
+    """A user proxy as a component, and who pays. An `input_func` is not written down."""
+
+    name: str
+    description: str
+    trackers: list[SavedTracker]
+
+
+class BudgetedUserProxyAgent(
+    TwoAgentChat, BudgetedAgent, UserProxyAgent, Component[BudgetedUserProxyConfig]
+):
+    """A `UserProxyAgent` with a budget, which asks no human unless given an `input_func`.
+
+    Args:
+        name: of the agent.
+        budget: "$5.00", 5, a `Limit`, or an `AgentBudget`.
+        **options: what `UserProxyAgent` takes, and what `AutoGenBudgetTracker` takes; `tracker=`
+            shares a tracker, `session=` a session.
+    """
+
+    component_type = "agent"
+    component_config_schema = BudgetedUserProxyConfig  # type: ignore[assignment]
+    component_provider_override = "budget_autogen.agentchat.BudgetedUserProxyAgent"
+
+    def __init__(self, name: str, budget: Any = None, **options: Any) -> None:
+        described, options = split(options)
+        super().__init__(name, **{"input_func": _nobody, **options})
+        (tracker_of(budget, described) or AutoGenBudgetTracker()).attach(self)
+
+    def _to_config(self) -> BudgetedUserProxyConfig:  # type: ignore[override]
+        return BudgetedUserProxyConfig(
+            name=self.name,
+            description=self.description,
+            trackers=[save_tracker(tracker) for tracker in self.payers.trackers],
+        )
+
+    @classmethod
+    def _from_config(cls, config: BudgetedUserProxyConfig) -> Self:  # type: ignore[override]
+        first, *others = [load_tracker(saved) for saved in config.trackers]
+        agent = cls(config.name, description=config.description, tracker=first)
+        for tracker in others:
+            tracker.attach(agent)
+        return agent
+
+
+@cache
+def budgeted(kind: Hashable) -> Any:
+    """Return the class that an agent of `kind` has while somebody pays for it."""
+    assert isinstance(kind, type)  # noqa: S101
+    if issubclass(kind, BudgetedAgent):
+        return kind
+    if kind is AssistantAgent:
+        return BudgetedAssistantAgent
+    names: dict[str, Any] = {
+        "__module__": kind.__module__,
+        "__qualname__": kind.__qualname__,
+        "__doc__": kind.__doc__,
+    }
+    if execute := getattr(kind, "_execute_tool_call", None):
+        names["_execute_tool_call"] = staticmethod(tool_executor(execute))
+    return type(kind.__name__, (BudgetedAgent, kind), names)
+
+
+def paid_client(owner: Any, payers: Payers) -> None:
+    """Let `payers` pay for the model client that an agent or a team has by now."""
+    client = getattr(owner, "_model_client", None)
+    if client is None:
+        return
+    if isinstance(client, BudgetedChatCompletionClient):
+        if client.payers is payers:
+            return
+        for known in reversed(client.payers.trackers):
+            payers.add(known)
+    owner._model_client = BudgetedChatCompletionClient(client, payers=payers)  # noqa: SLF001
+    owner._unpaid_client = client  # noqa: SLF001
+
+
+def _nobody(_prompt: str) -> str:
+    """Answer in place of a human."""
+    return ""

@@ -1,0 +1,112 @@
+"""A chat of two as classic AutoGen has it: a user's message, and the assistant's answer."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Final
+
+from autogen_agentchat.conditions import TextMessageTermination
+from autogen_agentchat.messages import BaseChatMessage, TextMessage
+from autogen_agentchat.teams import RoundRobinGroupChat
+from autogen_core import CancellationToken
+
+from budget_autogen.agentchat.termination import BudgetTermination
+
+if TYPE_CHECKING:
+    from autogen_agentchat.base import ChatAgent, TaskResult
+
+MAX_TURNS: Final = 10
+
+
+@dataclass
+class ChatResult:
+    """What a chat came to, under the names that classic AutoGen uses.
+
+    Attributes:
+        chat_history: the messages: dicts of name, role and content.
+        summary: the last of them.
+        cost: dollars spent, by the assistant's name.
+        stop_reason: what ended the chat.
+    """
+
+    chat_history: list[dict[str, Any]]
+    summary: str
+    cost: dict[str, float] = field(default_factory=dict)
+    stop_reason: str | None = None
+
+
+class TwoAgentChat:
+    """Lets a user proxy begin a chat."""
+
+    name: str
+
+    def initiate_chat(
+        self,
+        recipient: ChatAgent,
+        message: str,
+        *,
+        max_turns: int = MAX_TURNS,
+        clear_history: bool = True,
+    ) -> ChatResult:
+        """Send a message and return what came of it; blocks until the assistant has answered.
+
+        Args:
+            recipient: who answers; it calls its own tools.
+            message: what the user says.
+            max_turns: the most turns that the assistant takes for its answer.
+            clear_history: let it forget what was said before.
+
+        Raises:
+            RuntimeError: an event loop runs in this thread: await `a_initiate_chat`.
+            BudgetExhausted: as the assistant's run does.
+        """
+        try:
+            asyncio.get_running_loop()
+        except RuntimeError:
+            chat = self.a_initiate_chat(
+                recipient, message, max_turns=max_turns, clear_history=clear_history
+            )
+            return asyncio.run(chat)
+        raise RuntimeError(
+            "initiate_chat() would block the event loop that runs here: "
+            "await a_initiate_chat() instead."
+        )
+
+    async def a_initiate_chat(
+        self,
+        recipient: ChatAgent,
+        message: str,
+        *,
+        max_turns: int = MAX_TURNS,
+        clear_history: bool = True,
+        cancellation_token: CancellationToken | None = None,
+    ) -> ChatResult:
+        """Do what `initiate_chat` does, awaiting."""
+        if clear_history:
+            await recipient.on_reset(cancellation_token or CancellationToken())
+        tracker = getattr(recipient, "tracker", None)
+        condition: Any = TextMessageTermination(recipient.name)
+        if tracker is not None and tracker.on_exhausted != "raise":
+            condition = condition | BudgetTermination(tracker)
+        team = RoundRobinGroupChat(
+            [recipient], termination_condition=condition, max_turns=max_turns
+        )
+        task = TextMessage(content=message, source=self.name)
+        before = tracker.session.spent if tracker is not None else 0.0
+        result = await team.run(task=task, cancellation_token=cancellation_token)
+        spent = tracker.session.spent - before if tracker is not None else 0.0
+        return _result(result, {recipient.name: spent})
+
+
+def _result(result: TaskResult, cost: dict[str, float]) -> ChatResult:
+    said = [message for message in result.messages if isinstance(message, BaseChatMessage)]
+    history = [
+        {
+            "name": message.source,
+            "role": "user" if at == 0 else "assistant",
+            "content": message.to_model_text(),
+        }
+        for at, message in enumerate(said)
+    ]
+    return ChatResult(history, history[-1]["content"], cost, result.stop_reason)

@@ -1,0 +1,140 @@
+"""From AgentChat's messages to `CallRequest`."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal, TypeAlias
+
+from autogen_core import FunctionCall, Image
+from autogen_core.models import (
+    AssistantMessage,
+    ChatCompletionClient,
+    CreateResult,
+    FunctionExecutionResultMessage,
+    LLMMessage,
+)
+from autogen_core.tools import Tool, ToolSchema
+from pydantic import BaseModel
+
+from budget_core import CallRequest, Prompt
+from budget_core.caps import answers, own_cap
+from budget_core.prompts import unbounded_in
+from budget_core.usage import tier_of
+
+ToolChoice: TypeAlias = Tool | Literal["auto", "required", "none"]
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What a model client is asked for: the arguments of its ``create`` and ``create_stream``."""
+
+    messages: Sequence[LLMMessage]
+    tools: Sequence[Tool | ToolSchema] = ()
+    tool_choice: ToolChoice = "auto"
+    json_output: bool | type[BaseModel] | None = None
+    extra: Mapping[str, Any] = field(default_factory=dict)
+
+    def arguments(self, **extra: Any) -> dict[str, Any]:
+        """Return them as ``create`` takes them, with more `extra_create_args`."""
+        return {
+            "messages": self.messages,
+            "tools": self.tools,
+            "tool_choice": self.tool_choice,
+            "json_output": self.json_output,
+            "extra_create_args": {**self.extra, **extra},
+        }
+
+
+def request_of(client: ChatCompletionClient, asked: Asked, model: str, agent: str) -> CallRequest:
+    """Return the request of a call that is about to be made.
+
+    Args:
+        client: who will make it.
+        asked: what for.
+        model: its name, as prices know it.
+        agent: who asks.
+    """
+    params = {**settings_of(client), **asked.extra}
+    messages = [_as_json(message) for message in asked.messages]
+    tools = [tool.schema if isinstance(tool, Tool) else tool for tool in asked.tools]
+    return CallRequest(
+        model=model,
+        prompt=Prompt(messages, {"tools": tools, "response_format": asked.json_output}),
+        output_cap=own_cap(model, params),
+        n=answers(params),
+        tier=tier_of(params.get("service_tier")),
+        fingerprint=(model, *_end_of(asked.messages)),
+        agent=agent or None,
+        unbounded=unbounded_in(params),
+    )
+
+
+def model_of(client: ChatCompletionClient) -> str:
+    """Return a client's model: as it is sent, else that of the client within, else its family."""
+    model = settings_of(client).get("model")
+    if isinstance(model, str) and model:
+        return model
+    inner = getattr(client, "client", None)
+    if isinstance(inner, ChatCompletionClient):
+        return model_of(inner)
+    return str(client.model_info["family"])
+
+
+def settings_of(client: ChatCompletionClient) -> Mapping[str, Any]:
+    """Return what a client sends with every call, as far as it can be seen."""
+    settings = getattr(client, "_create_args", None)
+    return settings if isinstance(settings, Mapping) else {}
+
+
+def shown(result: CreateResult) -> list[str]:
+    """Return everything that an answer shows of the model's output."""
+    texts = [result.thought or ""]
+    if isinstance(result.content, str):
+        return [*texts, result.content]
+    return [*texts, *(call.name + call.arguments for call in result.content)]
+
+
+def tool_fingerprint(call: FunctionCall) -> tuple[str, str]:
+    """Return what makes two tool calls the same call: the name and the arguments."""
+    try:
+        arguments = json.dumps(json.loads(call.arguments), sort_keys=True)
+    except ValueError:
+        arguments = call.arguments
+    return call.name, arguments
+
+
+def _as_json(message: LLMMessage) -> dict[str, Any]:
+    if not isinstance(message.content, list):
+        return message.model_dump(exclude_none=True)
+    rest = message.model_dump(exclude_none=True, exclude={"content"})
+    return {**rest, "content": [_part(part) for part in message.content]}
+
+
+def _part(part: Any) -> Any:
+    if isinstance(part, Image):
+        return {"type": "image_url", "image_url": {"url": part.data_uri}}
+    if isinstance(part, FunctionCall):
+        return {"id": part.id, "name": part.name, "arguments": part.arguments}
+    return part.model_dump() if isinstance(part, BaseModel) else part
+
+
+def _end_of(messages: Sequence[LLMMessage]) -> list[Any]:
+    """Return the last answer of the model and what came after it, without ids.
+
+    An agent's history grows with every step, so a loop shows in its end alone.
+    """
+    answered = (at for at, m in enumerate(messages) if isinstance(m, AssistantMessage))
+    return [_essence(message) for message in messages[max(answered, default=0) :]]
+
+
+def _essence(message: LLMMessage) -> Any:
+    if isinstance(message, FunctionExecutionResultMessage):
+        return [(result.name, result.content) for result in message.content]
+    if isinstance(message.content, str):
+        return message.type, message.content
+    return message.type, [
+        (part.name, part.arguments) if isinstance(part, FunctionCall) else part
+        for part in message.content
+    ]

@@ -1,0 +1,84 @@
+"""`BudgetTermination`: a team's run ends when the money does."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Self
+
+from autogen_agentchat.base import TerminatedException, TerminationCondition
+from autogen_agentchat.messages import BaseAgentEvent, BaseChatMessage, StopMessage
+from autogen_core import Component
+from pydantic import BaseModel
+
+from budget_autogen.saved import SavedTracker, load_tracker, save_tracker
+from budget_autogen.tracker import AutoGenBudgetTracker
+
+if TYPE_CHECKING:
+    from budget_core import BudgetSession
+
+
+class BudgetTerminationConfig(BaseModel):
+    """The condition as a component: whose money it watches."""
+
+    tracker: SavedTracker
+    last_word: bool
+
+
+class BudgetTermination(TerminationCondition, Component[BudgetTerminationConfig]):
+    """Ends a team's run once its budget is spent, or that of one of the tracker's agents.
+
+    The run then returns a ``TaskResult`` whose ``stop_reason`` says what was spent, and whose last
+    message is the last word. Combine it with other conditions by ``|`` and ``&``.
+
+    Args:
+        budget: the tracker that pays for the team, or a session.
+        last_word: while there is a finalization reserve, wait until an agent has spent it.
+    """
+
+    component_config_schema = BudgetTerminationConfig
+    component_provider_override = "budget_autogen.agentchat.BudgetTermination"
+
+    def __init__(
+        self, budget: AutoGenBudgetTracker | BudgetSession, *, last_word: bool = True
+    ) -> None:
+        if not isinstance(budget, AutoGenBudgetTracker):
+            budget = AutoGenBudgetTracker(session=budget)
+        self.tracker = budget
+        self.last_word = last_word
+        self._terminated = False
+
+    @property
+    def terminated(self) -> bool:
+        """The run was told to end."""
+        return self._terminated
+
+    async def __call__(
+        self,
+        messages: Sequence[BaseAgentEvent | BaseChatMessage],  # noqa: ARG002  money says it all
+    ) -> StopMessage | None:
+        """Return a message that ends the run, if there is no money left."""
+        if self._terminated:
+            raise TerminatedException("Termination condition has already been reached")
+        for agent, session in (("", self.tracker.session), *self.tracker.agents.items()):
+            if session.exhausted and not (self.last_word and session.has_last_word):
+                self._terminated = True
+                return StopMessage(content=_reason(agent, session), source="BudgetTermination")
+        return None
+
+    async def reset(self) -> None:
+        """Let the team run again; it ends at once if there is still no money."""
+        self._terminated = False
+
+    def _to_config(self) -> BudgetTerminationConfig:
+        return BudgetTerminationConfig(tracker=save_tracker(self.tracker), last_word=self.last_word)
+
+    @classmethod
+    def _from_config(cls, config: BudgetTerminationConfig) -> Self:
+        return cls(load_tracker(config.tracker), last_word=config.last_word)
+
+
+def _reason(agent: str, session: BudgetSession) -> str:
+    whose = f"Budget of {agent}" if agent else "Budget"
+    limits = ", ".join(map(str, session.limits.every)) or "no limit"
+    how = "finalized" if session.finalized else "exhausted"
+    return f"{whose} {how}: ${session.spent:.6g} spent of {limits}"
