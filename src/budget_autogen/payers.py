@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 class Payers:
-    """The trackers that an agent is attached to, the innermost first.
+    """The trackers that an agent is attached to; what the first one says holds at the limit.
 
     Args:
         agent: its name, for the report and for limits of its own.
@@ -33,12 +33,13 @@ class Payers:
         self.trackers: tuple[AutoGenBudgetTracker, ...] = ()
 
     def add(self, tracker: AutoGenBudgetTracker) -> None:
-        """Let a tracker pay as well; the limits that lie around its own need not be named."""
+        """Let a tracker pay as well: beside the others, or in place of those around it."""
         session = tracker.session_of(self.agent)
         if any(session in self._session(known).lineage for known in self.trackers):
             return
-        others = (t for t in self.trackers if self._session(t) not in session.lineage)
-        self.trackers = (tracker, *others)
+        others = tuple(t for t in self.trackers if self._session(t) not in session.lineage)
+        inner = len(others) < len(self.trackers)
+        self.trackers = (tracker, *others) if inner else (*others, tracker)
 
     def remove(self, tracker: AutoGenBudgetTracker) -> None:
         """Undo `add`."""

@@ -105,6 +105,12 @@ class AutoGenBudgetTracker(Integration):
             self._attached = [known for known in self._attached if known is not target]
         return self
 
+    def has_last_word(self, session: BudgetSession) -> bool:
+        """Tell whether somebody who is refused by `session` may still say something."""
+        if callable(self.on_exhausted):
+            return session.balance().state == "open"
+        return self.on_exhausted == "finalize" and session.has_last_word
+
     def child_tracker(
         self, budget: Money | None = None, *targets: Any, **options: Any
     ) -> AutoGenBudgetTracker:

@@ -17,6 +17,11 @@ WRAP_UP: Final = (
 SPEECHLESS: Final = "The budget was spent before the answer was complete."
 """What stands for a last word in which the model only asked for tools."""
 
+TOOL_REFUSED: Final = (
+    "{tool} was stopped: its budget is spent. Do not call it again; answer with what you have."
+)
+"""What a model is told of a tool that was refused."""
+
 
 def may_finalize(session: BudgetSession, error: BudgetExhausted) -> bool:
     """Tell whether the reserve of `session` may pay for a last word after `error`.

@@ -13,7 +13,7 @@ from langchain_core.runnables.config import ensure_config
 
 from budget_core import BudgetExhausted
 from budget_core.errors import SessionCancelled, SessionFinalized
-from budget_core.lastword import WRAP_UP, may_finalize
+from budget_core.lastword import TOOL_REFUSED, WRAP_UP, may_finalize
 from budget_core.sdk import is_guarded
 from budget_langchain import ambient
 from budget_langchain.callback import LangChainBudgetCallback
@@ -227,8 +227,7 @@ class BudgetMiddleware(AgentMiddleware[Any, Any, Any]):
             raise error
         call = request.tool_call
         return ToolMessage(
-            content=f"{call['name']} was stopped: its budget is spent ({error.unit}). "
-            "Do not call it again; answer with what you have.",
+            content=TOOL_REFUSED.format(tool=call["name"]),
             tool_call_id=call["id"] or "",
             name=call["name"],
             status="error",

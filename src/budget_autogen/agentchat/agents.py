@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Hashable, Iterator, Sequence
-from contextlib import aclosing, contextmanager
+from collections.abc import AsyncGenerator, Hashable, Sequence
+from contextlib import aclosing
 from functools import cache
 from typing import TYPE_CHECKING, Any, Self
 
@@ -17,7 +17,7 @@ from budget_autogen.agentchat.chat import TwoAgentChat
 from budget_autogen.agentchat.client import BudgetedChatCompletionClient
 from budget_autogen.agentchat.models import default_client
 from budget_autogen.agentchat.steps import stepped
-from budget_autogen.agentchat.tools import running, tool_executor
+from budget_autogen.agentchat.tools import Turn, tool_executor
 from budget_autogen.options import split, tracker_of
 from budget_autogen.saved import SavedTracker, load_tracker, save_tracker
 from budget_autogen.tracker import AutoGenBudgetTracker
@@ -39,7 +39,7 @@ class BudgetedAgent(BaseChatAgent):
 
     @property
     def tracker(self) -> AutoGenBudgetTracker:
-        """The innermost of the trackers that pay."""
+        """The first of the trackers that pay."""
         return self.payers.trackers[0]
 
     @property
@@ -60,10 +60,12 @@ class BudgetedAgent(BaseChatAgent):
         """
         paid_client(self, self.payers)
         stream = super().on_messages_stream(messages, cancellation_token)
+        turn = Turn(self.payers)
         within: list[BaseAgentEvent | BaseChatMessage] = []
         try:
-            async with aclosing(stepped(stream, self._working)) as items:
+            async with aclosing(stepped(stream, turn.running)) as items:
                 async for item in items:
+                    turn.check()
                     if not isinstance(item, Response):
                         within.append(item)
                     yield item
@@ -77,13 +79,8 @@ class BudgetedAgent(BaseChatAgent):
         self, messages: Sequence[BaseChatMessage], cancellation_token: CancellationToken
     ) -> Response:
         """Do what the agent does, with its payers paying for every SDK call that it makes."""
-        with self._working():
+        with Turn(self.payers).running():
             return await super().on_messages(messages, cancellation_token)  # type: ignore[safe-super]
-
-    @contextmanager
-    def _working(self) -> Iterator[None]:
-        with self.payers.paying(), running(self.payers):
-            yield
 
 
 class BudgetedAssistantAgent(BudgetedAgent, AssistantAgent):
@@ -114,7 +111,7 @@ class BudgetedAssistantAgent(BudgetedAgent, AssistantAgent):
         if tracker is not None:
             tracker.attach(self)
         elif isinstance(client, BudgetedChatCompletionClient):
-            for known in reversed(client.payers.trackers):
+            for known in client.payers.trackers:
                 known.attach(self)
         else:
             AutoGenBudgetTracker().attach(self)
@@ -193,7 +190,7 @@ def paid_client(owner: Any, payers: Payers) -> None:
     if isinstance(client, BudgetedChatCompletionClient):
         if client.payers is payers:
             return
-        for known in reversed(client.payers.trackers):
+        for known in client.payers.trackers:
             payers.add(known)
     owner._model_client = BudgetedChatCompletionClient(client, payers=payers)  # noqa: SLF001
     owner._unpaid_client = client  # noqa: SLF001

@@ -6,15 +6,13 @@ import asyncio
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
-from autogen_agentchat.conditions import TextMessageTermination
-from autogen_agentchat.messages import BaseChatMessage, TextMessage
-from autogen_agentchat.teams import RoundRobinGroupChat
+from autogen_agentchat.messages import BaseChatMessage, StructuredMessage, TextMessage
 from autogen_core import CancellationToken
 
-from budget_autogen.agentchat.termination import BudgetTermination
+from budget_autogen.agentchat.blocking import wait_for
 
 if TYPE_CHECKING:
-    from autogen_agentchat.base import ChatAgent, TaskResult
+    from autogen_agentchat.base import ChatAgent
 
 MAX_TURNS: Final = 10
 
@@ -27,13 +25,11 @@ class ChatResult:
         chat_history: the messages: dicts of name, role and content.
         summary: the last of them.
         cost: dollars spent, by the assistant's name.
-        stop_reason: what ended the chat.
     """
 
     chat_history: list[dict[str, Any]]
     summary: str
     cost: dict[str, float] = field(default_factory=dict)
-    stop_reason: str | None = None
 
 
 class TwoAgentChat:
@@ -67,7 +63,7 @@ class TwoAgentChat:
             chat = self.a_initiate_chat(
                 recipient, message, max_turns=max_turns, clear_history=clear_history
             )
-            return asyncio.run(chat)
+            return wait_for(chat)
         raise RuntimeError(
             "initiate_chat() would block the event loop that runs here: "
             "await a_initiate_chat() instead."
@@ -83,24 +79,28 @@ class TwoAgentChat:
         cancellation_token: CancellationToken | None = None,
     ) -> ChatResult:
         """Do what `initiate_chat` does, awaiting."""
+        token = cancellation_token or CancellationToken()
         if clear_history:
-            await recipient.on_reset(cancellation_token or CancellationToken())
-        tracker = getattr(recipient, "tracker", None)
-        condition: Any = TextMessageTermination(recipient.name)
-        if tracker is not None and tracker.on_exhausted != "raise":
-            condition = condition | BudgetTermination(tracker)
-        team = RoundRobinGroupChat(
-            [recipient], termination_condition=condition, max_turns=max_turns
-        )
-        task = TextMessage(content=message, source=self.name)
-        before = tracker.session.spent if tracker is not None else 0.0
-        result = await team.run(task=task, cancellation_token=cancellation_token)
-        spent = tracker.session.spent - before if tracker is not None else 0.0
-        return _result(result, {recipient.name: spent})
+            await recipient.on_reset(token)
+        session = getattr(recipient, "session", None)
+        before = session.spent if session is not None else 0.0
+        messages: list[Any] = []
+        task: TextMessage | None = TextMessage(content=message, source=self.name)
+        while max_turns and not _answered(messages):
+            result = await recipient.run(task=task, cancellation_token=token)
+            messages += result.messages
+            task, max_turns = None, max_turns - 1
+        spent = session.spent - before if session is not None else 0.0
+        return _result(messages, {recipient.name: spent})
 
 
-def _result(result: TaskResult, cost: dict[str, float]) -> ChatResult:
-    said = [message for message in result.messages if isinstance(message, BaseChatMessage)]
+def _answered(messages: list[Any]) -> bool:
+    """Tell whether the last message is an answer, not what a tool returned or a handoff."""
+    return bool(messages) and isinstance(messages[-1], TextMessage | StructuredMessage)
+
+
+def _result(messages: list[Any], cost: dict[str, float]) -> ChatResult:
+    said = [message for message in messages if isinstance(message, BaseChatMessage)]
     history = [
         {
             "name": message.source,
@@ -109,4 +109,4 @@ def _result(result: TaskResult, cost: dict[str, float]) -> ChatResult:
         }
         for at, message in enumerate(said)
     ]
-    return ChatResult(history, history[-1]["content"], cost, result.stop_reason)
+    return ChatResult(history, history[-1]["content"], cost)

@@ -88,7 +88,7 @@ class BudgetedChatCompletionClient(ChatCompletionClient, Component[BudgetedClien
         self.payers = payers or Payers(agent)
         if isinstance(client, BudgetedChatCompletionClient):
             model = model or client.model
-            for known in reversed(client.payers.trackers):
+            for known in client.payers.trackers:
                 self.payers.add(known)
             client = client.client
         self.client: ChatCompletionClient = client
@@ -98,7 +98,7 @@ class BudgetedChatCompletionClient(ChatCompletionClient, Component[BudgetedClien
 
     @property
     def tracker(self) -> AutoGenBudgetTracker:
-        """The innermost of the trackers that pay."""
+        """The first of the trackers that pay."""
         return self.payers.trackers[0]
 
     def get_report(self) -> dict[str, Any]:

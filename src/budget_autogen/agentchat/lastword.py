@@ -9,7 +9,7 @@ from autogen_core.models import (
     CreateResult,
     LLMMessage,
     RequestUsage,
-    SystemMessage,
+    UserMessage,
 )
 
 from budget_autogen.agentchat.requests import Asked
@@ -19,14 +19,10 @@ from budget_core.lastword import SPEECHLESS
 def final_ask(client: ChatCompletionClient, asked: Asked, wrap_up: str) -> Asked:
     """Return what to ask for the last answer: no tools, and an instruction to wrap up.
 
-    The instruction follows the leading system messages: a system message further down is refused
-    by some clients.
+    The instruction comes last, so that what the messages before it were billed is known; and as a
+    user's, since a system message at that place is refused by some clients.
     """
-    at = 0
-    while at < len(asked.messages) and isinstance(asked.messages[at], SystemMessage):
-        at += 1
-    wrap: LLMMessage = SystemMessage(content=wrap_up)
-    messages = [*asked.messages[:at], wrap, *asked.messages[at:]]
+    messages: list[LLMMessage] = [*asked.messages, UserMessage(content=wrap_up, source="user")]
     if _needs_tools(client) and any(isinstance(m.content, list) for m in messages):
         return replace(asked, messages=messages, tool_choice="none")
     return replace(asked, messages=messages, tools=(), tool_choice="auto")

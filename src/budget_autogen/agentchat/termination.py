@@ -60,7 +60,8 @@ class BudgetTermination(TerminationCondition, Component[BudgetTerminationConfig]
         if self._terminated:
             raise TerminatedException("Termination condition has already been reached")
         for agent, session in (("", self.tracker.session), *self.tracker.agents.items()):
-            if session.exhausted and not (self.last_word and session.has_last_word):
+            waits = self.last_word and self.tracker.has_last_word(session)
+            if session.exhausted and not waits:
                 self._terminated = True
                 return StopMessage(content=_reason(agent, session), source="BudgetTermination")
         return None

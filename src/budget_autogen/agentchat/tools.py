@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from autogen_core.models import FunctionExecutionResult
 
 from budget_autogen.agentchat.requests import tool_fingerprint
-from budget_core import BudgetExhausted, Call, CallRequest
+from budget_core import AgentBudgetError, BudgetExhausted, Call, CallRequest
 from budget_core.errors import SessionCancelled, SessionFinalized
+from budget_core.lastword import TOOL_REFUSED
 
 if TYPE_CHECKING:
     from autogen_core import FunctionCall
@@ -20,18 +21,36 @@ if TYPE_CHECKING:
 
 Executed: TypeAlias = "tuple[FunctionCall, FunctionExecutionResult]"
 
-_running: ContextVar[Payers | None] = ContextVar("budget_autogen_running", default=None)
+
+class Turn:
+    """An agent's turn: who pays for its tools, and why it cannot go on.
+
+    An error raised where AgentChat executes tools would let the agent wait for ever, so it is kept
+    here, to be raised by the agent itself.
+    """
+
+    def __init__(self, payers: Payers) -> None:
+        self.payers = payers
+        self.error: AgentBudgetError | None = None
+
+    def check(self) -> None:
+        """Raise what ended the turn, if anything did."""
+        if self.error is not None:
+            raise self.error
+
+    @contextmanager
+    def running(self) -> Iterator[None]:
+        """Let its payers pay for the tools and the SDK calls made inside."""
+        before = _turn.get()
+        _turn.set(self)
+        try:
+            with self.payers.paying():
+                yield
+        finally:
+            _turn.set(before)
 
 
-@contextmanager
-def running(payers: Payers) -> Iterator[None]:
-    """Let the tools that are called inside be paid for."""
-    before = _running.get()
-    _running.set(payers)
-    try:
-        yield
-    finally:
-        _running.set(before)
+_turn: ContextVar[Turn | None] = ContextVar("budget_autogen_turn", default=None)
 
 
 def tool_executor(execute: Callable[..., Awaitable[Executed]]) -> Any:
@@ -43,13 +62,16 @@ def tool_executor(execute: Callable[..., Awaitable[Executed]]) -> Any:
     async def paid(
         tool_call: FunctionCall, workbench: Any, handoff_tools: Any, *args: Any, **kwargs: Any
     ) -> Executed:
-        payers = _running.get()
-        if payers is None or any(tool.name == tool_call.name for tool in handoff_tools):
+        turn = _turn.get()
+        if turn is None or any(tool.name == tool_call.name for tool in handoff_tools):
             return await execute(tool_call, workbench, handoff_tools, *args, **kwargs)
         try:
-            call = await _opened(payers, tool_call)
-        except BudgetExhausted as error:
-            return tool_call, _refused(payers, tool_call, error)
+            call = await _opened(turn.payers, tool_call)
+        except AgentBudgetError as error:
+            told = isinstance(error, BudgetExhausted) and not turn.payers.raises
+            if not told or isinstance(error, SessionCancelled | SessionFinalized):
+                turn.error = error
+            return tool_call, _refused(tool_call)
         with call:
             return await execute(tool_call, workbench, handoff_tools, *args, **kwargs)
 
@@ -67,14 +89,9 @@ async def _opened(payers: Payers, tool_call: FunctionCall) -> Call:
     return await payers.session.open_call_async(request, joining=payers.joining)
 
 
-def _refused(
-    payers: Payers, tool_call: FunctionCall, error: BudgetExhausted
-) -> FunctionExecutionResult:
-    if payers.raises or isinstance(error, SessionCancelled | SessionFinalized):
-        raise error
+def _refused(tool_call: FunctionCall) -> FunctionExecutionResult:
     return FunctionExecutionResult(
-        content=f"{tool_call.name} was stopped: its budget is spent ({error.unit}). "
-        "Do not call it again; answer with what you have.",
+        content=TOOL_REFUSED.format(tool=tool_call.name),
         name=tool_call.name,
         call_id=tool_call.id,
         is_error=True,

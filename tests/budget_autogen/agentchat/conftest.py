@@ -28,6 +28,9 @@ def pytest_collection_modifyitems(items):
         # the provider answers with a dated model, as OpenAI does
         item.add_marker(pytest.mark.filterwarnings("ignore:Resolved model mismatch"))
         item.add_marker(pytest.mark.filterwarnings("ignore:Finish reason mismatch"))
+        item.add_marker(pytest.mark.filterwarnings("ignore:.*\\n.*SECURITY WARNING"))
+        # AutoGen leaves the connection of a stream that is broken off
+        item.add_marker(pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning"))
         # AutoGen dumps answers that it has parsed
         item.add_marker(pytest.mark.filterwarnings("ignore:Pydantic serializer warnings"))
 
