@@ -751,6 +751,55 @@ def test_langchain(run, provider, capsys):
     assert f"'total_spent': {provider.bill}" in capsys.readouterr().out
 
 
+# -- AutoGen -------------------------------------------------------------------------------------
+
+AUTOGEN = """
+from agentbudget.integrations.autogen import BudgetedAssistantAgent, BudgetedUserProxyAgent
+
+assistant = BudgetedAssistantAgent(name="assistant", budget="$5.00")
+user = BudgetedUserProxyAgent(name="user", budget="$5.00")
+
+user.initiate_chat(
+    assistant,
+    message="Research competitors in the CRM space"
+)
+
+print(assistant.get_report())
+"""
+
+AUTOGEN_TRACKER = """
+from agentbudget.integrations.autogen import AutoGenBudgetTracker
+
+tracker = AutoGenBudgetTracker(budget="$5.00")
+tracker.attach(existing_assistant)
+
+# BudgetExhausted is raised automatically when the limit is hit
+print(tracker.get_report())
+"""
+
+
+def test_autogen(run, provider, monkeypatch, capsys):
+    monkeypatch.setenv("OPENAI_API_KEY", "test")
+    monkeypatch.setenv("OPENAI_BASE_URL", provider.openai_url)
+    assistant = run(AUTOGEN)["assistant"]
+    assert assistant.session.spent_nanos == provider.bill_nanos > 0
+    assert f"'total_spent': {provider.bill}" in capsys.readouterr().out
+
+
+def test_autogen_tracker(run, provider):
+    from autogen import AssistantAgent
+
+    config = {"model": "gpt-4o", "api_key": "test", "base_url": provider.openai_url}
+    assistant = AssistantAgent("assistant", llm_config=config)
+    tracker = run(AUTOGEN_TRACKER, existing_assistant=assistant)["tracker"]
+    assistant.generate_reply(HELLO)
+    assert tracker.session.spent_nanos == provider.bill_nanos > 0
+    tracker.session.track(cost=4.9982)
+    with pytest.raises(agentbudget.BudgetExhausted):
+        assistant.generate_reply(HELLO)
+    assert provider.requests == 1
+
+
 def test_only_the_import_is_changed(with_our_import):
     changed = with_our_import(PER_CLIENT + LANGCHAIN)
     assert "import budget_core.compat.agentbudget as agentbudget\n" in changed
