@@ -12,12 +12,13 @@ from autogen_agentchat.base import Response
 from autogen_agentchat.conditions import MaxMessageTermination
 from autogen_agentchat.messages import TextMessage
 from autogen_agentchat.teams import RoundRobinGroupChat, SelectorGroupChat
+from autogen_core import SingleThreadedAgentRuntime
 from autogen_core.code_executor import CodeBlock, CodeExecutor, CodeResult
 from autogen_ext.agents.openai import OpenAIAgent
 from openai import AsyncOpenAI
 
 from budget_autogen import AutoGenBudgetTracker, BudgetedChatCompletionClient, BudgetTermination
-from budget_core import BudgetExhausted
+from budget_core import BudgetExhausted, Unbounded
 from budget_core.testing import Reply
 
 
@@ -205,3 +206,22 @@ async def test_an_agent_of_the_responses_api(provider, square):
     assert provider.requests == 1
     square(tracker.session)
     await sdk.close()
+
+
+async def test_a_runtime_of_ones_own(client, provider, square):
+    runtime = SingleThreadedAgentRuntime()
+    team = RoundRobinGroupChat([AssistantAgent("alice", client())], max_turns=2, runtime=runtime)
+    tracker = AutoGenBudgetTracker("$1").attach(team)
+    runtime.start()
+    await team.run(task="Talk.")
+    await runtime.stop()
+    assert provider.requests == 2
+    square(tracker.session)
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+async def test_runs_of_the_assistants_api_are_refused(provider):
+    async with AsyncOpenAI(base_url=provider.openai_url, api_key="test") as sdk:
+        with AutoGenBudgetTracker("$1"), pytest.raises(Unbounded):
+            await sdk.beta.threads.runs.create("thread", assistant_id="assistant")
+    assert provider.requests == 0

@@ -130,6 +130,33 @@ async def test_a_custom_client_is_charged_by_its_usage():
     assert budgeted.payers.session.spent == pytest.approx(0.0025 + 0.001)
 
 
+async def test_a_custom_clients_stream_is_broken_off_when_the_money_is_spent():
+    inner = ReplayChatCompletionClient(["many words " * 2_000])
+    budgeted = BudgetedChatCompletionClient(inner, "$0.01", model="gpt-4o", on_exhausted="raise")
+    parts = []
+
+    async def read():
+        async for part in budgeted.create_stream(ASK):
+            parts.append(part)
+
+    with pytest.raises(BudgetExhausted):
+        await read()
+    assert 0 < len(parts) < 4_000
+    assert budgeted.payers.session.spent <= 0.011  # what was on its way is charged
+    assert budgeted.payers.session.reserved == 0
+
+
+async def test_a_custom_client_that_writes_too_much_is_charged_in_full():
+    usage = {"prompt_tokens": 10, "completion_tokens": 5_000}
+    long = CreateResult(finish_reason="stop", content="hi", usage=usage, cached=False)
+    inner = ReplayChatCompletionClient([long])
+    budgeted = BudgetedChatCompletionClient(inner, "$0.01", model="gpt-4o")
+    await budgeted.create(ASK)
+    assert budgeted.payers.session.spent == pytest.approx(0.050025)
+    with pytest.raises(BudgetExhausted):
+        await budgeted.create(ASK)
+
+
 async def test_a_model_without_a_price_is_refused():
     budgeted = BudgetedChatCompletionClient(ReplayChatCompletionClient(["hi"]), "$1")
     with pytest.raises(UnknownModel):
