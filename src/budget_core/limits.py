@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final, Literal, NamedTuple, TypeAlias, get_args
 
 from budget_core.errors import InvalidBudget
@@ -30,17 +30,26 @@ ZERO: Final = Amounts()
 class Limit:
     """At most `amount` of `unit` (nanos for usd), for life or per `period`.
 
-    >>> Limit.parse("$5"), Limit.parse("2M tokens/day")  # doctest: +ELLIPSIS
-    (Limit(unit='usd', amount=5000000000, period=None), Limit(unit='tokens', ... period='day'))
+    >>> str(Limit.parse("$5")), str(Limit.parse("2M tokens/day"))
+    ('$5.00', '2,000,000 tokens/day')
+
+    Attributes:
+        period: a calendar's, such as each day; a month is a calendar month.
+        rolling: any stretch of that length instead, such as any 24 hours; a month is 30 days.
+        zone: the IANA time zone in which days and months begin.
     """
 
     unit: Unit
     amount: int
     period: Period | None = None
+    rolling: bool = False
+    zone: str = "UTC"
 
     @classmethod
     def parse(cls, value: Money | Limit) -> Limit:
         """Read ``"$5"``, ``5.0``, ``"$20/day"``, ``"100 calls/hour"``, ``"2M tokens/day"``.
+
+        ``"$20/rolling day"`` is any 24 hours, ``"$20/day in Europe/Berlin"`` a day there.
 
         Raises:
             InvalidBudget: it cannot be read.
@@ -50,15 +59,23 @@ class Limit:
         if not isinstance(value, str):
             return cls("usd", parse_usd(value))
         amount, slash, window = value.partition("/")
-        period = _period(window, value) if slash else None
+        when = _window(window, value) if slash else ()
         if counted := _COUNT.fullmatch(amount.strip()):
-            number = float(counted[1]) * _SCALE[counted[2].lower()]
-            return cls(_UNIT_WORDS[counted[3].lower()], int(number), period)
-        return cls("usd", parse_usd(amount), period)
+            number = float(counted[1].replace(",", "")) * _SCALE[counted[2].lower()]
+            return cls(_UNIT_WORDS[counted[3].lower()], int(number), *when)
+        return cls("usd", parse_usd(amount), *when)
+
+    @property
+    def window(self) -> str | None:
+        """The period as it is written: "day", "rolling hour", "month in Asia/Tokyo", or None."""
+        if self.period is None:
+            return None
+        zone = "" if self.zone == "UTC" else f" in {self.zone}"
+        return f"{'rolling ' if self.rolling else ''}{self.period}{zone}"
 
     def __str__(self) -> str:
         text = format_amount(self.unit, self.amount)
-        return f"{text}/{self.period}" if self.period else text
+        return f"{text}/{self.window}" if self.period else text
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +104,7 @@ class Limits:
         }
         every = [Limit.parse(value) for value in usd]
         every += [Limit(unit, _count(unit, n)) for unit, n in counts.items() if n is not None]
-        if len({(limit.unit, limit.period) for limit in every}) < len(every):
+        if len({(limit.unit, limit.window) for limit in every}) < len(every):
             listed = ", ".join(map(str, every))
             raise InvalidBudget(f"Two limits of one unit and period: {listed}. Keep one of them.")
         return cls(tuple(every))
@@ -109,7 +126,7 @@ class Limits:
         """Return these limits with `by` added to the life-long ones."""
         return Limits(
             tuple(
-                x if x.period else Limit(x.unit, x.amount + by[UNITS.index(x.unit)])
+                x if x.period else replace(x, amount=x.amount + by[UNITS.index(x.unit)])
                 for x in self.every
             )
         )
@@ -132,7 +149,7 @@ def format_amount(unit: Unit, amount: int) -> str:
 
 
 _COUNT = re.compile(
-    r"(\d+(?:\.\d+)?)\s*([kKmM]?)\s*(tokens?|(?:llm|LLM)[ _]calls?|tool[ _]calls?|calls?)"
+    r"(\d[\d,]*(?:\.\d+)?)\s*([kKmM]?)\s*(tokens?|(?:llm|LLM)[ _]calls?|tool[ _]calls?|calls?)"
 )
 _SCALE = {"": 1, "k": 1_000, "m": 1_000_000}
 _UNIT_WORDS: dict[str, Unit] = {
@@ -155,14 +172,29 @@ _PERIODS: dict[str, Period] = {
 }
 
 
-def _period(text: str, whole: str) -> Period:
-    try:
-        return _PERIODS[text.strip().lower()]
-    except KeyError:
+_WINDOW = re.compile(r"\s*(rolling\s+)?(\w+)(?:\s+in\s+(\S+))?\s*", re.IGNORECASE)
+
+
+def _window(text: str, whole: str) -> tuple[Period, bool, str]:
+    written = _WINDOW.fullmatch(text)
+    period = _PERIODS.get(written[2].lower()) if written else None
+    if written is None or period is None:
         known = ", ".join(sorted(set(_PERIODS.values())))
-        raise InvalidBudget(
-            f"{whole!r} has no period that is known; write one of {known}."
-        ) from None
+        raise InvalidBudget(f"{whole!r} has no period that is known; write one of {known}.")
+    return period, bool(written[1]), _zone(written[3] or "UTC", whole)
+
+
+def _zone(name: str, whole: str) -> str:
+    if name != "UTC":
+        from zoneinfo import ZoneInfo  # noqa: PLC0415  slow to import, seldom needed
+
+        try:
+            ZoneInfo(name)
+        except (ValueError, OSError, LookupError):
+            raise InvalidBudget(
+                f"{whole!r} names no time zone that is known; write one such as Europe/Berlin."
+            ) from None
+    return name
 
 
 def _count(unit: Unit, value: object) -> int:

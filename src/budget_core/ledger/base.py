@@ -7,12 +7,14 @@ import os
 import uuid
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import ClassVar, Literal, NamedTuple, TypeAlias
 
-from budget_core.limits import UNITS, UNLIMITED, ZERO, Amounts, Limits, Unit
+from budget_core.limits import UNITS, UNLIMITED, ZERO, Amounts, Limit, Limits, Unit
 
 State: TypeAlias = Literal["open", "finalized", "cancelled", "closed"]
+Lasts: TypeAlias = Literal["run", "name", "standing"]
+Kind: TypeAlias = Literal["commit", "release", "charge", "expire"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +25,8 @@ class Account:
         reserve: kept back for the account's last call, and set aside in every ancestor.
         allocated: the whole limit is set aside in every ancestor, so that siblings cannot
             drain it, instead of only capping this account.
+        lasts: how long it is kept where accounts outlive the process: for this "run" only (nobody
+            can name it again), by its "name", or "standing" open until somebody closes it.
     """
 
     id: str
@@ -30,6 +34,7 @@ class Account:
     limits: Limits = UNLIMITED
     reserve: Amounts = ZERO
     allocated: bool = False
+    lasts: Lasts = field(default="name", compare=False)
 
     def limits_vector(self) -> Amounts:
         """Return the life-long limits as amounts, 0 where there is none."""
@@ -56,7 +61,8 @@ class Hold(NamedTuple):
 class Denial(NamedTuple):
     """Why a reserve was refused: nothing was changed. Amounts are in `unit`, nanos for usd.
 
-    `limit` leaves out what is kept back for last calls.
+    `limit` leaves out what is kept back for last calls. `period` is that of a windowed limit, as
+    it is written: "day", "rolling hour". `retry_after` is in seconds, None if waiting is no use.
     """
 
     account: str
@@ -67,6 +73,7 @@ class Denial(NamedTuple):
     requested: int
     state: State = "open"
     retry_after: float | None = None
+    period: str | None = None
 
     @property
     def remaining(self) -> int:
@@ -83,10 +90,13 @@ class Entry(NamedTuple):
         over: the first account of `path` that this brought beyond what ordinary calls may
             spend, with the figures; None if there is none.
         late: recorded after the hold had ended or was lost; nothing had been held for it.
+        asked: what a late call came to in all, where its expiry had charged a part of that
+            already: `amounts` is only the rest. Else None.
+        time: when it was recorded, in seconds since 1970, by the backend's clock.
     """
 
     id: str
-    kind: Literal["commit", "release", "charge"]
+    kind: Kind
     accounts: tuple[str, ...]
     path: tuple[str, ...]
     held: Amounts
@@ -94,6 +104,30 @@ class Entry(NamedTuple):
     after: tuple[Amounts, ...] = ()
     over: Denial | None = None
     late: bool = False
+    asked: Amounts | None = None
+    time: float = 0.0
+
+
+class WindowBalance(NamedTuple):
+    """How much of a limit per period is spent and held in the window that is on."""
+
+    limit: Limit
+    spent: int
+    reserved: int
+
+
+class LiveHoldView(NamedTuple):
+    """A hold that has not ended, for those who look on.
+
+    Attributes:
+        age: seconds since it was made.
+        expires_in: seconds until it expires unless its process lives on; None for never.
+    """
+
+    hold: Hold
+    age: float
+    owner: str
+    expires_in: float | None
 
 
 class Balance(NamedTuple):
@@ -105,6 +139,7 @@ class Balance(NamedTuple):
     spent: Amounts
     reserved: Amounts
     state: State = "open"
+    windows: tuple[WindowBalance, ...] = ()
 
     def remaining(self, unit: Unit = "usd") -> int | None:
         """Return what is left of the life-long limit, holds deducted; None if there is none."""
@@ -124,6 +159,13 @@ class Ledger(ABC):
     Ids of holds and charges are made by the caller (`new_id`) and make every operation
     idempotent: the same id with the same payload gets the stored answer, with another payload it
     raises HoldConflict. Backends raise LedgerUnavailable when they cannot answer.
+
+    Ledgers that outlive a process keep its holds alive while it lives. Once it has not been heard
+    of for the time to live, its holds expire, by the backend's clock: what was held is charged or
+    given back, as the ledger was told, and recorded as "expire".
+
+    A hold counts in the windows in which it was made, and so does what it comes to; a hold that
+    is made larger later counts anew from then on.
     """
 
     blocks: ClassVar[bool] = False
@@ -132,11 +174,16 @@ class Ledger(ABC):
     """Seconds after which a waiter looks again even if `watch` told it nothing."""
 
     @abstractmethod
-    def open(self, account: Account) -> Balance | Denial:
+    def open(self, account: Account, *, update: bool = False) -> Balance | Denial:
         """Open an account, or go on with it; denied if an ancestor cannot set its part aside.
 
+        Args:
+            account: its limits are those that it is declared with, top-ups not included.
+            update: let these limits and this reserve replace those that it has.
+
         Raises:
-            AccountConflict: it exists with another parent, other limits or another reserve.
+            AccountConflict: it exists with other limits or another reserve and `update` is not
+                set, or with another parent or allocation.
             KeyError: its parent is not open here.
         """
 
@@ -171,7 +218,8 @@ class Ledger(ABC):
         """End a hold with what the call came to, and free the rest. Never refuses.
 
         More than was held is recorded. A hold that ended otherwise, or that the ledger does not
-        know, is recorded as late, in `accounts`.
+        know, is recorded as late, in `accounts`; if it expired and was charged, only what it came
+        to beyond that is added.
         """
 
     @abstractmethod
@@ -207,7 +255,10 @@ class Ledger(ABC):
 
     @abstractmethod
     def close(self, account: str, state: State = "closed") -> None:
-        """Refuse every later reserve and give back what was set aside; live holds go on."""
+        """Refuse every later reserve and give back what was set aside; live holds go on.
+
+        An account that other processes have open stays open for them if it is only "closed".
+        """
 
     @abstractmethod
     def forget(self, account: str) -> None:
@@ -220,6 +271,18 @@ class Ledger(ABC):
     @abstractmethod
     def verify(self) -> list[str]:
         """Replay the records against the balances; return what does not agree, or nothing."""
+
+    @abstractmethod
+    def accounts(self) -> list[Balance]:
+        """Return the standing of every account that can be named, in the order of their ids."""
+
+    @abstractmethod
+    def describe(self, account: str) -> Account:
+        """Return an account as it was opened. Raises KeyError if it never was."""
+
+    @abstractmethod
+    def holds(self, account: str | None = None) -> list[LiveHoldView]:
+        """Return the live holds, oldest first; those that pass through `account`, if given."""
 
     @abstractmethod
     def llm_holds(self, account: str, besides: Collection[str] = ()) -> bool:

@@ -1,8 +1,8 @@
-"""The accounts of a ledger in memory as a tree: what each has spent, holds, and keeps back.
+"""The accounts of a ledger as a tree: what each has spent, holds, and keeps back.
 
 An account's own ``kept`` is for its last call. ``aside`` is what its ancestors set aside for it
-alone: the same amount, or for an allocated account all that it has not spent. Nothing here locks;
-`MemoryLedger` does.
+alone: the same amount, or for an allocated account all that it has not spent. Nothing here locks
+or stores; the ledgers do.
 """
 
 from __future__ import annotations
@@ -10,38 +10,58 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from budget_core.errors import InvalidBudget
-from budget_core.ledger.base import Account, Balance, Denial, Hold, State
+from budget_core.ledger.base import Account, Balance, Denial, Headroom, Hold, State
+from budget_core.ledger.windows import spent_over, windows_of
 from budget_core.limits import UNITS, ZERO, Amounts, Limits
 
 
 class Node:
-    """An account's balances, and its way to the root."""
+    """An account's balances, and its way to the root.
+
+    Attributes:
+        owners: the processes that have it open; only one that none has open is closed.
+        excess: what was spent and held beyond a limit when it was lowered to that.
+        gone: nobody can name it any more, but something below or through it still lives.
+    """
 
     __slots__ = (
-        "account", "aside", "caps", "final", "held", "id", "kept", "limits", "parent", "path",
-        "route", "spent", "state",
+        "account", "aside", "caps", "excess", "final", "gone", "held", "id", "kept", "limits",
+        "owners", "parent", "path", "route", "spent", "state", "windows",
     )  # fmt: skip
 
-    def __init__(self, account: Account, parent: Node | None) -> None:
+    def __init__(self, account: Account, parent: Node | None, now: float) -> None:
         self.account = account
         self.id = account.id
         self.parent = parent
         self.limits = account.limits
         self.caps = caps_of(account.limits)
+        self.windows = windows_of(account.limits, now)
+        self.owners: set[str] = set()
+        self.gone = False
         self.spent = ZERO
         self.held = [0, 0, 0, 0]
         self.kept = [0, 0, 0, 0]
         self.aside = [0, 0, 0, 0]
+        self.excess = [0, 0, 0, 0]
         self.state: State = "open"
         self.final: str | None = None
         self.path: tuple[Node, ...] = (self, *parent.path) if parent else (self,)
         self.route = Route.of(self)
 
-    def balance(self) -> Balance:
+    def balance(self, now: float) -> Balance:
         """Return the account's standing."""
-        held = Amounts(*self.held)
-        return Balance(self.id, self.limits, Amounts(*self.kept), self.spent, held, self.state)
+        held, kept = Amounts(*self.held), Amounts(*self.kept)
+        windows = tuple([window.balance(now) for window in self.windows])
+        return Balance(self.id, self.limits, kept, self.spent, held, self.state, windows)
+
+    @property
+    def dormant(self) -> bool:
+        """It was closed, or no process has it open any more; its next opening begins anew."""
+        return self.state == "closed" or (self.state == "open" and not self.owners)
+
+    def holds_for(self, route: Route) -> bool:
+        """Tell whether a call that takes `route` holds money of this account."""
+        return self in route.checked or (bool(self.windows) and self in route.path)
 
     def hold(self, amounts: Sequence[int]) -> None:
         """Take `amounts` more, or less, into what is held."""
@@ -59,6 +79,13 @@ class Node:
                 spent[at] > limit
             ):
                 return Denial(self.id, UNITS[at], limit - kept[at], spent[at], held[at], want[at])
+        return None
+
+    def window_refusal(self, want: Amounts, now: float) -> Denial | None:
+        """Return why `want` more cannot be held in this account's windows, or None."""
+        for window in self.windows:
+            if denial := window.refusal(self.id, want[window.at], now, self.state):
+                return denial
         return None
 
     def set_aside(self, amounts: Sequence[int]) -> Denial | None:
@@ -116,6 +143,27 @@ class Node:
             self.state = "open"
         return None
 
+    def change(self, account: Account, now: float) -> Denial | None:
+        """Take other limits and another reserve; denied if they cannot be set aside above."""
+        before = self.account, self.limits, self.caps, self.windows
+        self.account, self.limits = account, account.limits
+        self.caps = caps_of(account.limits)
+        self.windows = windows_of(account.limits, now, self.windows)
+        denial = None
+        if self.state in {"open", "finalized"} and self.final is None:
+            denial = self.begin()
+        if denial is not None:
+            self.account, self.limits, self.caps, self.windows = before
+            return denial
+        for at, limit in self.caps:
+            self.excess[at] = max(self.excess[at], self.spent[at] + self.held[at] - limit)
+        return None
+
+    def change_to(self, account: Account, limits: Limits) -> None:
+        """Take on an account's terms as they were written down, windows empty."""
+        self.account, self.limits, self.caps = account, limits, caps_of(limits)
+        self.windows = windows_of(limits, 0.0)
+
     def finish(self) -> None:
         """Note that the last call is over; an account that was closed meanwhile stays so."""
         self.end("finalized" if self.state == "open" else self.state)
@@ -125,6 +173,18 @@ class Node:
         self.state = state
         self.kept = [0, 0, 0, 0]
         self.trim()
+
+    def rest(self) -> None:
+        """Give back what is set aside for an account that no process has open any more.
+
+        It stays usable: a process that was only frozen goes on without its reserve. An allocation
+        cannot, as nothing is set aside for it any more.
+        """
+        if self.account.allocated:
+            self.end("closed" if self.state == "open" else self.state)
+        elif self.final is None:
+            self.kept = [0, 0, 0, 0]
+            self.set_aside(self.kept)
 
     def trim(self) -> None:
         """Give back what is set aside for an account that has ended, but for its live holds."""
@@ -172,10 +232,17 @@ class Route(NamedTuple):
             tuple(dict.fromkeys(node for route in routes for node in route.allocated)),
         )
 
-    def spend(self, amounts: Amounts) -> None:
-        """Record what was spent, out of the allocations that it passes."""
+    def spend(self, amounts: Amounts, at: float) -> None:
+        """Record what was spent, out of the allocations that it passes.
+
+        Args:
+            amounts: how much.
+            at: when it was held, or now; the windows of that moment pay.
+        """
         for node in self.path:
             node.spent = plus(node.spent, amounts)
+            for window in node.windows:
+                window.spend(at, amounts[window.at])
         for node in self.allocated:
             left = [max(0, x - y) for x, y in zip(node.aside, amounts, strict=True)]
             node.set_aside(left)
@@ -195,7 +262,28 @@ class Route(NamedTuple):
                 if spent[at] > most:
                     unit, held = UNITS[at], node.held[at]
                     return Denial(node.id, unit, most, spent[at], held, amounts[at], node.state)
+            if node.windows and (over := spent_over(node.windows, node.id, amounts, node.state)):
+                return over
         return None
+
+    def headroom(self, final: Node | None, now: float) -> Headroom:
+        """Return how much of each unit could be held now."""
+        if any(node.state != "open" for node in self.path):
+            return Headroom(0, 0, 0, 0)
+        room: list[int | None] = [None, None, None, None]
+        for node in self.checked:
+            for at, limit in node.caps:
+                free = limit - node.spent[at] - node.held[at]
+                if node is not final:
+                    free -= node.kept[at]
+                if final is not None and node in final.path[1:]:
+                    free += final.aside[at]
+                _lower(room, at, free)
+        for node in self.path:
+            for window in node.windows:
+                window.roll(now)
+                _lower(room, window.at, window.limit.amount - sum(window.used()))
+        return Headroom(*room)
 
     def trim(self) -> None:
         """Let allocations that have ended give back what they no longer need."""
@@ -204,13 +292,23 @@ class Route(NamedTuple):
 
 
 class LiveHold:
-    """A hold that has not ended. A final one takes from what was set aside above `final`."""
+    """A hold that has not ended. A final one takes from what was set aside above `final`.
 
-    __slots__ = ("above", "final", "hold", "route")
+    Attributes:
+        above: what it takes in the ancestors of `final`.
+        at: when it was made, in seconds since 1970; the windows of that moment hold it.
+        owner: the process whose call it is.
+    """
 
-    def __init__(self, hold: Hold, route: Route, final: Node | None) -> None:
+    __slots__ = ("above", "at", "final", "hold", "owner", "route")
+
+    def __init__(
+        self, hold: Hold, route: Route, final: Node | None, at: float, owner: str = ""
+    ) -> None:
         self.hold = hold
         self.route = route
+        self.at = at
+        self.owner = owner
         self.final = final
         self.above = hold.amounts
         if final is not None:
@@ -240,6 +338,7 @@ class LiveHold:
             self.final.final = self.hold.id
         for node in self.route.checked:
             node.hold(self.part(node))
+        self._hold_in_windows(1)
         return None
 
     def lift(self) -> None:
@@ -251,8 +350,14 @@ class LiveHold:
             held[1] -= tokens
             held[2] -= llm_calls
             held[3] -= tool_calls
+        self._hold_in_windows(-1)
         if self.final is not None:
             self.final.final = None
+
+    def _hold_in_windows(self, sign: int) -> None:
+        for node in self.route.path:
+            for window in node.windows:
+                window.hold(self.at, sign * self.hold.amounts[window.at])
 
     def _refusal(self) -> Denial | None:
         final = self.final
@@ -263,12 +368,18 @@ class LiveHold:
             for node in self.route.checked:
                 if denial := node.refusal(self.hold.amounts, node.kept):
                     return denial
-            return None
+            return self._window_refusal()
         if final.final is not None:
             return self._ended(final, "finalized")
         for node in self.route.checked:
             kept = ZERO if node is final else node.kept
             if denial := node.refusal(self.part(node), kept):
+                return denial
+        return self._window_refusal()
+
+    def _window_refusal(self) -> Denial | None:
+        for node in self.route.path:
+            if node.windows and (denial := node.window_refusal(self.hold.amounts, self.at)):
                 return denial
         return None
 
@@ -278,18 +389,15 @@ class LiveHold:
         return Denial(node.id, "usd", limit or 0, node.spent.usd, node.held[0], usd, state)
 
 
-def caps_of(limits: Limits) -> tuple[tuple[int, int], ...]:
-    """Return the life-long limits as pairs of a unit's place and an amount.
+def _lower(room: list[int | None], at: int, free: int) -> None:
+    least = room[at]
+    if least is None or free < least:
+        room[at] = max(0, free)
 
-    Raises:
-        InvalidBudget: there are windows, which memory does not keep.
-    """
-    if windowed := [str(limit) for limit in limits.every if limit.period]:
-        raise InvalidBudget(
-            f"The ledger in memory keeps life-long limits only, so {', '.join(windowed)} cannot "
-            "be held. Use the amount without its period."
-        )
-    return tuple((UNITS.index(limit.unit), limit.amount) for limit in limits.every)
+
+def caps_of(limits: Limits) -> tuple[tuple[int, int], ...]:
+    """Return the life-long limits as pairs of a unit's place and an amount."""
+    return tuple((UNITS.index(x.unit), x.amount) for x in limits.every if not x.period)
 
 
 def plus(a: Amounts, b: Amounts) -> Amounts:

@@ -1,0 +1,89 @@
+"""The replay: do the records and the live holds come to what the accounts say?"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Iterator
+from typing import TYPE_CHECKING
+
+from budget_core.ledger.base import Entry
+from budget_core.ledger.tree import LiveHold, Node, plus
+from budget_core.limits import UNITS, ZERO, Amounts
+
+if TYPE_CHECKING:
+    from budget_core.ledger.books import Records
+
+
+def faults(nodes: Collection[Node], live: Collection[LiveHold], records: Records) -> Iterator[str]:
+    """Return what does not agree, account by account; nothing if all is well."""
+    spent, beyond = _replayed(records)
+    everything = _everything(nodes, live)
+    for node in nodes:
+        folded, folded_beyond = records.folded(node.id)
+        yield from _spent_faults(node, plus(folded, spent[node.id]))
+        yield from _limit_faults(node, plus(folded_beyond, beyond[node.id]))
+        yield from _held_faults(node, live, everything)
+        yield from _window_faults(node, live)
+
+
+def unheld(entry: Entry) -> Amounts:
+    """Return what an entry spent beyond what was held for it."""
+    spent, held = entry.amounts, entry.held
+    if spent[0] <= held[0] and spent[1] <= held[1] and spent[2] <= held[2] and spent[3] <= held[3]:
+        return ZERO
+    return Amounts(*(max(0, x - y) for x, y in zip(spent, held, strict=True)))
+
+
+def _replayed(records: Iterable[Entry]) -> tuple[dict[str, Amounts], dict[str, Amounts]]:
+    spent: dict[str, Amounts] = defaultdict(lambda: ZERO)
+    beyond: dict[str, Amounts] = defaultdict(lambda: ZERO)
+    for entry in records:
+        more = unheld(entry)
+        for account in entry.path:
+            spent[account] = plus(spent[account], entry.amounts)
+            if more is not ZERO:
+                beyond[account] = plus(beyond[account], more)
+    return spent, beyond
+
+
+def _everything(nodes: Iterable[Node], live: Iterable[LiveHold]) -> tuple[Node, ...]:
+    """Add the forgotten accounts that something still passes through."""
+    found = dict.fromkeys(each for node in nodes for each in node.path)
+    found.update(dict.fromkeys(each for hold in live for each in hold.route.path))
+    return tuple(found)
+
+
+def _spent_faults(node: Node, replayed: Amounts) -> Iterator[str]:
+    if replayed != node.spent:
+        yield f"{node.id}: spent {node.spent} but the entries come to {replayed}"
+
+
+def _limit_faults(node: Node, beyond: Amounts) -> Iterator[str]:
+    for at, limit in node.caps:
+        if node.spent[at] + node.held[at] > limit + beyond[at] + node.excess[at]:
+            yield f"{node.id}: spent and reserved exceed the limit of {limit} {UNITS[at]}"
+
+
+def _held_faults(node: Node, live: Iterable[LiveHold], nodes: Iterable[Node]) -> Iterator[str]:
+    held = ZERO
+    for hold in live:
+        held = plus(held, hold.part(node)) if node in hold.route.checked else held
+    for other in nodes:
+        if other is not node and other.parent and node in other.parent.route.checked:
+            held = plus(held, Amounts(*other.aside))
+    if list(held) != node.held:
+        yield f"{node.id}: reserved {node.held} but holds and set-asides come to {held}"
+
+
+def _window_faults(node: Node, live: Iterable[LiveHold]) -> Iterator[str]:
+    for window in node.windows:
+        through = [hold for hold in live if node in hold.route.path]
+        counted = [hold for hold in through if window.counts(hold.at) is not None]
+        held = sum(hold.hold.amounts[window.at] for hold in counted)
+        if held != window.used()[1]:
+            yield (
+                f"{node.id}: reserved {window.used()[1]} of {window.limit} but holds come to {held}"
+            )
+
+
+__all__ = ["faults", "unheld"]

@@ -1,0 +1,383 @@
+"""What every operation does to a tree of accounts, wherever a backend keeps it."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections import deque
+from collections.abc import Callable, Collection, Iterator, MutableMapping, Sequence
+from contextlib import AbstractContextManager
+from time import time
+from typing import Final, Protocol
+
+from budget_core.errors import AccountConflict, HoldConflict, InvalidBudget
+from budget_core.ledger.audit import faults
+from budget_core.ledger.base import (
+    Account,
+    Balance,
+    Denial,
+    Entry,
+    Headroom,
+    Hold,
+    Kind,
+    Ledger,
+    LiveHoldView,
+    State,
+)
+from budget_core.ledger.tree import LiveHold, Node, Route
+from budget_core.limits import ZERO, Amounts
+
+STANDING: Final = "*"
+"""The owner of an account that is open whoever runs."""
+
+
+class Records(Protocol):
+    """The entries of a ledger: those that are kept, and what the others came to."""
+
+    def get(self, key: str) -> Entry | None:
+        """Return the last record under an id, if it is still known."""
+
+    def add(self, entry: Entry) -> None:
+        """Keep a record."""
+
+    def __iter__(self) -> Iterator[Entry]:
+        """Return those that are kept, oldest first."""
+
+    def folded(self, account: str) -> tuple[Amounts, Amounts]:
+        """Return what records that are not kept came to: spent, and spent beyond their holds."""
+
+
+class BookLedger(Ledger):
+    """Every operation, on accounts, holds and records that a backend keeps.
+
+    Attributes:
+        _turn: entered for an operation that may write; nothing else happens meanwhile.
+        _look: entered for one that only reads.
+        _owner: this process.
+    """
+
+    _turn: AbstractContextManager[object]
+    _look: AbstractContextManager[object]
+    _nodes: MutableMapping[str, Node]
+    _live: MutableMapping[str, LiveHold]
+    _records: Records
+    _owner: str = ""
+    _shift: float = 0.0
+
+    def __init__(self) -> None:
+        self._forgotten: deque[str] = deque()
+        self._watchers: dict[object, Callable[[], object]] = {}
+
+    @abstractmethod
+    def _drop(self, account: str) -> None:
+        """Close an account and drop it, once nothing lives in it any more."""
+
+    def _now(self) -> float:
+        return time() + self._shift
+
+    def _reading(self) -> AbstractContextManager[object]:
+        return self._turn if self._forgotten else self._look
+
+    def open(self, account: Account, *, update: bool = False) -> Balance | Denial:
+        with self._turn:
+            self._drop_forgotten()
+            now, node = self._now(), self._nodes.get(account.id)
+            denial: Denial | None = None
+            if node is None:
+                parent = self._nodes[account.parent] if account.parent is not None else None
+                node = Node(account, parent, now)
+                denial = node.begin()
+            else:
+                if node.account != account:
+                    _may_change(node.account, account, update=update)
+                    denial = node.change(account, now)
+                if denial is None and node.dormant:
+                    denial = node.begin()
+            if denial is not None:
+                return denial
+            node.owners.add(STANDING if account.lasts == "standing" else self._owner)
+            self._nodes[account.id] = node
+            balance = node.balance(now)
+        if update:
+            self._wake()
+        return balance
+
+    def reserve(
+        self,
+        hold_id: str,
+        accounts: Sequence[str],
+        amounts: Amounts,
+        *,
+        final: str | None = None,
+    ) -> Hold | Denial:
+        with self._turn:
+            if self._forgotten:
+                self._drop_forgotten()
+            if (known := self._replayed(hold_id, accounts, amounts, final)) is not None:
+                return known
+            last = self._nodes[final] if final is not None else None
+            hold = Hold(hold_id, tuple(accounts), amounts)
+            live = LiveHold(hold, self._route(accounts), last, self._now(), self._owner)
+            if denial := live.place():
+                return denial
+            self._live[hold_id] = live
+            return hold
+
+    def extend(self, hold_id: str, amounts: Amounts, accounts: Sequence[str] = ()) -> Hold | Denial:
+        with self._turn:
+            live = self._live.get(hold_id)
+            if live is None:
+                raise HoldConflict(f"Hold {hold_id} is not live, so it cannot be extended.")
+            union = tuple(dict.fromkeys((*live.hold.accounts, *accounts)))
+            hold = Hold(hold_id, union, amounts)
+            wider = LiveHold(hold, self._route(union), live.final, live.at, live.owner)
+            if not (less := wider.within(live)):
+                wider.at = self._now()
+            live.lift()
+            if denial := wider.place(force=less):
+                live.place(force=True)
+                return denial
+            self._live[hold_id] = wider
+        self._wake()
+        return hold
+
+    def commit(self, hold_id: str, amounts: Amounts, accounts: Sequence[str]) -> Entry:
+        with self._turn:
+            if self._forgotten:
+                self._drop_forgotten()
+            live = self._live.pop(hold_id, None)
+            if live is None:
+                entry = self._commit_late(hold_id, amounts, accounts)
+            else:
+                entry = self._end("commit", live, amounts)
+        self._wake()
+        return entry
+
+    def release(self, hold_id: str) -> Entry | None:
+        with self._turn:
+            if self._forgotten:
+                self._drop_forgotten()
+            live = self._live.pop(hold_id, None)
+            if live is None:
+                return self._records.get(hold_id)
+            entry = self._end("release", live, ZERO)
+        self._wake()
+        return entry
+
+    def charge(
+        self,
+        charge_id: str,
+        accounts: Sequence[str],
+        amounts: Amounts,
+        *,
+        final: str | None = None,
+    ) -> Entry:
+        with self._turn:
+            if self._forgotten:
+                self._drop_forgotten()
+            if known := self._records.get(charge_id):
+                return _same(known, amounts)
+            last = self._nodes[final] if final is not None else None
+            entry = self._charge("charge", charge_id, accounts, amounts, last)
+            if last is not None:
+                last.finish()
+            return entry
+
+    def balance(self, account: str) -> Balance:
+        with self._reading():
+            if self._forgotten:
+                self._drop_forgotten()
+            return self._nodes[account].balance(self._now())
+
+    def accounts(self) -> list[Balance]:
+        with self._reading():
+            self._drop_forgotten()
+            now = self._now()
+            nodes = sorted(self._nodes.values(), key=lambda node: node.id)
+            return [node.balance(now) for node in nodes]
+
+    def describe(self, account: str) -> Account:
+        with self._look:
+            return self._nodes[account].account
+
+    def holds(self, account: str | None = None) -> list[LiveHoldView]:
+        with self._reading():
+            self._drop_forgotten()
+            now = self._now()
+            return [
+                LiveHoldView(live.hold, max(0.0, now - live.at), live.owner, self._expiry(live))
+                for live in sorted(self._live.values(), key=lambda live: live.at)
+                if account is None or account in live.route.ids
+            ]
+
+    def headroom(self, accounts: Sequence[str], *, final: str | None = None) -> Headroom:
+        with self._reading():
+            if self._forgotten:
+                self._drop_forgotten()
+            last = self._nodes[final] if final is not None else None
+            return self._route(accounts).headroom(last, self._now())
+
+    def keep_back(self, account: str, amounts: Amounts) -> Amounts:
+        with self._turn:
+            self._drop_forgotten()
+            node = self._nodes[account]
+            if node.state != "open" or node.final is not None:
+                return Amounts(*node.kept)
+            granted = node.keep_back(amounts)
+        self._wake()
+        return granted
+
+    def top_up(self, account: str, amounts: Amounts) -> Balance:
+        with self._turn:
+            self._drop_forgotten()
+            node = self._nodes[account]
+            if denial := node.raise_limits(amounts):
+                raise InvalidBudget(
+                    f"{account} was allocated from {denial.account}, which has not enough "
+                    "left for this top-up. Top that account up first."
+                )
+            balance = node.balance(self._now())
+        self._wake()
+        return balance
+
+    def close(self, account: str, state: State = "closed") -> None:
+        with self._turn:
+            self._drop_forgotten()
+            node = self._nodes[account]
+            node.owners.discard(self._owner)
+            if state != "closed" or not node.owners:
+                node.end(state)
+        self._wake()
+
+    def forget(self, account: str) -> None:
+        # called by finalizers, which may run inside an operation: it only queues
+        self._forgotten.append(account)
+
+    def entries(self, account: str | None = None) -> Iterator[Entry]:
+        with self._reading():
+            self._drop_forgotten()
+            kept = list(self._records)
+        return (entry for entry in kept if account is None or account in entry.path)
+
+    def verify(self) -> list[str]:
+        with self._turn:
+            self._drop_forgotten()
+            return list(faults(self._nodes.values(), list(self._live.values()), self._records))
+
+    def llm_holds(self, account: str, besides: Collection[str] = ()) -> bool:
+        with self._look:
+            node = self._nodes[account]
+            return any(
+                live.hold.amounts.llm_calls and node.holds_for(live.route) and key not in besides
+                for key, live in self._live.items()
+            )
+
+    def watch(self, callback: Callable[[], object]) -> Callable[[], None]:
+        token = object()
+        self._watchers[token] = callback
+        return lambda: self._watchers.pop(token, None) and None
+
+    def _wake(self) -> None:
+        if self._watchers:
+            for callback in tuple(self._watchers.values()):
+                callback()
+
+    def _expiry(self, _live: LiveHold) -> float | None:
+        return None
+
+    def _drop_forgotten(self) -> None:
+        while self._forgotten:
+            self._drop(self._forgotten.popleft())
+
+    def _route(self, accounts: Sequence[str]) -> Route:
+        if len(accounts) == 1:
+            return self._nodes[accounts[0]].route
+        return Route.union([self._nodes[account].route for account in sorted(accounts)])
+
+    def _route_of_record(self, accounts: Sequence[str]) -> Route:
+        """Return the way of what was spent; accounts that are forgotten still count."""
+        return self._route(accounts)
+
+    def _end(self, kind: Kind, live: LiveHold, amounts: Amounts) -> Entry:
+        """End a live hold with what it came to."""
+        live.lift()
+        hold, route, final = live.hold, live.route, live.final
+        if kind != "release":
+            route.spend(amounts, live.at)
+        entry = Entry(
+            hold.id, kind, hold.accounts, route.ids, hold.amounts, amounts,
+            () if kind == "release" else route.spent(),
+            None if kind == "release" else route.over(final, amounts), time=self._now(),
+        )  # fmt: skip
+        self._records.add(entry)
+        if final is not None:
+            if kind == "commit":
+                final.finish()
+            else:
+                final.trim()
+        if route.allocated:
+            route.trim()
+        return entry
+
+    def _charge(
+        self,
+        kind: Kind,
+        key: str,
+        accounts: Sequence[str],
+        amounts: Amounts,
+        final: Node | None = None,
+        asked: Amounts | None = None,
+    ) -> Entry:
+        route, now = self._route_of_record(accounts), self._now()
+        route.spend(amounts, now)
+        route.trim()
+        entry = Entry(
+            key, kind, tuple(accounts), route.ids, ZERO, amounts, route.spent(),
+            route.over(final, amounts), late=kind == "commit", asked=asked, time=now,
+        )  # fmt: skip
+        self._records.add(entry)
+        return entry
+
+    def _commit_late(self, hold_id: str, amounts: Amounts, accounts: Sequence[str]) -> Entry:
+        known = self._records.get(hold_id)
+        if known is not None and known.kind not in {"release", "expire"}:
+            return _same(known, amounts)
+        if known is None or not any(known.amounts):
+            return self._charge("commit", hold_id, accounts, amounts)
+        rest = Amounts(*(max(0, x - y) for x, y in zip(amounts, known.amounts, strict=True)))
+        return self._charge("commit", hold_id, accounts, rest, asked=amounts)
+
+    def _replayed(
+        self, hold_id: str, accounts: Sequence[str], amounts: Amounts, final: str | None
+    ) -> Hold | None:
+        live = self._live.get(hold_id)
+        if live is None:
+            if self._records.get(hold_id) is not None:
+                raise HoldConflict(f"Hold {hold_id} has ended; its id cannot be used again.")
+            return None
+        last = live.final.id if live.final is not None else None
+        if live.hold != Hold(hold_id, tuple(accounts), amounts) or last != final:
+            raise HoldConflict(f"Hold {hold_id} is live with another payload: {live.hold}.")
+        return live.hold
+
+
+def _same(known: Entry, amounts: Amounts) -> Entry:
+    recorded = known.amounts if known.asked is None else known.asked
+    if recorded != amounts:
+        raise HoldConflict(
+            f"{known.id} was recorded with {recorded} and cannot be recorded again with {amounts}."
+        )
+    return known
+
+
+def _may_change(known: Account, asked: Account, *, update: bool) -> None:
+    moved = (known.parent, known.allocated) != (asked.parent, asked.allocated)
+    if update and not moved:
+        return
+    raise AccountConflict(
+        f"Account {asked.id!r} exists with {known}, and cannot be opened again as {asked}. "
+        "Use another name, or the same limits"
+        + (", or pass update=True to replace them." if not moved else ".")
+    )
+
+
+__all__ = ["STANDING", "BookLedger", "Records"]

@@ -1,0 +1,212 @@
+"""A SQLite file that many processes write: connection, schema, and whose turn it is."""
+
+from __future__ import annotations
+
+import os
+import random
+import sqlite3
+from contextlib import suppress
+from pathlib import Path
+from threading import RLock
+from time import monotonic, sleep
+from typing import Any, Final, Literal, TypeAlias
+
+from budget_core.errors import LedgerUnavailable
+
+try:
+    import fcntl
+except ImportError:  # pragma: no cover  no sidecar there: SQLite's own lock has to do
+    fcntl = None  # type: ignore[assignment]
+
+Durability: TypeAlias = Literal["normal", "full"]
+
+VERSION: Final = 1
+_SCHEMA: Final = """
+CREATE TABLE account (
+    id TEXT PRIMARY KEY, parent TEXT, opened TEXT NOT NULL, limits TEXT NOT NULL,
+    spent_usd INTEGER NOT NULL, spent_tokens INTEGER NOT NULL,
+    spent_llm_calls INTEGER NOT NULL, spent_tool_calls INTEGER NOT NULL,
+    held_usd INTEGER NOT NULL, held_tokens INTEGER NOT NULL,
+    held_llm_calls INTEGER NOT NULL, held_tool_calls INTEGER NOT NULL,
+    state TEXT NOT NULL, final TEXT, gone INTEGER NOT NULL, kept TEXT NOT NULL,
+    aside TEXT NOT NULL, excess TEXT NOT NULL, owners TEXT NOT NULL, windows TEXT NOT NULL
+) WITHOUT ROWID;
+CREATE INDEX account_parent ON account (parent);
+CREATE TABLE hold (
+    id TEXT PRIMARY KEY, accounts TEXT NOT NULL, path TEXT NOT NULL,
+    usd INTEGER NOT NULL, tokens INTEGER NOT NULL,
+    llm_calls INTEGER NOT NULL, tool_calls INTEGER NOT NULL,
+    final TEXT, above TEXT, at REAL NOT NULL, owner TEXT NOT NULL
+) WITHOUT ROWID;
+CREATE TABLE entry (
+    number INTEGER PRIMARY KEY, id TEXT NOT NULL, kind TEXT NOT NULL, time REAL NOT NULL,
+    accounts TEXT NOT NULL, path TEXT NOT NULL, root TEXT NOT NULL,
+    usd INTEGER NOT NULL, tokens INTEGER NOT NULL,
+    llm_calls INTEGER NOT NULL, tool_calls INTEGER NOT NULL,
+    held TEXT NOT NULL, after TEXT NOT NULL, late INTEGER NOT NULL, over TEXT, asked TEXT
+);
+CREATE INDEX entry_id ON entry (id);
+CREATE INDEX entry_root ON entry (root);
+CREATE TABLE lease (
+    owner TEXT PRIMARY KEY, seen REAL NOT NULL, ttl REAL NOT NULL, charge INTEGER NOT NULL,
+    dead INTEGER NOT NULL
+) WITHOUT ROWID;
+"""
+MIGRATIONS: Final[dict[int, str]] = {0: _SCHEMA}
+"""What leads from each version of the schema to the next."""
+
+
+class Database:
+    """One connection a process, made when it is first needed, and anew after a fork.
+
+    Attributes:
+        path: of the file; beside it lie SQLite's own and ``-turn``, whose lock is the turn.
+        lock: one thread at a time.
+    """
+
+    def __init__(self, path: str | os.PathLike[str], durability: Durability, wait: float) -> None:
+        self.path = Path(path)
+        self.lock = RLock()
+        self._durability = durability
+        self._wait = wait
+        self._connection: sqlite3.Connection | None = None
+        self._turn: int | None = None
+        self._pid = os.getpid()
+
+    def connection(self) -> sqlite3.Connection:
+        """Return this process's connection.
+
+        Raises:
+            LedgerUnavailable: the file cannot be opened, or is of a newer version.
+        """
+        if self._pid != os.getpid():
+            _inherited.append((self._connection, self._turn))  # closing it is the parent's business
+            self._connection = self._turn = None
+            self._pid = os.getpid()
+        if self._connection is None:
+            self._connection = self._opened()
+        return self._connection
+
+    def begin(self) -> sqlite3.Connection:
+        """Wait for our turn among all processes, and begin to write.
+
+        Raises:
+            LedgerUnavailable: nobody let us, or nothing can be written.
+        """
+        connection = self.connection()
+        self._take_turn()
+        try:
+            connection.execute("BEGIN IMMEDIATE")
+        except BaseException as error:
+            self._give_turn()
+            raise self.unavailable(error) from error
+        return connection
+
+    def end(self, *, commit: bool) -> None:
+        """Commit, or take back, what was written since `begin`.
+
+        Raises:
+            LedgerUnavailable: it could not be written, and nothing of it was.
+        """
+        connection = self.connection()
+        try:
+            connection.execute("COMMIT" if commit else "ROLLBACK")
+        except sqlite3.Error as error:
+            with suppress(sqlite3.Error):
+                connection.execute("ROLLBACK")
+            raise self.unavailable(error) from error
+        finally:
+            self._give_turn()
+
+    def unavailable(self, error: BaseException) -> BaseException:
+        """Return the error to raise for one of SQLite's or the system's."""
+        if not isinstance(error, sqlite3.Error | OSError | OverflowError):
+            return error
+        reason = f"{self.path}: {getattr(error, 'strerror', None) or error}"
+        return LedgerUnavailable(reason)
+
+    def close(self) -> None:
+        """Close this process's connection; the next operation opens another one."""
+        with self.lock:
+            if self._pid == os.getpid() and self._connection is not None:
+                self._connection.close()
+                if self._turn is not None:
+                    os.close(self._turn)
+            self._connection = self._turn = None
+
+    def _opened(self) -> sqlite3.Connection:
+        connection = None
+        try:
+            connection = sqlite3.connect(
+                self.path,
+                timeout=self._wait,
+                isolation_level=None,
+                check_same_thread=False,
+                cached_statements=256,
+            )
+            if fcntl is not None:
+                self._turn = os.open(f"{self.path}-turn", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC)
+            self._prepare(connection)
+        except BaseException as error:
+            if connection is not None:
+                connection.close()
+            if self._turn is not None:
+                os.close(self._turn)
+                self._turn = None
+            raise self.unavailable(error) from error
+        return connection
+
+    def _prepare(self, connection: sqlite3.Connection) -> None:
+        self._take_turn()  # only one turns a new file into WAL mode
+        try:
+            connection.execute("PRAGMA journal_mode = WAL")
+            connection.execute(f"PRAGMA synchronous = {self._durability.upper()}")
+            connection.execute("PRAGMA journal_size_limit = 67108864")
+            connection.execute("PRAGMA wal_autocheckpoint = 4000")
+            self._migrate(connection)
+        finally:
+            self._give_turn()
+
+    def _migrate(self, connection: sqlite3.Connection) -> None:
+        version: int = connection.execute("PRAGMA user_version").fetchone()[0]
+        if version > VERSION:
+            raise LedgerUnavailable(
+                f"{self.path} is of version {version}, newer than this budget-suite knows "
+                f"({VERSION}); upgrade it"
+            )
+        while version < VERSION:
+            script = MIGRATIONS[version]
+            version += 1
+            connection.executescript(
+                f"BEGIN IMMEDIATE;{script}PRAGMA user_version = {version};COMMIT;"
+            )
+
+    def _take_turn(self) -> None:
+        """Take the sidecar's lock: whoever waits tries again at random, so all get their turns.
+
+        SQLite's own way of waiting, longer and longer, starves processes.
+        """
+        if self._turn is None:
+            return
+        until = 0.0
+        while True:
+            try:
+                fcntl.flock(self._turn, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                until = until or monotonic() + self._wait
+                if monotonic() > until:
+                    reason = f"{self.path}: another process has been writing for {self._wait} s"
+                    raise LedgerUnavailable(reason) from None
+                sleep(random.uniform(0.000_02, 0.000_4))  # noqa: S311  no secret
+            else:
+                return
+
+    def _give_turn(self) -> None:
+        if self._turn is not None:
+            fcntl.flock(self._turn, fcntl.LOCK_UN)
+
+
+_inherited: list[Any] = []
+"""Connections of parent processes: never closed here, as that would free the parent's locks."""
+
+__all__ = ["MIGRATIONS", "VERSION", "Database", "Durability"]
