@@ -2,26 +2,117 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Mapping
+from threading import Lock
+from typing import Any, Final
+from urllib.parse import parse_qsl, urlsplit
+from weakref import WeakValueDictionary
+
 from budget_core import hooks
 from budget_core.errors import InvalidBudget
 from budget_core.ledger.base import Ledger
 from budget_core.ledger.memory import MemoryLedger
 
+ENVIRONMENT: Final = "BUDGET_LEDGER"
+"""The variable that names the ledger where nobody else does."""
+
+_NUMBERS: Final = frozenset({"ttl", "timeout"})
+_known: WeakValueDictionary[str, Ledger] = WeakValueDictionary()
+_lock = Lock()
+
 
 def ledger_from(value: Ledger | str | None) -> Ledger:
-    """Return the ledger for an object, a URL, or None (a fresh one in memory).
+    """Return the ledger for an object, a URL, or None.
+
+    None is what ``BUDGET_LEDGER`` names in the environment, else a fresh one in memory. The same
+    database is one ledger in all of a process.
 
     Raises:
-        InvalidBudget: no ledger knows the URL's scheme.
+        InvalidBudget: no ledger knows the URL's scheme, or what it says behind the ``?``.
     """
     if isinstance(value, Ledger):
         return value
-    if value is None or value == "memory://":
+    url = value if value is not None else os.environ.get(ENVIRONMENT) or "memory://"
+    if url == "memory://":
         return MemoryLedger()
-    ledger = hooks.first("budget_ledger", hooks.LedgerRequest(value))
+    scheme = url.partition("://")[0]
+    if scheme in {"sqlite", "redis", "rediss"}:
+        return _sqlite(url) if scheme == "sqlite" else _redis(url)
+    ledger = hooks.first("budget_ledger", hooks.LedgerRequest(url))
     if isinstance(ledger, Ledger):
         return ledger
     raise InvalidBudget(
-        f"No ledger for {value!r}. Known: 'memory://', a Ledger object, and what plugins add "
-        "(hook budget_ledger)."
+        f"No ledger for {url!r}. Known: 'memory://', 'sqlite:///budgets.db', "
+        "'redis://localhost/0', a Ledger object, and what plugins add (hook budget_ledger)."
     )
+
+
+def _sqlite(url: str) -> Ledger:
+    from budget_core.ledger.sqlite import SqliteLedger  # noqa: PLC0415  only if it is wanted
+
+    parts = urlsplit(url)
+    path = parts.path.removeprefix("/")
+    if parts.netloc or not path:
+        raise InvalidBudget(
+            f"{url!r} names no file. Write 'sqlite:///budgets.db' for one in the working "
+            "directory, or 'sqlite:////var/lib/budgets.db' for one anywhere."
+        )
+    options = _options(url, parts.query, ("durability", "ttl", "on_expiry", "timeout"))
+    key = os.path.realpath(path)
+    return _one("sqlite", key, options, lambda: SqliteLedger(key, **options))
+
+
+def _redis(url: str) -> Ledger:
+    try:
+        from budget_core.ledger.redis import RedisLedger  # noqa: PLC0415  an extra
+    except ModuleNotFoundError as error:
+        if error.name != "redis":
+            raise
+        raise InvalidBudget(
+            f"{url!r} needs the Redis client: pip install 'budget-suite[redis]'."
+        ) from None
+    parts = urlsplit(url)
+    known = ("namespace", "ttl", "on_expiry", "timeout", "keep_entries")
+    options = _options(url, parts.query, known)
+    server = parts._replace(query="").geturl()
+    key = f"{server} {options.get('namespace', '')}"
+    return _one("redis", key, options, lambda: RedisLedger(server, **options))
+
+
+def _one(kind: str, key: str, options: Mapping[str, Any], make: Any) -> Ledger:
+    """Return the ledger that this process has for a database, or make it."""
+    name = f"{kind} {key}"
+    with _lock:
+        ledger = _known.get(name)
+        if ledger is None:
+            ledger = _known[name] = make()
+            ledger.options = options
+        elif ledger.options != options:  # type: ignore[attr-defined]
+            raise InvalidBudget(
+                f"{ledger!r} is in use in this process with {ledger.options}, so it cannot be "  # type: ignore[attr-defined]
+                f"opened with {options}, too. Name it by the same URL."
+            )
+        return ledger
+
+
+def _options(url: str, query: str, known: tuple[str, ...]) -> dict[str, Any]:
+    options: dict[str, Any] = {}
+    for name, value in parse_qsl(query, keep_blank_values=True):
+        if name not in known:
+            raise InvalidBudget(f"{url!r}: {name!r} is none of {', '.join(known)}.")
+        try:
+            options[name] = _read(name, value)
+        except ValueError:
+            raise InvalidBudget(f"{url!r}: {name}={value!r} is no number.") from None
+    return options
+
+
+def _read(name: str, value: str) -> Any:
+    if name == "keep_entries":
+        return int(value)
+    if name in _NUMBERS:
+        if not float(value) > 0:
+            raise ValueError
+        return float(value)
+    return value

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from time import monotonic
 from types import TracebackType
@@ -56,6 +57,7 @@ class SqliteLedger(BookLedger):
                 f"{durability!r} and {on_expiry!r}."
             )
         super().__init__()
+        self.options: Mapping[str, Any] = {}
         self.ttl = ttl
         self.database = Database(path, durability, timeout)
         self._on_expiry = on_expiry

@@ -24,9 +24,9 @@ SELECT account.* FROM way JOIN account USING (id) ORDER BY depth DESC"""
 _HOT: Final = """
 UPDATE account SET spent_usd = ?, spent_tokens = ?, spent_llm_calls = ?, spent_tool_calls = ?,
     held_usd = ?, held_tokens = ?, held_llm_calls = ?, held_tool_calls = ? WHERE id = ?"""
-_WHOLE: Final = f"INSERT OR REPLACE INTO account VALUES ({', '.join('?' * 20)})"
-_HOLD: Final = f"INSERT OR REPLACE INTO hold VALUES ({', '.join('?' * 11)})"
-_ENTRY: Final = f"INSERT INTO entry VALUES (NULL, {', '.join('?' * 15)})"
+_WHOLE: Final = "INSERT OR REPLACE INTO account VALUES (" + "?, " * 19 + "?)"
+_HOLD: Final = "INSERT OR REPLACE INTO hold VALUES (" + "?, " * 10 + "?)"
+_ENTRY: Final = "INSERT INTO entry VALUES (NULL, " + "?, " * 14 + "?)"
 
 
 class Rows:
@@ -304,7 +304,7 @@ def _named(text: str) -> tuple[str, ...]:
 
 
 def _plain(amounts: Amounts) -> str:
-    return "%d,%d,%d,%d" % amounts
+    return f"{amounts[0]},{amounts[1]},{amounts[2]},{amounts[3]}"
 
 
 def _amounts(text: str) -> Amounts:
