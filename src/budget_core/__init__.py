@@ -1,6 +1,6 @@
 """budget-suite's core: hard spending limits for LLM agents, for any framework.
 
->>> from budget_core import AgentBudget
+>>> from budget_core import AgentBudget, declare
 >>> with AgentBudget("$5.00").session() as session:
 ...     _ = session.track("result", cost=0.01, tool_name="search")
 >>> session.report()["total_spent"]
@@ -15,6 +15,7 @@ from budget_core.lazy import lazy
 
 _HOME = {
     "AgentBudget": "budget",
+    "declare": "budget",
     "AsyncBudgetSession": "session",
     "AsyncBudgetedAnthropic": "clients.anthropic",
     "AsyncBudgetedOpenAI": "clients.openai",
@@ -62,7 +63,7 @@ _HOME = {
 }
 
 if TYPE_CHECKING:
-    from budget_core.budget import AgentBudget
+    from budget_core.budget import AgentBudget, declare
     from budget_core.call import Call, CallRequest
     from budget_core.clients.anthropic import AsyncBudgetedAnthropic, BudgetedAnthropic
     from budget_core.clients.google import BudgetedGoogle
@@ -137,6 +138,7 @@ __all__ = [
     "UnknownModel",
     "Usage",
     "bind",
+    "declare",
     "get_session",
     "hookimpl",
     "init",

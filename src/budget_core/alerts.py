@@ -83,8 +83,15 @@ class Alerts:
                 return False
             self._session.top_up(answer)
             # dollars for somebody else's account, or for another unit, would be refused for ever
-            helps = denial.unit == "usd" and denial.account == self._session.id
+            helps = denial.unit == "usd" and denial.account == self._session.account
             return helps and parse_usd(answer.amount) > 0
+
+    def pass_over(self, spent: Amounts) -> None:
+        """Take note of what was spent before: those who crossed a threshold then, were told."""
+        share = self._share(spent)
+        with self._lock:
+            self._marks = [mark for mark in self._marks if mark[0] > share]
+            self._due = self._next()
 
     def rearm(self) -> None:
         """Take note of a top-up."""

@@ -7,13 +7,15 @@ from dataclasses import replace
 from typing import Any, Final, Literal
 
 from budget_core import scope
-from budget_core.ledger import Ledger, ledger_from
+from budget_core.errors import InvalidBudget
+from budget_core.ledger import Account, Balance, Ledger, ledger_from
 from budget_core.limits import Limit, Limits
 from budget_core.money import Money, to_usd
 from budget_core.policy import Policy, Report, Reserve, TopUp
 from budget_core.session import BudgetSession
 
-_AMBIENT: Final = "ambient"
+AMBIENT: Final = "ambient"
+"""What `parent=` says for the session that is entered in the context."""
 
 
 class AgentBudget:
@@ -26,8 +28,9 @@ class AgentBudget:
     0.01
 
     Args:
-        max_spend: dollars a session may spend: "$5.00", "5", 5, 5.0 or Decimal("5"). None leaves
-            dollars unlimited.
+        max_spend: dollars a session may spend: "$5.00", "5", 5, 5.0 or Decimal("5"); per window:
+            "$20/day", "$1/rolling min", "$500/month in Europe/Berlin"; or several of these, and
+            of "100 calls/hour" or "2M tokens/day", in a list. None leaves dollars unlimited.
         soft_limit: the share of the limit at which `on_soft_limit` hears of it; None for never.
         max_repeated_calls: identical calls in sequence, within `loop_window_seconds`, that make a
             loop; None switches loop detection off.
@@ -45,14 +48,17 @@ class AgentBudget:
             stored conversations), or "allow" it.
         wait: seconds a call may wait for others to end when money is short; by default 30, and 0
             in synchronous code inside an event loop.
-        ledger: a `Ledger`, a URL such as "memory://", or None for one in memory.
-        parent: the session whose money this is. By default the one entered in this context, if
-            any; None for none.
+        ledger: a `Ledger`, a URL such as "sqlite:///budgets.db" or "redis://localhost/0", or None
+            for what BUDGET_LEDGER names, else one in memory.
+        parent: the session whose money this is, or the name of an account in the ledger that
+            several share ("team:growth", see `declare`). By default the session entered in this
+            context, if any; None for none.
+        update: let these limits replace those of a session of that name that the ledger knows.
     """
 
     def __init__(
         self,
-        max_spend: Money | Limit | None = None,
+        max_spend: Money | Limit | Sequence[Money | Limit] | None = None,
         soft_limit: float | None = 0.9,
         max_repeated_calls: int | None = 10,
         loop_window_seconds: float = 60.0,
@@ -71,10 +77,11 @@ class AgentBudget:
         unbounded: Literal["refuse", "allow"] = "refuse",
         wait: float | None = None,
         ledger: Ledger | str | None = None,
-        parent: BudgetSession | Literal["ambient"] | None = "ambient",
+        parent: BudgetSession | str | None = AMBIENT,
+        update: bool = False,
     ) -> None:
         self.limits = Limits.of(
-            *(() if max_spend is None else (max_spend,)),
+            *limits_of(max_spend),
             tokens=tokens,
             llm_calls=llm_calls,
             tool_calls=tool_calls,
@@ -95,6 +102,7 @@ class AgentBudget:
             wait=wait,
         )
         self._parent = parent
+        self._update = update
         self._ledger = None if ledger is None else ledger_from(ledger)
         self._own_ledger: Ledger | None = self._ledger
 
@@ -111,8 +119,8 @@ class AgentBudget:
             name: its id; the same name goes on where it left off. Made up if None.
             **policy: settings that differ from the budget's.
         """
-        parent = scope.current_session() if self._parent == _AMBIENT else self._parent
-        assert not isinstance(parent, str)  # noqa: S101
+        above = scope.current_session() if self._parent == AMBIENT else self._parent
+        parent = None if isinstance(above, str) else above
         settings = replace(self.policy, **policy) if policy else self.policy
         return BudgetSession(
             ledger=self._ledger_under(parent),
@@ -120,6 +128,8 @@ class AgentBudget:
             policy=settings,
             name=name,
             parent=parent,
+            under=above if isinstance(above, str) else None,
+            update=self._update,
         )
 
     async_session = session
@@ -133,3 +143,58 @@ class AgentBudget:
 
     def __repr__(self) -> str:
         return f"AgentBudget({', '.join(map(str, self.limits.every)) or 'unlimited'})"
+
+
+def declare(
+    name: str,
+    *limits: Money | Limit,
+    ledger: Ledger | str | None = None,
+    parent: str | None = None,
+    tokens: int | None = None,
+    llm_calls: int | None = None,
+    tool_calls: int | None = None,
+    update: bool = False,
+) -> Balance:
+    """Declare an account that sessions share by its name (``AgentBudget(parent=name)``).
+
+    It stays open until somebody cancels it. Declaring it again in the same way changes nothing.
+
+    >>> from budget_core import MemoryLedger
+    >>> shared = MemoryLedger()
+    >>> declare("team:growth", "$500/month", "$50/day", ledger=shared).spent.usd
+    0
+
+    Args:
+        name: by which it is known in the ledger.
+        *limits: such as "$500/month", "2M tokens/day", "$9000".
+        ledger: as `AgentBudget` takes it.
+        parent: the account whose money it is.
+        tokens: a limit for its life.
+        llm_calls: likewise.
+        tool_calls: likewise.
+        update: let these limits replace those that it has.
+
+    Raises:
+        AccountConflict: it exists with other limits and `update` is not set.
+        BudgetExhausted: never; InvalidBudget: the limits cannot be read, or there is no `parent`.
+    """
+    every = Limits.of(*limits, tokens=tokens, llm_calls=llm_calls, tool_calls=tool_calls)
+    account = Account(name, parent, every, lasts="standing")
+    try:
+        answer = ledger_from(ledger).open(account, update=update)
+    except KeyError:
+        raise InvalidBudget(f"There is no account {parent!r} to put {name!r} under.") from None
+    assert isinstance(answer, Balance)  # noqa: S101  nothing is set aside, so nothing is refused
+    return answer
+
+
+def limits_of(value: Money | Limit | Sequence[Money | Limit] | None) -> Sequence[Money | Limit]:
+    """Return the limits that `max_spend=` names: none, one, or several."""
+    if value is None:
+        return ()
+    if isinstance(value, Sequence) and not isinstance(value, str):
+        return value
+    return (value,)
+
+
+__all__ = ["AMBIENT", "AgentBudget", "declare"]

@@ -225,6 +225,11 @@ class LedgerUnavailable(AgentBudgetError):
         self.reason = reason
         self.session_id = session_id
 
+    def seen_by(self, session_id: str) -> Self:
+        """Name the session that asked, unless it is known."""
+        self.session_id = self.session_id or session_id
+        return self
+
 
 @cache
 def _mixed(bases: tuple[type[BaseException], ...]) -> type[AgentBudgetError]:

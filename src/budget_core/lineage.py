@@ -32,14 +32,14 @@ def own_groups(session: BudgetSession) -> tuple[Group, ...]:
     Its parents' accounts in its own ledger are on the way to the root anyway; those in another
     ledger have to be named.
     """
-    own, parent = Group(session.ledger, (session.id,)), session.parent
+    own, parent = Group(session.ledger, (session.account,)), session.parent
     if parent is None:
         return (own,)
     groups = _grouped((own, *parent.groups))
     if parent.ledger is not session.ledger:
         return groups
     first, *others = groups
-    above = tuple(account for account in first.accounts if account != parent.id)
+    above = tuple(account for account in first.accounts if account != parent.account)
     return (Group(session.ledger, above), *others)
 
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Generic, NamedTuple, TypeAlias, TypeVar
 
 from budget_core import scope
 from budget_core.call import Call, CallRequest
-from budget_core.errors import AgentBudgetError
+from budget_core.errors import AgentBudgetError, LedgerUnavailable
 from budget_core.finalizers import reap
 from budget_core.ledger.base import Ledger
 from budget_core.ledger.reservation import Refusal, Reservation
@@ -72,7 +72,7 @@ class Opening:
                 self._session.check_loop(self._request)
             return self._call() if self._hold() is None else None
         except AgentBudgetError as error:
-            raise error.recast(self._request.mixin) from None
+            raise self._told(error) from None
 
     def steps(self, wait: float) -> Steps[Call]:
         """Get the call its hold, yielding where it has to wait for at most `wait` seconds.
@@ -90,7 +90,12 @@ class Opening:
                 if not session.approved(refusal, before):
                     raise session.refused(refusal, request)
         except AgentBudgetError as error:
-            raise error.recast(request.mixin) from None
+            raise self._told(error) from None
+
+    def _told(self, error: AgentBudgetError) -> AgentBudgetError:
+        if isinstance(error, LedgerUnavailable):
+            error.seen_by(self._session.id)
+        return error.recast(self._request.mixin)
 
     def _call(self) -> Call:
         sessions = everyone(self._sessions)
@@ -118,7 +123,9 @@ class Opening:
                 return refusal
             if self._worth_waiting(refusal, self._quote, until):
                 ledgers = tuple(group.ledger for group in self._reservation.groups)
-                yield Pause(ledgers, until - monotonic())
+                after = refusal.denial.retry_after
+                left = until - monotonic()
+                yield Pause(ledgers, left if after is None else min(left, after))
                 continue
             if refusal.denial.unit not in {"usd", "tokens"} or not refusal.denial.requested:
                 return refusal  # a shorter answer would be refused just the same
@@ -130,9 +137,13 @@ class Opening:
             # what was free a moment ago is held by somebody else now: look again
 
     def _worth_waiting(self, refusal: Refusal, quote: Quote, until: float) -> bool:
-        """Wait only for LLM calls of others, and only if their money could be enough."""
+        """Wait only for LLM calls of others if their money could be enough, or a new window."""
         denial = refusal.denial
-        if monotonic() >= until or denial.unit not in ("usd", "tokens"):
+        if monotonic() >= until:
+            return False
+        if denial.retry_after is not None and denial.retry_after <= until - monotonic():
+            return True
+        if denial.unit not in ("usd", "tokens"):
             return False
         least = quote.amounts(quote.useful)[UNITS.index(denial.unit)]
         if least > denial.limit - denial.spent:

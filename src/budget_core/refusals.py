@@ -73,7 +73,7 @@ def stopped_by(call: Call, session: BudgetSession) -> BudgetExhausted:
 def _message(denial: Denial, session_id: str, request: CallRequest, *, paid: bool) -> str:
     what = request.name or request.model or "the call"
     where = f"account {denial.account!r}"
-    if denial.account != session_id:
+    if denial.account != session_id and not denial.account.endswith(f"/{session_id}"):
         where += f" (above session {session_id!r})"
     match denial.state:
         case "cancelled":
@@ -85,6 +85,8 @@ def _message(denial: Denial, session_id: str, request: CallRequest, *, paid: boo
             )
         case "closed":
             return f"{what} was refused: {where} is closed. Open it again to go on."
+    if denial.period is not None:
+        return _windowed(what, where, denial, paid=paid)
     limit, spent, asked, left = (
         format_amount(denial.unit, amount)
         for amount in (denial.limit, denial.spent, denial.requested, denial.remaining)
@@ -94,4 +96,22 @@ def _message(denial: Denial, session_id: str, request: CallRequest, *, paid: boo
     return (
         f"{what} was refused before it was sent: it may come to {asked}, and {where} has {left} "
         f"left of {limit} ({spent} spent, the rest held by calls in flight). {_NEXT}"
+    )
+
+
+def _windowed(what: str, where: str, denial: Denial, *, paid: bool) -> str:
+    limit, spent, asked, left = (
+        format_amount(denial.unit, amount)
+        for amount in (denial.limit, denial.spent, denial.requested, denial.remaining)
+    )
+    limit = f"{limit}/{denial.period}"
+    if paid:
+        return f"{what} brought {where} to {spent} of {limit}; it is recorded."
+    if denial.retry_after is None:
+        after = "It fits into no such window: lower its worst case, or raise the limit."
+    else:
+        after = f"Try again in {denial.retry_after:,.1f} s, or raise the limit."
+    return (
+        f"{what} was refused before it was sent: it may come to {asked}, and {where} has {left} "
+        f"left of {limit} ({spent} spent). {after}"
     )

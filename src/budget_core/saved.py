@@ -61,7 +61,7 @@ def restore(saved: dict[str, Any]) -> BudgetSession:
         session = _reopened(saved)
         missing = _difference(spent, session.balance().spent)
         if missing != ZERO:
-            session.ledger.charge(new_id(), (session.id,), missing)
+            session.ledger.charge(new_id(), (session.account,), missing)
         _keys[session], _sessions[saved["key"]] = saved["key"], session
         return session
 

@@ -16,10 +16,10 @@ from budget_core import scope
 from budget_core.alerts import Alerts
 from budget_core.call import Call, CallRequest
 from budget_core.costs import Costs
-from budget_core.errors import BudgetExhausted
+from budget_core.errors import BudgetExhausted, InvalidBudget, LedgerUnavailable
 from budget_core.events import Event, EventKind, ask, tell
 from budget_core.finalizers import collecting, later, reap
-from budget_core.ledger import Account, Balance, Denial, Entry, Ledger
+from budget_core.ledger import Account, Balance, Denial, Entry, Lasts, Ledger
 from budget_core.ledger.reservation import Refusal, Reservation
 from budget_core.limits import UNITS, UNLIMITED, Amounts, Limits
 from budget_core.lineage import everyone, groups_of, own_groups
@@ -48,6 +48,7 @@ class BudgetSession:
 
     Attributes:
         id: its name, or a made-up one.
+        account: its account in the ledger: the id, behind its parents' where ledgers outlive it.
         parent: the session whose money it spends, or None.
         limits: as they stand, top-ups included.
         costs: what its calls may cost, and did.
@@ -64,10 +65,14 @@ class BudgetSession:
         policy: Policy,
         name: str | None = None,
         parent: BudgetSession | None = None,
+        under: str | None = None,
+        update: bool = False,
         allocate: bool = False,
     ) -> None:
         self.id = name or f"sess_{uuid.uuid4().hex[:12]}"
         self.parent = parent
+        self.account = _account_name(self.id, ledger, parent)
+        self._under, self._named = under, name is not None and _lasting(ledger, parent)
         self.policy = policy
         self._above: tuple[BudgetSession, ...] = parent.lineage if parent else ()
         self.limits = limits if parent is None else limits.lowered(parent.unspent(limits))
@@ -84,11 +89,11 @@ class BudgetSession:
         self._began = monotonic()
         self._ended: float | None = None
         self.costs: Costs = Costs(policy, parent.costs if parent else None)
-        self._open_account(self.limits if allocate else limits, allocate=allocate)
+        self._open_account(self.limits if allocate else limits, allocate=allocate, update=update)
         if parent is not None:
             parent.adopt(self)
         if name is None:
-            weakref.finalize(self, ledger.forget, self.id).atexit = False
+            weakref.finalize(self, ledger.forget, self.account).atexit = False
 
     # -- what is left ------------------------------------------------------------------------
 
@@ -162,6 +167,11 @@ class BudgetSession:
         return self._terminated_by
 
     @property
+    def named(self) -> bool:
+        """Its account can be opened again by its name, where the ledger outlives the process."""
+        return self._named
+
+    @property
     def lineage(self) -> tuple[BudgetSession, ...]:
         """The session itself and its parents, up to the root."""
         return (self, *self._above)
@@ -179,7 +189,10 @@ class BudgetSession:
     def balance(self) -> Balance:
         """Return the account's standing, exact."""
         reap()
-        return self.ledger.balance(self.id)
+        balance = self.ledger.balance(self.account)
+        if self.ledger.outlives and self.parent is None and self.policy.mode == "enforce":
+            self.limits = balance.limits  # another process may have topped it up
+        return balance
 
     def would_exceed(self, cost: Money) -> bool:
         """Tell whether `cost` dollars more would be refused now. Records nothing."""
@@ -367,25 +380,25 @@ class BudgetSession:
         amount = amount.amount if isinstance(amount, TopUp) else amount
         more = Amounts(parse_usd(amount), tokens, llm_calls, tool_calls)
         if self.policy.mode == "enforce":
-            self.ledger.top_up(self.id, more)
+            self.ledger.top_up(self.account, more)
         with self._lock:
             self.limits = self.limits.raised(more)
             self._terminated_by = None
         self.alerts.rearm()
         if self.policy.mode == "enforce" and self.policy.finalization_reserve != "auto":
             kept = reserve_for(self.policy.finalization_reserve, self.limits)
-            self.ledger.keep_back(self.id, kept)
+            self.ledger.keep_back(self.account, kept)
         self.emit("top_up", amount=to_usd(more.usd), budget=self.limit)
 
     def cancel(self) -> None:
         """Pull the kill switch: every later call of this session and its children is refused."""
-        self.ledger.close(self.id, "cancelled")
+        self.ledger.close(self.account, "cancelled")
         self._terminated_by = "cancelled"
         self.emit("cancelled")
 
     def conclude(self) -> None:
         """Say that the last word was had, without a call: every later call is refused."""
-        self.ledger.close(self.id, "finalized")
+        self.ledger.close(self.account, "finalized")
         self._terminated_by = "finalized"
         self.emit("finalized")
 
@@ -408,7 +421,7 @@ class BudgetSession:
             child.sweep()
         self.sweep()
         if self.balance().state == "open":
-            self.ledger.close(self.id)
+            self.ledger.close(self.account)
         self._ended = self._ended or monotonic()
 
     def sweep(self) -> None:
@@ -471,7 +484,7 @@ class BudgetSession:
         finalizing = scope.finalizing()
         for session in self.lineage if finalizing else ():
             if session in finalizing:
-                return session.ledger, session.id
+                return session.ledger, session.account
         return None
 
     def remember_call(self, call: Call) -> None:
@@ -489,7 +502,7 @@ class BudgetSession:
     def approved(self, refusal: Refusal, before: int) -> bool:
         """Tell the session that is exhausted; True if somebody topped it up, so try again."""
         account = (refusal.ledger, refusal.denial.account)
-        owner = next((s for s in self.lineage if (s.ledger, s.id) == account), self)
+        owner = next((s for s in self.lineage if (s.ledger, s.account) == account), self)
         return owner.alerts.approve(refusal.denial, lambda: self.top_ups() != before)
 
     def refused(self, refusal: Refusal, request: CallRequest) -> BudgetExhausted:
@@ -523,8 +536,8 @@ class BudgetSession:
         if self.policy.finalization_reserve == "auto":
             self._keep_back_after(call)
         for entry in entries:
-            if self.id in entry.path:
-                self.alerts.watch(entry.after[entry.path.index(self.id)])
+            if self.account in entry.path:
+                self.alerts.watch(entry.after[entry.path.index(self.account)])
 
     def emit(self, kind: EventKind, /, **data: Any) -> None:
         """Keep an event, and tell those who listen."""
@@ -534,16 +547,34 @@ class BudgetSession:
 
     # -- inside ------------------------------------------------------------------------------
 
-    def _open_account(self, limits: Limits, *, allocate: bool = False) -> None:
+    def _open_account(
+        self, limits: Limits, *, allocate: bool = False, update: bool = False
+    ) -> None:
         limits = limits if self.policy.mode == "enforce" else UNLIMITED
         reserve = reserve_for(self.policy.finalization_reserve, limits)
-        under = self.parent.id if self.parent and self.parent.ledger is self.ledger else None
-        account = Account(self.id, under, limits, reserve, allocated=allocate)
+        inside = self.parent is not None and self.parent.ledger is self.ledger
+        under = self.parent.account if self.parent is not None and inside else self._under
+        lasts: Lasts = "name" if self._named else "run"
+        account = Account(self.account, under, limits, reserve, allocate, lasts)
         self._account = getattr(self, "_account", account)
-        answer = self.ledger.open(self._account)
+        answer = self._opened(update=update)
         if isinstance(answer, Denial):
             request = CallRequest(kind="tool", name=f"session {self.id}", cost=answer.requested)
             raise exhausted_by(answer, self.id, request)
+        if any(answer.spent):
+            self.alerts.pass_over(answer.spent)
+
+    def _opened(self, *, update: bool) -> Balance | Denial:
+        try:
+            return self.ledger.open(self._account, update=update)
+        except KeyError:
+            raise InvalidBudget(
+                f"Session {self.id!r} is to spend the money of account {self._account.parent!r}, "
+                f"which {self.ledger!r} does not know. Declare it once: budget account set "
+                f"{self._account.parent} '$500/month', or declare(...) in code."
+            ) from None
+        except LedgerUnavailable as error:
+            raise error.seen_by(self.id) from error.__cause__
 
     def _wait(self, wait: float | None) -> float | None:
         return self.policy.wait if wait is None else wait
@@ -578,7 +609,20 @@ class BudgetSession:
         """Keep back what one more call on the present context would take."""
         price = call.quote.rates if call.quote is not None else None
         if price is not None and call.usage is not None and not self.finalized:
-            self.ledger.keep_back(self.id, self.costs.one_more(price, call.usage))
+            self.ledger.keep_back(self.account, self.costs.one_more(price, call.usage))
+
+
+def _account_name(name: str, ledger: Ledger, parent: BudgetSession | None) -> str:
+    """Name an account so that agents of two sessions may be called the same."""
+    if parent is None or not ledger.outlives or parent.ledger is not ledger:
+        return name
+    return f"{parent.account}/{name}"
+
+
+def _lasting(ledger: Ledger, parent: BudgetSession | None) -> bool:
+    """Tell whether somebody can name a child of `parent` again."""
+    inside = parent is not None and parent.ledger is ledger
+    return parent is None or not inside or parent.named
 
 
 def _of_unit(balance: Balance, unit: str) -> tuple[int, int]:

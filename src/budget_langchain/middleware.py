@@ -222,7 +222,7 @@ class BudgetMiddleware(AgentMiddleware[Any, Any, Any]):
         return session
 
     def _unaffordable(self, request: ToolCallRequest, error: BudgetExhausted) -> ToolMessage:
-        over = isinstance(error, SessionFinalized) and error.account == self.session.id
+        over = isinstance(error, SessionFinalized) and error.account == self.session.account
         if over or isinstance(error, SessionCancelled) or self._on_exhausted == "raise":
             raise error
         call = request.tool_call
@@ -264,6 +264,6 @@ def _too_short_to_think(call: Call, least: int) -> BudgetExhausted:
         limit=session.limit,
         spent=session.spent,
         remaining=session.remaining,
-        account=session.id,
+        account=session.account,
         session_id=session.id,
     )

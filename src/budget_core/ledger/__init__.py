@@ -7,8 +7,11 @@ from budget_core.ledger.base import (
     Entry,
     Headroom,
     Hold,
+    Lasts,
     Ledger,
+    LiveHoldView,
     State,
+    WindowBalance,
     new_id,
 )
 from budget_core.ledger.memory import MemoryLedger
@@ -21,9 +24,12 @@ __all__ = [
     "Entry",
     "Headroom",
     "Hold",
+    "Lasts",
     "Ledger",
+    "LiveHoldView",
     "MemoryLedger",
     "State",
+    "WindowBalance",
     "ledger_from",
     "new_id",
 ]

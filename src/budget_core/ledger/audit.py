@@ -1,4 +1,4 @@
-"""The replay: do the records and the live holds come to what the accounts say?"""
+"""The replay: whether records and live holds come to what the accounts say."""
 
 from __future__ import annotations
 

@@ -170,6 +170,8 @@ class Ledger(ABC):
 
     blocks: ClassVar[bool] = False
     """Operations may block on I/O: async callers run them in a thread."""
+    outlives: ClassVar[bool] = False
+    """Accounts outlive the process: whoever opens one by its name goes on with it."""
     poll: ClassVar[float] = 1.0
     """Seconds after which a waiter looks again even if `watch` told it nothing."""
 

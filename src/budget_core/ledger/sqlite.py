@@ -40,6 +40,7 @@ class SqliteLedger(BookLedger):
     """
 
     blocks: ClassVar[bool] = True
+    outlives: ClassVar[bool] = True
     poll: ClassVar[float] = 0.1
 
     def __init__(
@@ -72,18 +73,20 @@ class SqliteLedger(BookLedger):
         self._pid = 0
         self._owner = ""
         self._seen = self._reaped = float("-inf")
-        self._gone = False
+        self._gone = self._resting = False
 
     def beat(self) -> None:
         """Say that this process is alive, and let the holds of dead ones expire."""
-        if self._pid == os.getpid():
+        if self._pid == os.getpid() and not self._resting:
             self._seen = float("-inf")
             with self._turn:
                 self._gone = True
 
     def close_connection(self) -> None:
-        """Close the file; the next operation opens it again."""
-        self.database.close()
+        """Close the file, and let the heartbeat rest, until the next operation."""
+        with self.database.lock:
+            self._resting = True
+            self.database.close()
 
     def __repr__(self) -> str:
         return f"SqliteLedger({str(self.database.path)!r})"
@@ -111,8 +114,12 @@ class SqliteLedger(BookLedger):
         finally:
             self._depth -= 1
             self.database.lock.release()
+        if error is not None and (told := self.database.unavailable(error)) is not error:
+            raise told from error
 
     def _begin(self, *, write: bool) -> None:
+        if self._resting:
+            self._resting, self._version = False, -1
         if self._pid != os.getpid():
             self._nodes.stale()
             self._version, self._pid, self._owner = -1, os.getpid(), uuid4().hex[:16]
@@ -136,7 +143,7 @@ class SqliteLedger(BookLedger):
     def _finish(self, error: BaseException | None, *, write: bool) -> None:
         if not write:
             self._nodes.untouch()
-            self._guarded("COMMIT")
+            self._guarded("COMMIT" if error is None else "ROLLBACK")
             return
         try:
             if error is None:

@@ -10,6 +10,7 @@ from pathlib import Path
 from threading import RLock
 from time import monotonic, sleep
 from typing import Any, Final, Literal, TypeAlias
+from weakref import WeakSet
 
 from budget_core.errors import LedgerUnavailable
 
@@ -72,6 +73,7 @@ class Database:
         self._connection: sqlite3.Connection | None = None
         self._turn: int | None = None
         self._pid = os.getpid()
+        _databases.add(self)
 
     def connection(self) -> sqlite3.Connection:
         """Return this process's connection.
@@ -110,7 +112,8 @@ class Database:
         """
         connection = self.connection()
         try:
-            connection.execute("COMMIT" if commit else "ROLLBACK")
+            if commit or connection.in_transaction:  # some errors have taken it back already
+                connection.execute("COMMIT" if commit else "ROLLBACK")
         except sqlite3.Error as error:
             with suppress(sqlite3.Error):
                 connection.execute("ROLLBACK")
@@ -208,5 +211,25 @@ class Database:
 
 _inherited: list[Any] = []
 """Connections of parent processes: never closed here, as that would free the parent's locks."""
+_databases: WeakSet[Database] = WeakSet()
+_forking: list[Database] = []
+
+
+def _before_fork() -> None:
+    """Let no thread be inside SQLite: what it has locked would stay locked in the child."""
+    _forking[:] = list(_databases)
+    for database in _forking:
+        database.lock.acquire()
+
+
+def _after_fork() -> None:
+    while _forking:
+        _forking.pop().lock.release()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(
+        before=_before_fork, after_in_parent=_after_fork, after_in_child=_after_fork
+    )
 
 __all__ = ["MIGRATIONS", "VERSION", "Database", "Durability"]

@@ -36,12 +36,16 @@ def _scratch():
         shutil.rmtree(Scratch.path)
 
 
-def sqlite():
-    return SqliteLedger(Scratch.file())
+def sqlite_store():
+    """Return what opens one and the same file, each time as another process would."""
+    path = Scratch.file()
+    return lambda **options: SqliteLedger(path, **options)
 
 
-BACKENDS = {"memory": MemoryLedger, "sqlite": sqlite}
-DURABLE = {"sqlite": sqlite}
+STORES = {"sqlite": sqlite_store}
+BACKENDS = {"memory": MemoryLedger} | {
+    name: lambda store=store: store()() for name, store in STORES.items()
+}
 
 
 @pytest.fixture(params=sorted(BACKENDS))
@@ -56,3 +60,18 @@ def ledger(backend):
     yield made
     if hasattr(made, "close_connection"):
         made.close_connection()
+
+
+@pytest.fixture(params=sorted(STORES))
+def store(request):
+    """What opens one and the same store, each time as another process would."""
+    opened = []
+    make = STORES[request.param]()
+
+    def opening(**options):
+        opened.append(make(**options))
+        return opened[-1]
+
+    yield opening
+    for ledger in opened:
+        ledger.close_connection()
