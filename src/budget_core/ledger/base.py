@@ -14,6 +14,7 @@ from budget_core.limits import UNITS, UNLIMITED, ZERO, Amounts, Limit, Limits, U
 
 State: TypeAlias = Literal["open", "finalized", "cancelled", "closed"]
 Lasts: TypeAlias = Literal["run", "name", "standing"]
+OnExpiry: TypeAlias = Literal["charge", "release"]
 Kind: TypeAlias = Literal["commit", "release", "charge", "expire"]
 
 
@@ -296,6 +297,15 @@ class Ledger(ABC):
 
         Returns what ends the watch.
         """
+
+
+def conflict(known: Account, asked: Account, *, update: bool) -> str:
+    """Return the message for an account that exists in another form."""
+    advice = "." if update else ", or pass update=True to replace them."
+    return (
+        f"Account {asked.id!r} exists with {known}, and cannot be opened again as {asked}. "
+        f"Use another name, or the same limits{advice}"
+    )
 
 
 def _fresh() -> None:

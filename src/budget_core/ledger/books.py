@@ -22,6 +22,7 @@ from budget_core.ledger.base import (
     Ledger,
     LiveHoldView,
     State,
+    conflict,
 )
 from budget_core.ledger.tree import LiveHold, Node, Route
 from budget_core.limits import ZERO, Amounts
@@ -88,7 +89,8 @@ class BookLedger(Ledger):
                 denial = node.begin()
             else:
                 if node.account != account:
-                    _may_change(node.account, account, update=update)
+                    if not update or _moved(node.account, account):
+                        raise AccountConflict(conflict(node.account, account, update=update))
                     denial = node.change(account, now)
                 if denial is None and node.dormant:
                     denial = node.begin()
@@ -360,6 +362,10 @@ class BookLedger(Ledger):
         return live.hold
 
 
+def _moved(known: Account, asked: Account) -> bool:
+    return (known.parent, known.allocated) != (asked.parent, asked.allocated)
+
+
 def _same(known: Entry, amounts: Amounts) -> Entry:
     recorded = known.amounts if known.asked is None else known.asked
     if recorded != amounts:
@@ -367,17 +373,6 @@ def _same(known: Entry, amounts: Amounts) -> Entry:
             f"{known.id} was recorded with {recorded} and cannot be recorded again with {amounts}."
         )
     return known
-
-
-def _may_change(known: Account, asked: Account, *, update: bool) -> None:
-    moved = (known.parent, known.allocated) != (asked.parent, asked.allocated)
-    if update and not moved:
-        return
-    raise AccountConflict(
-        f"Account {asked.id!r} exists with {known}, and cannot be opened again as {asked}. "
-        "Use another name, or the same limits"
-        + (", or pass update=True to replace them." if not moved else ".")
-    )
 
 
 __all__ = ["STANDING", "BookLedger", "Records"]

@@ -7,18 +7,17 @@ from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from time import monotonic
 from types import TracebackType
-from typing import Any, ClassVar, Final, Literal, TypeAlias
+from typing import Any, ClassVar, Final
 from uuid import uuid4
 
 from budget_core.errors import InvalidBudget
+from budget_core.ledger.base import OnExpiry
 from budget_core.ledger.books import STANDING, BookLedger
 from budget_core.ledger.heartbeat import keep_alive
 from budget_core.ledger.sqlite_file import Database, Durability
 from budget_core.ledger.sqlite_rows import Accounts, Entries, Holds, Rows
 from budget_core.ledger.tree import LiveHold, Node, Route
 from budget_core.limits import ZERO
-
-OnExpiry: TypeAlias = Literal["charge", "release"]
 
 KEPT_AFTER_DEATH: Final = 86_400.0
 """Seconds for which accounts that only a dead process could name are kept, for late commits."""
@@ -303,4 +302,4 @@ class _Look(_Turn):
     write: ClassVar[bool] = False
 
 
-__all__ = ["OnExpiry", "SqliteLedger"]
+__all__ = ["SqliteLedger"]

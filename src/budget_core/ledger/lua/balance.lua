@@ -1,0 +1,4 @@
+-- id
+return run(function(a)
+  return cjson.encode({b = balance_of(need(a[1]))})
+end)

@@ -1,0 +1,83 @@
+-- id, parent, terms, reserve, caps, windows, allocated, lasts, update, zones
+local function windows_from(terms, before)
+  local windows = {}
+  for i, each in ipairs(terms) do
+    windows[i] = new_window(each)
+    for _, had in ipairs(before) do
+      if had.at == windows[i].at and had.name == windows[i].name then
+        had.amount = windows[i].amount
+        windows[i] = had
+      end
+    end
+  end
+  return windows
+end
+
+local function caps_from(terms)
+  local caps = {}
+  for i, cap in ipairs(terms) do caps[i] = {cap[1], read(cap[2])} end
+  return caps
+end
+
+local function fresh(a)
+  local parent = a.parent ~= cjson.null and need(a.parent).id or nil
+  local n = {
+    id = a.id, parent = parent, terms = a.terms, reserve = a.reserve, allocated = a.allocated,
+    lasts = a.lasts, caps = caps_from(a.caps), windows = windows_from(a.windows, {}),
+    spent = {0, 0, 0, 0}, held = {0, 0, 0, 0}, kept = {0, 0, 0, 0}, aside = {0, 0, 0, 0},
+    excess = {0, 0, 0, 0}, state = 'open', gone = false, owners = {}, live = 0, children = 0,
+    folded = {0, 0, 0, 0}, folded_beyond = {0, 0, 0, 0},
+  }
+  nodes[a.id] = n
+  local refused = begin(n)
+  if refused then say({d = refused}) end
+  if parent then
+    node(parent).children = node(parent).children + 1
+    touch(node(parent))
+  end
+  later('SADD', P .. ':accounts', a.id)
+  return n
+end
+
+local function change(n, a)
+  local parent = a.parent ~= cjson.null and a.parent or nil
+  if n.parent ~= parent or n.allocated ~= a.allocated or not a.update then
+    say({c = n.terms, lasts = n.lasts})
+  end
+  n.terms, n.reserve, n.caps = a.terms, a.reserve, caps_from(a.caps)
+  n.windows = windows_from(a.windows, n.windows)
+  if (n.state == 'open' or n.state == 'finalized') and not n.final then
+    local refused = begin(n)
+    if refused then say({d = refused}) end
+  end
+  local excess = vector(n.excess)
+  for _, cap in ipairs(n.caps) do
+    local at = cap[1]
+    excess[at] = most(excess[at], n.spent[at] + n.held[at] - cap[2])
+  end
+  n.excess = kept_vector(excess)
+end
+
+return run(function(a)
+  for zone, table_of_offsets in pairs(a.zones) do
+    later('SET', P .. ':zone:' .. zone, table_of_offsets)
+  end
+  local n = node(a.id)
+  if n and n.gone then n = false end
+  if not n then
+    n = fresh(a)
+  else
+    if n.terms ~= a.terms then change(n, a) end
+    if n.state == 'closed' or (n.state == 'open' and next(n.owners) == nil) then
+      local refused = begin(n)
+      if refused then say({d = refused}) end
+    end
+  end
+  local who = a.lasts == 'standing' and '*' or owner
+  if not n.owners[who] then
+    n.owners[who] = true
+    later('SADD', P .. ':own:' .. who, n.id)
+  end
+  touch(n)
+  return cjson.encode({b = balance_of(n)})
+end)

@@ -1,0 +1,289 @@
+"""The ledger on a Redis server: many machines, one Lua script an operation."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections import deque
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, ClassVar
+from urllib.parse import urlsplit
+from uuid import uuid4
+
+from budget_core.errors import AccountConflict, HoldConflict, InvalidBudget
+from budget_core.ledger import redis_records as records
+from budget_core.ledger.audit import faults
+from budget_core.ledger.base import (
+    Account,
+    Balance,
+    Denial,
+    Entry,
+    Headroom,
+    Hold,
+    Ledger,
+    LiveHoldView,
+    OnExpiry,
+    State,
+    conflict,
+)
+from budget_core.ledger.heartbeat import keep_alive
+from budget_core.ledger.redis_scripts import Scripts, connect
+from budget_core.limits import Amounts
+
+if TYPE_CHECKING:
+    import redis
+
+
+class RedisLedger(Ledger):
+    """Keeps everything on a Redis or Valkey server, shared by many machines.
+
+    As durable as the server: with ``appendonly yes`` what was answered survives its death. Every
+    operation is idempotent, so one whose answer was lost is simply sent again.
+
+    Args:
+        server: a URL, or a client of redis-py (of a cluster, too).
+        namespace: of the keys, and their hash tag: all of one ledger are in one slot.
+        ttl: seconds after which the holds of a process that is not heard of any more expire.
+        on_expiry: "charge" what was held by a killed call, as its provider may have billed it, or
+            "release" it.
+        timeout: seconds to wait for the server.
+        keep_entries: how many records to keep. Older ones are folded into a total an account;
+            their ids are no longer known.
+    """
+
+    blocks: ClassVar[bool] = True
+    outlives: ClassVar[bool] = True
+    poll: ClassVar[float] = 0.25
+
+    def __init__(
+        self,
+        server: str | redis.Redis = "redis://localhost:6379/0",
+        *,
+        namespace: str = "budget",
+        ttl: float = 60.0,
+        on_expiry: OnExpiry = "charge",
+        timeout: float = 5.0,
+        keep_entries: int = 20_000,
+    ) -> None:
+        if on_expiry not in {"charge", "release"} or not namespace or set("{}") & set(namespace):
+            raise InvalidBudget(
+                'on_expiry= is "charge" or "release", namespace= a name without braces; got '
+                f"{on_expiry!r} and {namespace!r}."
+            )
+        self.options: Mapping[str, Any] = {}
+        self.ttl = ttl
+        client = connect(server, timeout) if isinstance(server, str) else server
+        self._name = _safe(server) if isinstance(server, str) else repr(server)
+        self._scripts = Scripts(client, f"{{{namespace}}}", timeout)
+        self._settings = (ttl, on_expiry)
+        self._keep = keep_entries
+        self._shift = 0.0
+        self._pid, self._owner = 0, ""
+        self._forgotten: deque[str] = deque()
+        self._watchers: dict[object, Callable[[], object]] = {}
+        self._resting = False
+
+    def open(self, account: Account, *, update: bool = False) -> Balance | Denial:
+        answer = self._asked("open", records.opening(account, update=update))
+        if "c" in answer:
+            known = records.account_from(account.id, answer["c"], answer["lasts"])
+            raise AccountConflict(conflict(known, account, update=update))
+        if update:
+            self._wake()
+        return self._balance(answer)
+
+    def reserve(
+        self,
+        hold_id: str,
+        accounts: Sequence[str],
+        amounts: Amounts,
+        *,
+        final: str | None = None,
+    ) -> Hold | Denial:
+        answer = self._run(
+            "reserve", (hold_id, tuple(accounts), records.told(amounts), final or "")
+        )
+        if answer == 1:
+            return Hold(hold_id, tuple(accounts), amounts)
+        return records.denial_from(self._read(answer, hold_id)["d"])
+
+    def extend(self, hold_id: str, amounts: Amounts, accounts: Sequence[str] = ()) -> Hold | Denial:
+        told = records.told(amounts)
+        answer = self._asked("extend", (hold_id, tuple(accounts), told), hold_id)
+        if "d" in answer:
+            return records.denial_from(answer["d"])
+        self._wake()
+        return Hold(hold_id, tuple(answer["accounts"]), amounts)
+
+    def commit(self, hold_id: str, amounts: Amounts, accounts: Sequence[str]) -> Entry:
+        entry = self._entry("commit", (hold_id, tuple(accounts), records.told(amounts)), hold_id)
+        self._wake()
+        return entry
+
+    def release(self, hold_id: str) -> Entry | None:
+        answer = self._run("release", (hold_id,))
+        self._wake()
+        return records.entry_from(answer) if answer else None
+
+    def charge(
+        self,
+        charge_id: str,
+        accounts: Sequence[str],
+        amounts: Amounts,
+        *,
+        final: str | None = None,
+    ) -> Entry:
+        told = (charge_id, tuple(accounts), records.told(amounts), final or "")
+        return self._entry("charge", told, charge_id)
+
+    def balance(self, account: str) -> Balance:
+        return records.balance_from(self._asked("balance", (account,))["b"])
+
+    def accounts(self) -> list[Balance]:
+        told = [each for each in self._dump("accounts")["accounts"] if not each["gone"]]
+        return sorted((records.balance_from(each["balance"]) for each in told), key=_by_id)
+
+    def describe(self, account: str) -> Account:
+        for each in self._dump("accounts")["accounts"]:
+            if each["balance"][0] == account and not each["gone"]:
+                return records.account_from(account, each["balance"][1], each["lasts"])
+        raise KeyError(account)
+
+    def holds(self, account: str | None = None) -> list[LiveHoldView]:
+        dump = self._dump("holds")
+        views = [
+            records.hold_view(each, dump["now"])
+            for each in dump["holds"]
+            if account is None or account in each["path"]
+        ]
+        return sorted(views, key=lambda view: -view.age)
+
+    def headroom(self, accounts: Sequence[str], *, final: str | None = None) -> Headroom:
+        answer = self._run("headroom", (tuple(accounts), final or ""))
+        room = self._read(answer, "")
+        return Headroom(*(None if x is None else int(x) for x in room))
+
+    def keep_back(self, account: str, amounts: Amounts) -> Amounts:
+        answer = self._read(self._run("keep_back", (account, records.told(amounts))), "")
+        self._wake()
+        return records.vector(answer)
+
+    def top_up(self, account: str, amounts: Amounts) -> Balance:
+        answer = self._asked("top_up", (account, records.told(amounts), uuid4().hex))
+        if "d" in answer:
+            raise InvalidBudget(
+                f"{account} was allocated from {answer['d'][0]}, which has not enough "
+                "left for this top-up. Top that account up first."
+            )
+        self._wake()
+        return records.balance_from(answer["b"])
+
+    def close(self, account: str, state: State = "closed") -> None:
+        answer = self._run("close", (account, state))
+        if answer != 1:
+            self._read(answer, "")
+        self._wake()
+
+    def forget(self, account: str) -> None:
+        # called by finalizers, which may run inside an operation: it only queues
+        self._forgotten.append(account)
+
+    def entries(self, account: str | None = None) -> Iterator[Entry]:
+        entries = (records.entry_from(each) for each in self._dump("entries")["entries"])
+        return (entry for entry in entries if account is None or account in entry.path)
+
+    def verify(self) -> list[str]:
+        snapshot = records.Snapshot(self._dump(""))
+        return list(faults(snapshot.nodes, snapshot.live, snapshot))
+
+    def llm_holds(self, account: str, besides: Collection[str] = ()) -> bool:
+        answer = self._run("llm_holds", (account, tuple(besides)))
+        if not isinstance(answer, int):
+            self._read(answer, "")
+        return bool(answer == 1)
+
+    def watch(self, callback: Callable[[], object]) -> Callable[[], None]:
+        token = object()
+        self._watchers[token] = callback
+        return lambda: self._watchers.pop(token, None) and None
+
+    def beat(self) -> None:
+        """Say that this process is alive, and let the holds of dead ones expire."""
+        if self._pid == os.getpid() and not self._resting:
+            self._run("beat", ())
+
+    def close_connection(self) -> None:
+        """Let the connections go, and the heartbeat rest, until the next operation."""
+        self._resting = True
+        self._scripts.client.close()
+
+    def __repr__(self) -> str:
+        return f"RedisLedger({self._name!r})"
+
+    # -- inside ------------------------------------------------------------------------------
+
+    def _run(self, name: str, arguments: Any) -> Any:
+        if self._pid != os.getpid():
+            self._pid, self._owner = os.getpid(), uuid4().hex[:16]
+            keep_alive(self)
+        if self._resting and name != "beat":
+            self._resting = False
+        if self._forgotten and name != "forget":
+            self._drop_forgotten()
+        head = (self._owner, *self._settings, self._shift, self._keep)
+        return self._scripts.run(name, head, arguments)
+
+    def _asked(self, name: str, arguments: Any, hold_id: str = "") -> dict[str, Any]:
+        answer: dict[str, Any] = self._read(self._run(name, arguments), hold_id)
+        return answer
+
+    def _entry(self, name: str, arguments: Any, hold_id: str) -> Entry:
+        answer = self._run(name, arguments)
+        if answer[:1] == b"{":
+            self._read(answer, hold_id)
+        return records.entry_from(answer)
+
+    def _read(self, answer: bytes, hold_id: str) -> Any:
+        told = json.loads(answer)
+        if isinstance(told, dict):
+            if "k" in told:
+                raise KeyError(told["k"])
+            if "x" in told:
+                raise HoldConflict(f"{hold_id} {told['x']}.")
+        return told
+
+    def _balance(self, answer: dict[str, Any]) -> Balance | Denial:
+        if "d" in answer:
+            return records.denial_from(answer["d"])
+        return records.balance_from(answer["b"])
+
+    def _dump(self, what: str) -> dict[str, Any]:
+        return self._asked("dump", (what,))
+
+    def _drop_forgotten(self) -> None:
+        names = []
+        while self._forgotten:
+            names.append(self._forgotten.popleft())
+        try:
+            self._run("forget", names)
+        except BaseException:
+            self._forgotten.extendleft(names)
+            raise
+
+    def _wake(self) -> None:
+        for callback in tuple(self._watchers.values()):
+            callback()
+
+
+def _by_id(balance: Balance) -> str:
+    return balance.account
+
+
+def _safe(url: str) -> str:
+    """Leave the password out."""
+    parts = urlsplit(url)
+    host = parts.netloc.rpartition("@")[2]
+    return parts._replace(netloc=host).geturl()
+
+
+__all__ = ["RedisLedger"]
