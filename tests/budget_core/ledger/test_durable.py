@@ -194,7 +194,12 @@ def leftovers(ledger):
         one = "SELECT (SELECT count(*) FROM account) + (SELECT count(*) FROM entry) - 1"
         return ledger.database.connection().execute(one).fetchone()[0]
     client = ledger._scripts.client
-    return len(client.keys(f"{ledger._scripts._prefix}:a:*")) - 1 + client.scard(f"{ledger._scripts._prefix}:accounts") - 1
+    return (
+        len(client.keys(f"{ledger._scripts._prefix}:a:*"))
+        - 1
+        + client.scard(f"{ledger._scripts._prefix}:accounts")
+        - 1
+    )
 
 
 class TestExpiry:

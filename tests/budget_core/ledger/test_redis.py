@@ -241,7 +241,9 @@ class TestUrls:
         ledger.close_connection()
 
     def test_a_password_is_not_shown(self):
-        assert repr(ledger_from("rediss://me:secret@host:1/0")) == "RedisLedger('rediss://host:1/0')"
+        assert (
+            repr(ledger_from("rediss://me:secret@host:1/0")) == "RedisLedger('rediss://host:1/0')"
+        )
 
     @pytest.mark.parametrize("query", ["what=1", "namespace={x}", "namespace=", "on_expiry=keep"])
     def test_nonsense_is_refused(self, query):

@@ -60,6 +60,7 @@ end
 
 return run(function(a)
   for zone, table_of_offsets in pairs(a.zones) do
+    offsets[zone] = cjson.decode(table_of_offsets)
     later('SET', P .. ':zone:' .. zone, table_of_offsets)
   end
   local n = node(a.id)
