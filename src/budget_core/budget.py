@@ -9,6 +9,7 @@ from typing import Any, Final, Literal
 from budget_core import scope
 from budget_core.errors import InvalidBudget
 from budget_core.ledger import Account, Balance, Ledger, ledger_from
+from budget_core.ledger.steady import steady
 from budget_core.limits import Limit, Limits
 from budget_core.money import Money, to_usd
 from budget_core.policy import Policy, Report, Reserve, TopUp
@@ -48,6 +49,8 @@ class AgentBudget:
             stored conversations), or "allow" it.
         wait: seconds a call may wait for others to end when money is short; by default 30, and 0
             in synchronous code inside an event loop.
+        on_unavailable: while the ledger does not answer, "closed" refuses calls, and "open" lets
+            them go on within what was last known to be left: others may spend the same money.
         ledger: a `Ledger`, a URL such as "sqlite:///budgets.db" or "redis://localhost/0", or None
             for what BUDGET_LEDGER names, else one in memory.
         parent: the session whose money this is, or the name of an account in the ledger that
@@ -76,6 +79,7 @@ class AgentBudget:
         unknown_model: Literal["refuse", "allow"] = "refuse",
         unbounded: Literal["refuse", "allow"] = "refuse",
         wait: float | None = None,
+        on_unavailable: Literal["closed", "open"] = "closed",
         ledger: Ledger | str | None = None,
         parent: BudgetSession | str | None = AMBIENT,
         update: bool = False,
@@ -100,10 +104,11 @@ class AgentBudget:
             unknown_model=unknown_model,
             unbounded=unbounded,
             wait=wait,
+            on_unavailable=on_unavailable,
         )
         self._parent = parent
         self._update = update
-        self._ledger = None if ledger is None else ledger_from(ledger)
+        self._ledger = None if ledger is None else steady(ledger_from(ledger))
         self._own_ledger: Ledger | None = self._ledger
 
     @property
@@ -138,7 +143,7 @@ class AgentBudget:
     def _ledger_under(self, parent: BudgetSession | None) -> Ledger:
         if self._ledger is None and parent is not None:
             return parent.ledger
-        self._own_ledger = self._own_ledger or ledger_from(None)
+        self._own_ledger = self._own_ledger or steady(ledger_from(None))
         return self._own_ledger
 
     def __repr__(self) -> str:

@@ -7,6 +7,7 @@ from threading import Lock
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Self
 
 from budget_core import scope
+from budget_core.behind import behind, in_event_loop
 from budget_core.errors import AgentBudgetError
 from budget_core.finalizers import collecting, later
 from budget_core.limits import ZERO, Amounts
@@ -246,8 +247,10 @@ class Call:
         self.usage = receipt.usage
         amounts = self.session.costs.price(self, receipt)
         self.cost = amounts.usd
-        entries = self.reservation.commit(amounts)
-        self._after(entries)
+        if self.reservation.blocks and in_event_loop():
+            behind(partial(self._commit, amounts))
+        else:
+            self._commit(amounts)
 
     def finish(self, outcome: Any = None) -> None:
         """Say, as the framework that opened it, that the call is over.
@@ -270,7 +273,10 @@ class Call:
         if collecting():
             later(self.release)
         elif self._end():
-            self.reservation.release()
+            if self.reservation.blocks and in_event_loop():
+                behind(self.reservation.release)
+            else:
+                self.reservation.release()
             for session in self.sessions:
                 session.forget_call(self)
 
@@ -297,6 +303,9 @@ class Call:
         if not self._claimed:
             scope.retire(self)
         return True
+
+    def _commit(self, amounts: Amounts) -> None:
+        self._after(self.reservation.commit(amounts))
 
     def _after(self, entries: list[Entry]) -> None:
         if self.usage is not None and self.usage.input and self._prompts:

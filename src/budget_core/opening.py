@@ -11,6 +11,7 @@ from time import monotonic
 from typing import TYPE_CHECKING, Generic, NamedTuple, TypeAlias, TypeVar
 
 from budget_core import scope
+from budget_core.behind import drain
 from budget_core.call import Call, CallRequest
 from budget_core.errors import AgentBudgetError, LedgerUnavailable
 from budget_core.finalizers import reap
@@ -68,6 +69,8 @@ class Opening:
             LoopDetected, UnknownModel, Unbounded: as they say.
         """
         try:
+            if self.blocks:
+                drain()
             if self._request.fingerprint is not None:
                 self._session.check_loop(self._request)
             return self._call() if self._hold() is None else None
@@ -118,6 +121,8 @@ class Opening:
     def _until_held(self, until: float) -> Steps[Refusal | None]:
         while True:
             reap()
+            if self.blocks:
+                drain()
             refusal = self._hold()
             if refusal is None or refusal.denial.state != "open" or self._quote is None:
                 return refusal

@@ -43,11 +43,13 @@ class Policy:
     unknown_model: Literal["refuse", "allow"] = "refuse"
     unbounded: Literal["refuse", "allow"] = "refuse"
     wait: float | None = None
+    on_unavailable: Literal["closed", "open"] = "closed"
 
     def __post_init__(self) -> None:
         _one_of("mode", self.mode, ("enforce", "observe"))
         _one_of("unknown_model", self.unknown_model, ("refuse", "allow"))
         _one_of("unbounded", self.unbounded, ("refuse", "allow"))
+        _one_of("on_unavailable", self.on_unavailable, ("closed", "open"))
         if self.soft_limit is not None and not 0 < self.soft_limit <= 1:
             raise InvalidBudget(f"soft_limit= is a fraction of the limit; got {self.soft_limit!r}.")
         if any(not 0 < mark <= 100 for mark in self.warning_thresholds):  # noqa: PLR2004

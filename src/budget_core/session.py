@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import uuid
 import weakref
 from collections import deque
@@ -14,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Final, Self, TypeVar, cast
 
 from budget_core import scope
 from budget_core.alerts import Alerts
+from budget_core.behind import drain
 from budget_core.call import Call, CallRequest
 from budget_core.costs import Costs
 from budget_core.errors import BudgetExhausted, InvalidBudget, LedgerUnavailable
@@ -189,6 +191,7 @@ class BudgetSession:
     def balance(self) -> Balance:
         """Return the account's standing, exact."""
         reap()
+        drain()
         balance = self.ledger.balance(self.account)
         if self.ledger.outlives and self.parent is None and self.policy.mode == "enforce":
             self.limits = balance.limits  # another process may have topped it up
@@ -200,6 +203,7 @@ class BudgetSession:
 
     def would_exceed_nanos(self, cost: int) -> bool:
         """Do what `would_exceed` does, for nano-dollars."""
+        drain()
         room = Reservation(self.groups, self.final()).headroom().usd
         return room is not None and cost > room
 
@@ -454,7 +458,11 @@ class BudgetSession:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self.__exit__(kind, error, trace)
+        scope.leave(self)
+        if self.ledger.blocks:
+            await asyncio.to_thread(self.close)
+        else:
+            self.close()
 
     def __repr__(self) -> str:
         return f"<BudgetSession {self.id} spent={self.spent} limit={self.limit}>"
@@ -561,6 +569,8 @@ class BudgetSession:
         if isinstance(answer, Denial):
             request = CallRequest(kind="tool", name=f"session {self.id}", cost=answer.requested)
             raise exhausted_by(answer, self.id, request)
+        if self.policy.on_unavailable == "open":
+            self.ledger.go_on_without(self.account)
         if any(answer.spent):
             self.alerts.pass_over(answer.spent)
 

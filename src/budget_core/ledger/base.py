@@ -8,7 +8,7 @@ import uuid
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import ClassVar, Literal, NamedTuple, TypeAlias
+from typing import Literal, NamedTuple, TypeAlias
 
 from budget_core.limits import UNITS, UNLIMITED, ZERO, Amounts, Limit, Limits, Unit
 
@@ -169,11 +169,11 @@ class Ledger(ABC):
     is made larger later counts anew from then on.
     """
 
-    blocks: ClassVar[bool] = False
+    blocks: bool = False
     """Operations may block on I/O: async callers run them in a thread."""
-    outlives: ClassVar[bool] = False
+    outlives: bool = False
     """Accounts outlive the process: whoever opens one by its name goes on with it."""
-    poll: ClassVar[float] = 1.0
+    poll: float = 1.0
     """Seconds after which a waiter looks again even if `watch` told it nothing."""
 
     @abstractmethod
@@ -290,6 +290,9 @@ class Ledger(ABC):
     @abstractmethod
     def llm_holds(self, account: str, besides: Collection[str] = ()) -> bool:
         """Tell whether an LLM call holds money of `account`, other than those named."""
+
+    def go_on_without(self, account: str) -> None:  # noqa: B027  most ledgers are never away
+        """Let calls of `account` go on while the ledger does not answer, if it ever does not."""
 
     @abstractmethod
     def watch(self, callback: Callable[[], object]) -> Callable[[], None]:

@@ -6,7 +6,7 @@ import json
 import os
 from collections import deque
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 from uuid import uuid4
 
@@ -51,9 +51,9 @@ class RedisLedger(Ledger):
             their ids are no longer known.
     """
 
-    blocks: ClassVar[bool] = True
-    outlives: ClassVar[bool] = True
-    poll: ClassVar[float] = 0.25
+    blocks: bool = True
+    outlives: bool = True
+    poll: float = 0.25
 
     def __init__(
         self,

@@ -38,9 +38,9 @@ class SqliteLedger(BookLedger):
         timeout: seconds to wait for other processes' writes.
     """
 
-    blocks: ClassVar[bool] = True
-    outlives: ClassVar[bool] = True
-    poll: ClassVar[float] = 0.1
+    blocks: bool = True
+    outlives: bool = True
+    poll: float = 0.1
 
     def __init__(
         self,

@@ -12,7 +12,7 @@ from time import monotonic, sleep
 from typing import Any, Final, Literal, TypeAlias
 from weakref import WeakSet
 
-from budget_core.errors import LedgerUnavailable
+from budget_core.errors import InvalidCost, LedgerUnavailable
 
 try:
     import fcntl
@@ -123,7 +123,9 @@ class Database:
 
     def unavailable(self, error: BaseException) -> BaseException:
         """Return the error to raise for one of SQLite's or the system's."""
-        if not isinstance(error, sqlite3.Error | OSError | OverflowError):
+        if isinstance(error, OverflowError):
+            return InvalidCost(f"{self.path} holds amounts below 2**63 only: {error}.")
+        if not isinstance(error, sqlite3.Error | OSError):
             return error
         reason = f"{self.path}: {getattr(error, 'strerror', None) or error}"
         return LedgerUnavailable(reason)

@@ -8,7 +8,7 @@ import threading
 
 import pytest
 
-from budget_core.errors import InvalidBudget, LedgerUnavailable
+from budget_core.errors import InvalidBudget, InvalidCost, LedgerUnavailable
 from budget_core.ledger import Account, Hold, ledger_from, new_id
 from budget_core.ledger.sqlite import SqliteLedger
 from budget_core.ledger.sqlite_file import VERSION
@@ -273,7 +273,7 @@ def test_a_finalizer_that_reads_in_the_middle_of_an_operation_is_answered(ledger
 
 
 def test_amounts_that_no_integer_of_the_file_can_hold_are_refused(ledger):
-    with pytest.raises(LedgerUnavailable):
+    with pytest.raises(InvalidCost):
         ledger.charge(new_id(), ["a"], usd(2**63))
     assert spent(ledger) == 0
     assert isinstance(ledger.reserve(new_id(), ["a"], usd(1)), Hold)

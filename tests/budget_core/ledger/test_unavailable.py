@@ -1,0 +1,233 @@
+"""A ledger that is away for a while: a real server, killed and started again."""
+
+import logging
+import os
+import subprocess
+import sys
+
+import pytest
+
+from budget_core import AgentBudget, BudgetExhausted, CallRequest, LedgerUnavailable, Usage, declare
+from budget_core.ledger import steady as module
+from budget_core.ledger.journal import Debt, Journal
+from budget_core.ledger.redis import RedisLedger
+from budget_core.ledger.steady import SteadyLedger, steady
+from budget_core.limits import Amounts
+
+USD = 10**9
+
+
+@pytest.fixture(autouse=True)
+def _now(monkeypatch, tmp_path, caplog):
+    """Ask a ledger that was away again at once, and keep journals apart."""
+    monkeypatch.setattr(module, "RETRY", 0)
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+    caplog.set_level(logging.CRITICAL)
+
+
+@pytest.fixture
+def server(make_redis_server):
+    return make_redis_server("--appendonly", "yes", "--appendfsync", "always", "--save", "")
+
+
+@pytest.fixture
+def inner(server):
+    ledger = RedisLedger(server.url, timeout=0.2)
+    yield ledger
+    ledger.close_connection()
+
+
+def request(cost=0.0):
+    return CallRequest(kind="tool", name="tool", cost=int(cost * USD))
+
+
+def budget(inner, mode="open", limit="$1", **options):
+    return AgentBudget(limit, ledger=inner, on_unavailable=mode, **options)
+
+
+def journals(tmp_path):
+    return list(tmp_path.glob("budget-suite/*.jsonl"))
+
+
+class TestClosed:
+    def test_refuses_before_the_call(self, inner, server):
+        session = budget(inner, "closed").session("a")
+        server.kill()
+        with pytest.raises(LedgerUnavailable) as error:
+            session.open_call(request(0.1))
+        assert error.value.session_id == "a"
+        assert "refused" in error.value.reason
+        with pytest.raises(LedgerUnavailable):
+            budget(inner, "closed").session("b")
+
+    def test_a_call_that_was_under_way_is_owed_and_told_when_it_is_back(
+        self, inner, server, tmp_path
+    ):
+        session = budget(inner, "closed").session("a")
+        call = session.open_call(request(0.3))
+        other = session.open_call(request(0.2))
+        server.kill()
+        call.settle(None)
+        other.release()
+        session.track(cost=0.1)
+        assert len(journals(tmp_path)) == 1
+        server.start()
+        assert (session.spent, session.reserved) == (0.4, 0)
+        assert inner.verify() == []
+        assert journals(tmp_path) == []
+        assert not any(entry.late for entry in inner.entries())
+
+
+class TestOpen:
+    def test_goes_on_within_what_was_left(self, inner, server):
+        session = budget(inner).session("a")
+        session.track(cost=0.5)
+        server.kill()
+        session.open_call(request(0.3)).settle(None)
+        assert session.spent == 0.8
+        with pytest.raises(BudgetExhausted):
+            session.open_call(request(0.3))
+        session.open_call(request(0.2)).release()
+        session.open_call(request(0.2)).settle(None)
+        assert session.would_exceed(0.01)
+        server.start()
+        assert (session.spent, session.reserved) == (1.0, 0)
+        assert inner.verify() == []
+
+    def test_a_model_call_too(self, inner, server, penny):
+        session = budget(inner).session("a")
+        server.kill()
+        call = session.open_call(CallRequest(model=penny, input_tokens=0, output_cap=1_000))
+        call.settle(Usage(output=500))
+        server.start()
+        assert session.spent == 0.005
+
+    def test_calls_that_were_under_way_keep_what_they_hold(self, inner, server):
+        session = budget(inner).session("a")
+        call = session.open_call(request(0.6))
+        server.kill()
+        with pytest.raises(BudgetExhausted):
+            session.open_call(request(0.5))
+        call.settle(None)
+        session.open_call(request(0.4)).settle(None)
+        server.start()
+        assert session.spent == 1.0
+        assert inner.verify() == []
+
+    def test_an_ancestors_money_is_not_spent_by_each_child(self, inner, server):
+        declare("team", "$1", ledger=inner)
+        parent = budget(inner, limit=None, parent="team").session("p")
+        children = [parent.child_session("$0.7") for _ in range(2)]
+        server.kill()
+        children[0].open_call(request(0.7)).settle(None)
+        with pytest.raises(BudgetExhausted):
+            children[1].open_call(request(0.7))
+        children[1].open_call(request(0.3)).settle(None)
+        server.start()
+        assert parent.spent_nanos == inner.balance("team").spent.usd == USD
+
+    def test_what_was_never_known_is_refused(self, inner, server):
+        known = budget(inner).session("a")
+        server.kill()
+        with pytest.raises(LedgerUnavailable):
+            budget(inner).session("b")
+        with pytest.raises(LedgerUnavailable):
+            known.top_up("$1")
+
+    def test_one_that_is_closed_is_not_opened_by_another(self, inner, server):
+        budget(inner, "open").session("a")
+        closed = budget(inner, "closed").session("b")
+        server.kill()
+        with pytest.raises(LedgerUnavailable):
+            closed.open_call(request(0.1))
+
+    def test_a_session_may_end_meanwhile(self, inner, server):
+        with budget(inner).session("a") as session:
+            server.kill()
+            session.open_call(request(0.3))
+            session.track(cost=0.1)
+        server.start()
+        assert budget(inner).session("a").spent == 0.4
+
+    def test_a_server_that_comes_back_empty_is_told_at_least_this(self, inner, server):
+        session = budget(inner).session("a")
+        server.kill()
+        session.open_call(request(0.3)).settle(None)
+        server.start()
+        inner._scripts.client.flushall()
+        assert session.spent == 0.3
+
+    def test_a_process_that_ends_meanwhile_leaves_its_debts_to_the_next(
+        self, inner, server, tmp_path
+    ):
+        budget(inner).session("a").close()
+        script = f"""
+import sys
+from budget_core import AgentBudget
+from budget_core.ledger.redis import RedisLedger
+session = AgentBudget("$1", ledger=RedisLedger({server.url!r}, timeout=0.2),
+                      on_unavailable="open").session("a")
+session.track(cost=0.1)
+print("ready", flush=True)
+sys.stdin.readline()
+session.track(cost=0.2)
+print("paid", flush=True)
+sys.stdin.readline()
+"""
+        with subprocess.Popen(  # noqa: S603
+            [sys.executable, "-c", script], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        ) as other:
+            assert other.stdout.readline() == "ready\n"
+            server.kill()
+            other.stdin.write("go on\n")
+            other.stdin.flush()
+            assert other.stdout.readline() == "paid\n"
+            other.kill()
+        server.start()
+        fresh = RedisLedger(server.url, timeout=0.2)
+        assert budget(fresh).session("a").spent == 0.3
+        assert journals(tmp_path) == []
+        fresh.close_connection()
+
+
+class TestJournal:
+    DEBT = Debt("charge", "x-1", ("a",), Amounts(5))
+
+    def test_is_of_one_ledger(self, tmp_path):
+        Journal("one", tmp_path).add(self.DEBT)
+        other = Journal("two", tmp_path)
+        other.adopt()
+        assert len(other) == 0
+
+    def test_one_that_is_in_use_is_left_alone(self, tmp_path):
+        mine = Journal("one", tmp_path)
+        mine.add(self.DEBT)
+        other = Journal("one", tmp_path)
+        other.adopt()
+        assert len(other) == 0
+        assert list(mine) == [self.DEBT]
+
+    def test_a_line_that_was_not_finished_counts_for_nothing(self, tmp_path):
+        mine = Journal("one", tmp_path)
+        mine.add(self.DEBT)
+        (path,) = tmp_path.iterdir()
+        with path.open("a") as file:
+            file.write('["charge", "x-2", ["a"')
+        os.close(mine._file)  # it is dead
+        other = Journal("one", tmp_path)
+        other.adopt()
+        assert list(other) == [self.DEBT]
+        other.paid(self.DEBT)
+        assert list(tmp_path.iterdir()) == []
+
+    def test_what_a_ledger_refuses_stays_in_the_file(self, inner, tmp_path):
+        ledger = SteadyLedger(inner, Journal("one", tmp_path / "j"))
+        ledger._journal.add(self.DEBT)
+        ledger.beat()
+        assert ledger.owed == 0
+        assert len(list((tmp_path / "j").iterdir())) == 1
+
+
+def test_one_ledger_has_one_memory(inner):
+    assert steady(inner) is steady(inner)
+    assert steady(steady(inner)) is steady(inner)
