@@ -1,4 +1,4 @@
-"""The command line: ``budget demo``, ``report``, ``models``, ``estimate`` and ``run``.
+"""The command line: ``budget demo``, ``report``, ``models``, ``estimate``, ``run``, and ledgers.
 
 Needs ``pip install 'budget-suite[cli]'``; nothing else of the package imports this one.
 """

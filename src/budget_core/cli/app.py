@@ -9,6 +9,7 @@ from typing import Annotated, Literal, TypeAlias
 import typer
 
 from budget_core.cli.arguments import LimitLast
+from budget_core.cli.ledger_commands import add_to
 
 EXIT_CODES = (
     "Exit codes: 0 all went well, 1 it did not (stderr says why), 2 the arguments cannot be read."
@@ -187,5 +188,7 @@ def run(
         )
     )
 
+
+add_to(app)
 
 __all__ = ["app"]

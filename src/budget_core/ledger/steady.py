@@ -11,7 +11,7 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import suppress
 from threading import Lock
 from time import monotonic
-from typing import Final, TypeVar
+from typing import Final, TypeVar, cast
 
 from budget_core.errors import AgentBudgetError, HoldConflict, LedgerUnavailable
 from budget_core.ledger.base import (
@@ -257,8 +257,8 @@ class SteadyLedger(Ledger):
             keep_alive(self)
             if debt.what == "release":
                 return None  # type: ignore[return-value]
-            entry = Entry(debt.id, "commit", debt.accounts, (), ZERO, debt.amounts)
-            return entry  # type: ignore[return-value]
+            owed = Entry(debt.id, "commit", debt.accounts, (), ZERO, debt.amounts)
+            return cast("T", owed)
         if isinstance(answer, Entry):
             self._remember(answer)
         return answer
