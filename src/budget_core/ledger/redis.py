@@ -6,6 +6,7 @@ import json
 import os
 from collections import deque
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from time import monotonic
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 from uuid import uuid4
@@ -82,6 +83,7 @@ class RedisLedger(Ledger):
         self._forgotten: deque[str] = deque()
         self._watchers: dict[object, Callable[[], object]] = {}
         self._resting = False
+        self._cared = float("-inf")
 
     def open(self, account: Account, *, update: bool = False) -> Balance | Denial:
         answer = self._asked("open", records.opening(account, update=update))
@@ -225,13 +227,22 @@ class RedisLedger(Ledger):
     def _run(self, name: str, arguments: Any) -> Any:
         if self._pid != os.getpid():
             self._pid, self._owner = os.getpid(), uuid4().hex[:16]
+            self._cared = float("-inf")
             keep_alive(self)
         if self._resting and name != "beat":
             self._resting = False
         if self._forgotten and name != "forget":
             self._drop_forgotten()
         head = (self._owner, *self._settings, self._shift, self._keep)
-        return self._scripts.run(name, head, arguments)
+        return self._scripts.run(name, head, arguments, self._due(name))
+
+    def _due(self, name: str) -> str:
+        """Tell whether it is time to say that we live, and to look who does not."""
+        now = monotonic() + self._shift
+        if name != "beat" and 0 <= now - self._cared < min(self.ttl / 10, 1.0):
+            return ""
+        self._cared = now
+        return "1"
 
     def _asked(self, name: str, arguments: Any, hold_id: str = "") -> dict[str, Any]:
         answer: dict[str, Any] = self._read(self._run(name, arguments), hold_id)

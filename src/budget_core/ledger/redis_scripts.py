@@ -59,7 +59,7 @@ class Scripts:
         self._prefix = prefix
         self._timeout = timeout
 
-    def run(self, name: str, head: Sequence[Any], arguments: Any) -> Any:
+    def run(self, name: str, head: Sequence[Any], arguments: Any, due: str) -> Any:
         """Return what a script answers.
 
         Raises:
@@ -69,7 +69,7 @@ class Scripts:
         until, attempt = monotonic() + self._timeout, 0
         while True:
             try:
-                return self._run(name, (*head, text))
+                return self._run(name, (*head, text, due))
             except _PASSING as error:
                 pause = _PAUSES[min(attempt, len(_PAUSES) - 1)]
                 attempt += 1

@@ -5,18 +5,18 @@ return run(function(a)
   for _, id in ipairs(wanted('accounts') and redis.call('SMEMBERS', P .. ':accounts') or {}) do
     local n = node(id)
     if n then
-      local windows = {}
+      local saved = {}
       for i, w in ipairs(n.windows) do
         local slots = {}
         for j, each in ipairs(w.slots) do slots[j] = {each[1], shown(each[2]), shown(each[3])} end
-        windows[i] = {w.since, w.newest, slots}
+        saved[i] = {w.since, w.newest, slots}
       end
       found.accounts[#found.accounts + 1] = {
-        balance = balance_of(n), parent = n.parent or cjson.null, lasts = n.lasts,
-        aside = shown_vector(n.aside), excess = shown_vector(vector(n.excess)),
-        final = n.final or cjson.null, gone = n.gone, windows = windows,
-        folded = shown_vector(vector(n.folded)),
-        folded_beyond = shown_vector(vector(n.folded_beyond)),
+        balance = balance_of(n), parent = n.parent or cjson.null, lasts = cold(n).lasts,
+        aside = shown_vector(n.aside), excess = shown_vector(vector(cold(n).excess)),
+        final = n.final or cjson.null, gone = n.gone, windows = saved,
+        folded = shown_vector(vector(cold(n).folded)),
+        folded_beyond = shown_vector(vector(cold(n).folded_beyond)),
       }
     end
   end

@@ -2,7 +2,7 @@
 return run(function(a)
   for _, id in ipairs(a) do
     local n = node(id)
-    if n and not n.gone then forget(n) end
+    if n and not n.gone then care().forget(n) end
   end
   return 1
 end)

@@ -19,8 +19,8 @@ return run(function(a)
   end
   for _, n in ipairs(route.path) do
     for _, w in ipairs(n.windows) do
-      roll(w)
-      local spent, held = window_used(w)
+      windows().roll(w)
+      local spent, held = windows().used(w)
       narrow(w.at, w.amount - spent - held)
     end
   end

@@ -85,7 +85,7 @@ local function move(hold, sign)
     touch(n)
     for _, w in ipairs(n.windows) do
       local amount = hold.amounts[w.at]
-      window_add(w, hold.at, 3, sign > 0 and amount or 0 - amount)
+      windows().add(w, hold.at, 3, sign > 0 and amount or 0 - amount)
     end
   end
   if hold.final then
@@ -107,25 +107,6 @@ local function names(list)
   return found
 end
 
-local function unheld(entry)
-  return beyond(vector(entry[6]), vector(entry[5]))
-end
-
-local function fold(raw)
-  local entry = cjson.decode(raw)
-  if redis.call('HGET', P .. ':ended', entry[1]) == raw then
-    later('HDEL', P .. ':ended', entry[1])
-  end
-  for _, id in ipairs(entry[4]) do
-    local n = node(id)
-    if n then
-      n.folded = kept_vector(plus(vector(n.folded), vector(entry[6])))
-      n.folded_beyond = kept_vector(plus(vector(n.folded_beyond), unheld(entry)))
-      touch(n)
-    end
-  end
-end
-
 local recorded = 0
 
 local function record(kind, id, accounts, route, held, amounts, final, late, asked)
@@ -145,8 +126,27 @@ local function record(kind, id, accounts, route, held, amounts, final, late, ask
   return entry
 end
 
-local function fold_old()
-  local many = redis.call('LLEN', P .. ':log') + recorded - keep
+local function fold_old(many)
+  local function unheld(entry)
+    return beyond(vector(entry[6]), vector(entry[5]))
+  end
+
+  local function fold(raw)
+    local entry = cjson.decode(raw)
+    if redis.call('HGET', P .. ':ended', entry[1]) == raw then
+      later('HDEL', P .. ':ended', entry[1])
+    end
+    for _, id in ipairs(entry[4]) do
+      local n = node(id)
+      if n then
+        local c = cold(n)
+        c.folded = kept_vector(plus(vector(c.folded), vector(entry[6])))
+        c.folded_beyond = kept_vector(plus(vector(c.folded_beyond), unheld(entry)))
+        touch(n)
+      end
+    end
+  end
+
   for i = 1, math.min(many, 64) do
     local raw = redis.call('LINDEX', P .. ':log', i - 1)
     if raw then
@@ -206,15 +206,15 @@ local function charge_accounts(kind, id, accounts, amounts, final, asked)
 end
 
 local function balance_of(n)
-  local caps, windows = {}, {}
+  local caps, used = {}, {}
   for i, cap in ipairs(n.caps) do caps[i] = shown(cap[2]) end
   for i, w in ipairs(n.windows) do
-    roll(w)
-    local spent, held = window_used(w)
-    windows[i] = {shown(spent), shown(held)}
+    windows().roll(w)
+    local spent, held = windows().used(w)
+    used[i] = {shown(spent), shown(held)}
   end
   return {
-    n.id, n.terms, caps, shown_vector(n.kept), shown_vector(n.spent), shown_vector(n.held),
-    n.state, windows,
+    n.id, cold(n).terms, caps, shown_vector(n.kept), shown_vector(n.spent), shown_vector(n.held),
+    n.state, used,
   }
 end

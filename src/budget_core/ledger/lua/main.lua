@@ -1,107 +1,108 @@
 -- Who is alive, and the frame of every operation: what is due, then the operation, then all writes.
 local function save()
-  for id, n in pairs(dirty) do
-    local caps = {}
-    for i, cap in ipairs(n.caps) do caps[i] = {cap[1], kept_number(cap[2])} end
-    redis.call('SET', P .. ':a:' .. id, cmsgpack.pack({
-      parent = n.parent, terms = n.terms, reserve = n.reserve, allocated = n.allocated,
-      lasts = n.lasts, caps = caps, windows = n.windows[1] and frozen_windows(n.windows) or {},
-      spent = kept_vector(n.spent), held = kept_vector(n.held), kept = kept_vector(n.kept),
-      aside = kept_vector(n.aside), excess = n.excess, state = n.state, final = n.final,
-      gone = n.gone, owners = n.owners, live = n.live, children = n.children,
-      folded = n.folded, folded_beyond = n.folded_beyond,
-    }))
-  end
+  for id, n in pairs(dirty) do keep_node(id, n) end
   for _, command in ipairs(queue) do redis.call(unpack(command)) end
   dirty, queue, recorded = {}, {}, 0
 end
 
-local function disown(n, who)
-  n.owners[who] = nil
-  later('SREM', P .. ':own:' .. who, n.id)
-  touch(n)
-end
-
-local function policy_of(who)
-  return redis.call('HGET', P .. ':policies', who) or 'charge'
-end
-
-local function alive(who)
-  return redis.call('ZSCORE', P .. ':leases', who) and policy_of(who) ~= 'dead'
-end
-
-local function forget(n)
-  for who in pairs(n.owners) do
-    if who ~= owner and who ~= '*' and alive(who) then return end
+local Care
+local function care()
+  if Care then return Care end
+  local function disown(n, who)
+    cold(n).owners[who] = nil
+    later('SREM', P .. ':own:' .. who, n.id)
+    touch(n)
   end
-  for who in pairs(n.owners) do disown(n, who) end
-  finish_account(n, 'closed')
-  n.gone = true
-  purge(n)
-end
 
-local function expire_holds(who, charged)
-  local found = redis.call('HGETALL', P .. ':holds')
-  for i = 1, #found, 2 do
-    if cmsgpack.unpack(found[i + 1]).owner == who then
-      local hold = live_hold(found[i])
-      end_hold('expire', hold, charged and hold.amounts or {0, 0, 0, 0})
+  local function policy_of(who)
+    return redis.call('HGET', P .. ':policies', who) or 'charge'
+  end
+
+  local function alive(who)
+    return redis.call('ZSCORE', P .. ':leases', who) and policy_of(who) ~= 'dead'
+  end
+
+  local function forget(n)
+    for who in pairs(cold(n).owners) do
+      if who ~= owner and who ~= '*' and alive(who) then return end
+    end
+    for who in pairs(cold(n).owners) do disown(n, who) end
+    finish_account(n, 'closed')
+    n.gone = true
+    purge(n)
+  end
+
+  local function expire_holds(who, charged)
+    local found = redis.call('HGETALL', P .. ':holds')
+    for i = 1, #found, 2 do
+      if cmsgpack.unpack(found[i + 1]).owner == who then
+        local hold = live_hold(found[i])
+        end_hold('expire', hold, charged and hold.amounts or {0, 0, 0, 0})
+      end
     end
   end
-end
 
--- A process was not heard of: its holds expire, and what is set aside for it comes back. Accounts
--- that only it can name are kept for a day, for late commits.
-local function bury(who, charged)
-  expire_holds(who, charged)
-  for _, id in ipairs(redis.call('SMEMBERS', P .. ':own:' .. who)) do
-    local n = node(id)
-    if n then
-      if n.lasts ~= 'run' then disown(n, who) end
-      if n.lasts == 'run' or next(n.owners) == nil then rest(n) end
+  -- A process was not heard of: its holds expire, and what is set aside for it comes back. Accounts
+  -- that only it can name are kept for a day, for late commits.
+  local function bury(who, charged)
+    expire_holds(who, charged)
+    for _, id in ipairs(redis.call('SMEMBERS', P .. ':own:' .. who)) do
+      local n = node(id)
+      if n then
+        if cold(n).lasts ~= 'run' then disown(n, who) end
+        if cold(n).lasts == 'run' or next(cold(n).owners) == nil then rare().rest(n) end
+      end
+    end
+    later('HSET', P .. ':policies', who, 'dead')
+    later('ZADD', P .. ':leases', string.format('%.3f', now + 86400), who)
+  end
+
+  local function drop_owner(who)
+    for _, id in ipairs(redis.call('SMEMBERS', P .. ':own:' .. who)) do
+      local n = node(id)
+      if n then forget(n) end
+    end
+    later('ZREM', P .. ':leases', who)
+    later('HDEL', P .. ':policies', who)
+    later('DEL', P .. ':own:' .. who)
+  end
+
+  local function reap()
+    local late = redis.call('ZRANGEBYSCORE', P .. ':leases', '-inf', string.format('%.3f', now))
+    for _, who in ipairs(late) do
+      local policy_then = policy_of(who)
+      if policy_then == 'dead' then drop_owner(who) else bury(who, policy_then == 'charge') end
+    end
+    if #late > 0 then save() end
+  end
+
+  local function renew()
+    local score = redis.call('ZSCORE', P .. ':leases', owner)
+    local left = score and tonumber(score) - now or 0
+    if left < ttl * 2 / 3 or left > ttl + 1 then
+      redis.call('ZADD', P .. ':leases', string.format('%.3f', now + ttl), owner)
+      redis.call('HSET', P .. ':policies', owner, policy)
     end
   end
-  later('HSET', P .. ':policies', who, 'dead')
-  later('ZADD', P .. ':leases', string.format('%.3f', now + 86400), who)
-end
 
-local function drop_owner(who)
-  for _, id in ipairs(redis.call('SMEMBERS', P .. ':own:' .. who)) do
-    local n = node(id)
-    if n then forget(n) end
-  end
-  later('ZREM', P .. ':leases', who)
-  later('HDEL', P .. ':policies', who)
-  later('DEL', P .. ':own:' .. who)
-end
-
-local function reap()
-  local late = redis.call('ZRANGEBYSCORE', P .. ':leases', '-inf', string.format('%.3f', now))
-  for _, who in ipairs(late) do
-    local policy_then = policy_of(who)
-    if policy_then == 'dead' then drop_owner(who) else bury(who, policy_then == 'charge') end
-  end
-  if #late > 0 then save() end
-end
-
-local function renew()
-  local score = redis.call('ZSCORE', P .. ':leases', owner)
-  local left = score and tonumber(score) - now or 0
-  if left < ttl * 2 / 3 or left > ttl + 1 then
-    redis.call('ZADD', P .. ':leases', string.format('%.3f', now + ttl), owner)
-    redis.call('HSET', P .. ':policies', owner, policy)
-  end
+  Care = {disown = disown, forget = forget, renew = renew, reap = reap}
+  return Care
 end
 
 local function run(operation)
-  renew()
-  reap()
+  if due then
+    care().renew()
+    care().reap()
+  end
   local ok, answer = pcall(operation, cjson.decode(ARGV[6]))
   if not ok then
     if type(answer) == 'table' and answer.reply then return answer.reply end
     error(answer)
   end
-  if recorded > 0 then fold_old() end
+  if recorded > 0 then
+    local many = redis.call('LLEN', P .. ':log') + recorded - keep
+    if many > 0 then fold_old(many) end
+  end
   save()
   return answer
 end

@@ -1,16 +1,16 @@
 -- id, parent, terms, reserve, caps, windows, allocated, lasts, update, zones
 local function windows_from(terms, before)
-  local windows = {}
+  local found = {}
   for i, each in ipairs(terms) do
-    windows[i] = new_window(each)
+    found[i] = windows().new(each)
     for _, had in ipairs(before) do
-      if had.at == windows[i].at and had.name == windows[i].name then
-        had.amount = windows[i].amount
-        windows[i] = had
+      if had.at == found[i].at and had.name == found[i].name then
+        had.amount = found[i].amount
+        found[i] = had
       end
     end
   end
-  return windows
+  return found
 end
 
 local function caps_from(terms)
@@ -22,14 +22,16 @@ end
 local function fresh(a)
   local parent = a.parent ~= cjson.null and need(a.parent).id or nil
   local n = {
-    id = a.id, parent = parent, terms = a.terms, reserve = a.reserve, allocated = a.allocated,
-    lasts = a.lasts, caps = caps_from(a.caps), windows = windows_from(a.windows, {}),
+    id = a.id, parent = parent, allocated = a.allocated, caps = caps_from(a.caps), windows = windows_from(a.windows, {}),
     spent = {0, 0, 0, 0}, held = {0, 0, 0, 0}, kept = {0, 0, 0, 0}, aside = {0, 0, 0, 0},
-    excess = {0, 0, 0, 0}, state = 'open', gone = false, owners = {}, live = 0, children = 0,
-    folded = {0, 0, 0, 0}, folded_beyond = {0, 0, 0, 0},
+    state = 'open', gone = false, live = 0, children = 0,
+    cold = {
+      terms = a.terms, reserve = a.reserve, lasts = a.lasts, excess = {0, 0, 0, 0}, owners = {},
+      folded = {0, 0, 0, 0}, folded_beyond = {0, 0, 0, 0},
+    },
   }
   nodes[a.id] = n
-  local refused = begin(n)
+  local refused = rare().begin(n)
   if refused then say({d = refused}) end
   if parent then
     node(parent).children = node(parent).children + 1
@@ -42,20 +44,21 @@ end
 local function change(n, a)
   local parent = a.parent ~= cjson.null and a.parent or nil
   if n.parent ~= parent or n.allocated ~= a.allocated or not a.update then
-    say({c = n.terms, lasts = n.lasts})
+    say({c = cold(n).terms, lasts = cold(n).lasts})
   end
-  n.terms, n.reserve, n.caps = a.terms, a.reserve, caps_from(a.caps)
+  local c = cold(n)
+  c.terms, c.reserve, n.caps = a.terms, a.reserve, caps_from(a.caps)
   n.windows = windows_from(a.windows, n.windows)
   if (n.state == 'open' or n.state == 'finalized') and not n.final then
-    local refused = begin(n)
+    local refused = rare().begin(n)
     if refused then say({d = refused}) end
   end
-  local excess = vector(n.excess)
+  local excess = vector(c.excess)
   for _, cap in ipairs(n.caps) do
     local at = cap[1]
     excess[at] = most(excess[at], n.spent[at] + n.held[at] - cap[2])
   end
-  n.excess = kept_vector(excess)
+  c.excess = kept_vector(excess)
 end
 
 return run(function(a)
@@ -68,15 +71,15 @@ return run(function(a)
   if not n then
     n = fresh(a)
   else
-    if n.terms ~= a.terms then change(n, a) end
-    if n.state == 'closed' or (n.state == 'open' and next(n.owners) == nil) then
-      local refused = begin(n)
+    if cold(n).terms ~= a.terms then change(n, a) end
+    if n.state == 'closed' or (n.state == 'open' and next(cold(n).owners) == nil) then
+      local refused = rare().begin(n)
       if refused then say({d = refused}) end
     end
   end
   local who = a.lasts == 'standing' and '*' or owner
-  if not n.owners[who] then
-    n.owners[who] = true
+  if not cold(n).owners[who] then
+    cold(n).owners[who] = true
     later('SADD', P .. ':own:' .. who, n.id)
   end
   touch(n)

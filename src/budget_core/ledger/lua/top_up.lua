@@ -6,7 +6,7 @@ return run(function(a)
   local caps = {}
   for i, cap in ipairs(n.caps) do caps[i] = {cap[1], cap[2] + by[cap[1]]} end
   if n.allocated and (n.state == 'open' or n.state == 'finalized') then
-    local refused = set_aside(n, allocation(n, caps))
+    local refused = set_aside(n, rare().allocation(n, caps))
     if refused then say({d = refused}) end
   end
   n.caps = caps

@@ -12,19 +12,13 @@ local function later(...)
   queue[#queue + 1] = {...}
 end
 
-local function thawed_windows(windows)
-  for _, w in ipairs(windows) do
-    w.amount = read(w.amount)
-    for _, each in ipairs(w.slots) do
-      each[2], each[3] = read(each[2]), read(each[3])
-    end
-  end
-  return windows
-end
+-- An account is kept as a flat list: what calls need first, the rest packed once more. COLD fields
+-- are unpacked when they are needed.
+local NOTHING = {}
 
-local function frozen_windows(windows)
+local function frozen_windows(n)
   local frozen = {}
-  for i, w in ipairs(windows) do
+  for i, w in ipairs(n.windows) do
     local slots = {}
     for j, each in ipairs(w.slots) do
       slots[j] = {each[1], kept_number(each[2]), kept_number(each[3])}
@@ -37,6 +31,16 @@ local function frozen_windows(windows)
   return frozen
 end
 
+local function thaw_windows(windows)
+  for _, w in ipairs(windows) do
+    w.amount = read(w.amount)
+    for _, each in ipairs(w.slots) do
+      each[2], each[3] = read(each[2]), read(each[3])
+    end
+  end
+  return windows
+end
+
 local function node(id)
   local n = nodes[id]
   if n ~= nil then return n end
@@ -45,13 +49,58 @@ local function node(id)
     nodes[id] = false
     return false
   end
-  n = cmsgpack.unpack(raw)
-  n.spent, n.held, n.kept, n.aside = vector(n.spent), vector(n.held), vector(n.kept), vector(n.aside)
-  for _, cap in ipairs(n.caps) do cap[2] = read(cap[2]) end
-  if n.windows[1] then thawed_windows(n.windows) end
-  n.id = id
+  local r = cmsgpack.unpack(raw)
+  n = {
+    id = id, spent = {r[1], r[2], r[3], r[4]}, held = {r[5], r[6], r[7], r[8]},
+    kept = {r[9], r[10], r[11], r[12]}, aside = {r[13], r[14], r[15], r[16]}, state = r[17],
+    final = r[18] or nil, parent = r[19] or nil, allocated = r[20], live = r[21],
+    children = r[22], gone = r[23], caps = r[24], frozen = r[26], windows = NOTHING,
+  }
+  if r[25] then
+    n.spent, n.held = vector(n.spent), vector(n.held)
+    n.kept, n.aside = vector(n.kept), vector(n.aside)
+    for _, cap in ipairs(n.caps) do cap[2] = read(cap[2]) end
+  end
+  if r[27] then n.windows = thaw_windows(r[27]) end
   nodes[id] = n
   return n
+end
+
+-- terms, reserve, lasts, excess, owners, folded, folded_beyond
+local function cold(n)
+  if not n.cold then n.cold = cmsgpack.unpack(n.frozen) end
+  return n.cold
+end
+
+local function keep_node(id, n)
+  local v = {}
+  local wide = false
+  local function put(from, at)
+    for i = 1, 4 do
+      local x = from[i]
+      if type(x) ~= 'number' or x >= 1e15 then
+        x, wide = kept_number(x), wide or type(kept_number(x)) == 'string'
+      end
+      v[at + i] = x
+    end
+  end
+  put(n.spent, 0)
+  put(n.held, 4)
+  put(n.kept, 8)
+  put(n.aside, 12)
+  local caps = n.caps
+  for _, cap in ipairs(n.caps) do
+    if type(kept_number(cap[2])) == 'string' then
+      wide, caps = true, {}
+      for i, each in ipairs(n.caps) do caps[i] = {each[1], kept_number(each[2])} end
+      break
+    end
+  end
+  v[17], v[18], v[19], v[20] = n.state, n.final or false, n.parent or false, n.allocated
+  v[21], v[22], v[23], v[24], v[25] = n.live, n.children, n.gone, caps, wide
+  v[26] = n.cold and cmsgpack.pack(n.cold) or n.frozen
+  v[27] = n.windows[1] and frozen_windows(n) or false
+  redis.call('SET', P .. ':a:' .. id, cmsgpack.pack(v))
 end
 
 local function need(id)
@@ -140,12 +189,14 @@ local function refusal(n, want, kept)
 end
 
 local function window_refusal(n, want)
+  local time = windows()
   for _, w in ipairs(n.windows) do
-    roll(w)
-    local spent, held = window_used(w)
+    time.roll(w)
+    local spent, held = time.used(w)
     local wanted = want[w.at]
     if (wanted ~= 0 and more(spent + held + wanted, w.amount)) or more(spent, w.amount) then
-      return denial(n, w.at, w.amount, spent, held, wanted, n.state, retry_after(w, wanted), w.name)
+      local after = time.retry_after(w, wanted)
+      return denial(n, w.at, w.amount, spent, held, wanted, n.state, after, w.name)
     end
   end
   return nil
@@ -180,47 +231,54 @@ trim = function(n)
   end
 end
 
-local function allocation(n, caps)
-  local aside = {0, 0, 0, 0}
-  for _, cap in ipairs(caps) do
-    aside[cap[1]] = most(0, cap[2] - n.spent[cap[1]])
-  end
-  return aside
-end
-
-local function begin(n)
-  local kept = vector(n.reserve)
-  for _, cap in ipairs(n.caps) do
-    local at = cap[1]
-    kept[at] = least(kept[at], most(0, cap[2] - n.spent[at] - n.held[at]))
-  end
-  local refused = set_aside(n, n.allocated and allocation(n, n.caps) or kept)
-  if refused then return refused end
-  n.state, n.kept = 'open', kept
-  touch(n)
-  return nil
-end
-
 local function finish_account(n, state)
   n.state, n.kept = state, {0, 0, 0, 0}
   touch(n)
   trim(n)
 end
 
-local function rest(n)
-  if n.allocated then
-    finish_account(n, n.state == 'open' and 'closed' or n.state)
-  elseif not n.final then
-    n.kept = {0, 0, 0, 0}
-    touch(n)
-    set_aside(n, {0, 0, 0, 0})
+local Rare
+local function rare()
+  if Rare then return Rare end
+  local function allocation(n, caps)
+    local aside = {0, 0, 0, 0}
+    for _, cap in ipairs(caps) do
+      aside[cap[1]] = most(0, cap[2] - n.spent[cap[1]])
+    end
+    return aside
   end
+
+  local function begin(n)
+    local kept = vector(cold(n).reserve)
+    for _, cap in ipairs(n.caps) do
+      local at = cap[1]
+      kept[at] = least(kept[at], most(0, cap[2] - n.spent[at] - n.held[at]))
+    end
+    local refused = set_aside(n, n.allocated and allocation(n, n.caps) or kept)
+    if refused then return refused end
+    n.state, n.kept = 'open', kept
+    touch(n)
+    return nil
+  end
+
+  local function rest(n)
+    if n.allocated then
+      finish_account(n, n.state == 'open' and 'closed' or n.state)
+    elseif not n.final then
+      n.kept = {0, 0, 0, 0}
+      touch(n)
+      set_aside(n, {0, 0, 0, 0})
+    end
+  end
+
+  Rare = {allocation = allocation, begin = begin, rest = rest}
+  return Rare
 end
 
 local function spend(route, amounts, t)
   for _, n in ipairs(route.path) do
     n.spent = plus(n.spent, amounts)
-    for _, w in ipairs(n.windows) do window_add(w, t, 2, amounts[w.at]) end
+    for _, w in ipairs(n.windows) do windows().add(w, t, 2, amounts[w.at]) end
     touch(n)
   end
   for _, n in ipairs(route.allocated) do
@@ -239,7 +297,7 @@ local function over(route, final, amounts)
       end
     end
     for _, w in ipairs(n.windows) do
-      local spent, held = window_used(w)
+      local spent, held = windows().used(w)
       if more(spent, w.amount) then
         return denial(n, w.at, w.amount, spent, held, amounts[w.at], n.state, nil, w.name)
       end
