@@ -1,4 +1,4 @@
 -- id
-return run(function(a)
-  return cjson.encode({b = balance_of(need(a[1]))})
+return F.run(function(a)
+  return cjson.encode({b = F.balance_of(F.need(a[1]))})
 end)

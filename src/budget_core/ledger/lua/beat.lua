@@ -1,1 +1,1 @@
-return run(function() return 1 end)
+return F.run(function() return 1 end)

@@ -1,7 +1,7 @@
 -- id, accounts to join, amounts
-return run(function(a)
-  local live, amounts = live_hold(a[1]), vector(a[3])
-  if not live then say({x = 'is not live, so it cannot be extended'}) end
+return F.run(function(a)
+  local live, amounts = F.live_hold(a[1]), F.vector(a[3])
+  if not live then F.say({x = 'is not live, so it cannot be extended'}) end
   local union, seen, joined = {}, {}, false
   for _, account in ipairs(live.accounts) do
     union[#union + 1], seen[account] = account, true
@@ -13,16 +13,16 @@ return run(function(a)
   end
   local wider = {
     id = a[1], accounts = union, amounts = amounts, final = live.final, owner = live.owner,
-    at = live.at, route = route_of(union, need),
+    at = live.at, route = F.route_of(union, F.need),
   }
-  set_above(wider)
+  F.set_above(wider)
   local less = not joined
-  for at = 1, 4 do less = less and not more(amounts[at], live.amounts[at]) end
+  for at = 1, 4 do less = less and not F.more(amounts[at], live.amounts[at]) end
   for _, n in ipairs(wider.route.path) do less = less and n.state ~= 'cancelled' end
   if not less then wider.at = now end
-  move(live, -1)
-  local refused = place(wider, less)
-  if refused then say({d = refused}) end
-  keep_hold(wider)
+  F.move(live, -1)
+  local refused = F.place(wider, less)
+  if refused then F.say({d = refused}) end
+  F.keep_hold(wider)
   return cjson.encode({accounts = union})
 end)

@@ -1,17 +1,17 @@
 -- Who is alive, and the frame of every operation: what is due, then the operation, then all writes.
-local function save()
-  for id, n in pairs(dirty) do keep_node(id, n) end
+function F.save()
+  for id, n in pairs(dirty) do F.keep_node(id, n) end
   for _, command in ipairs(queue) do redis.call(unpack(command)) end
   dirty, queue, recorded = {}, {}, 0
 end
 
 local Care
-local function care()
+function F.care()
   if Care then return Care end
   local function disown(n, who)
-    cold(n).owners[who] = nil
-    later('SREM', P .. ':own:' .. who, n.id)
-    touch(n)
+    F.cold(n).owners[who] = nil
+    F.later('SREM', P .. ':own:' .. who, n.id)
+    F.touch(n)
   end
 
   local function policy_of(who)
@@ -23,21 +23,21 @@ local function care()
   end
 
   local function forget(n)
-    for who in pairs(cold(n).owners) do
+    for who in pairs(F.cold(n).owners) do
       if who ~= owner and who ~= '*' and alive(who) then return end
     end
-    for who in pairs(cold(n).owners) do disown(n, who) end
-    finish_account(n, 'closed')
+    for who in pairs(F.cold(n).owners) do disown(n, who) end
+    F.finish_account(n, 'closed')
     n.gone = true
-    purge(n)
+    F.purge(n)
   end
 
   local function expire_holds(who, charged)
     local found = redis.call('HGETALL', P .. ':holds')
     for i = 1, #found, 2 do
       if cmsgpack.unpack(found[i + 1]).owner == who then
-        local hold = live_hold(found[i])
-        end_hold('expire', hold, charged and hold.amounts or {0, 0, 0, 0})
+        local hold = F.live_hold(found[i])
+        F.end_hold('expire', hold, charged and hold.amounts or {0, 0, 0, 0})
       end
     end
   end
@@ -47,24 +47,24 @@ local function care()
   local function bury(who, charged)
     expire_holds(who, charged)
     for _, id in ipairs(redis.call('SMEMBERS', P .. ':own:' .. who)) do
-      local n = node(id)
+      local n = F.node(id)
       if n then
-        if cold(n).lasts ~= 'run' then disown(n, who) end
-        if cold(n).lasts == 'run' or next(cold(n).owners) == nil then rare().rest(n) end
+        if F.cold(n).lasts ~= 'run' then disown(n, who) end
+        if F.cold(n).lasts == 'run' or next(F.cold(n).owners) == nil then F.rare().rest(n) end
       end
     end
-    later('HSET', P .. ':policies', who, 'dead')
-    later('ZADD', P .. ':leases', string.format('%.3f', now + 86400), who)
+    F.later('HSET', P .. ':policies', who, 'dead')
+    F.later('ZADD', P .. ':leases', string.format('%.3f', now + 86400), who)
   end
 
   local function drop_owner(who)
     for _, id in ipairs(redis.call('SMEMBERS', P .. ':own:' .. who)) do
-      local n = node(id)
+      local n = F.node(id)
       if n then forget(n) end
     end
-    later('ZREM', P .. ':leases', who)
-    later('HDEL', P .. ':policies', who)
-    later('DEL', P .. ':own:' .. who)
+    F.later('ZREM', P .. ':leases', who)
+    F.later('HDEL', P .. ':policies', who)
+    F.later('DEL', P .. ':own:' .. who)
   end
 
   local function reap()
@@ -73,7 +73,7 @@ local function care()
       local policy_then = policy_of(who)
       if policy_then == 'dead' then drop_owner(who) else bury(who, policy_then == 'charge') end
     end
-    if #late > 0 then save() end
+    if #late > 0 then F.save() end
   end
 
   local function renew()
@@ -89,10 +89,10 @@ local function care()
   return Care
 end
 
-local function run(operation)
+function F.run(operation)
   if due then
-    care().renew()
-    care().reap()
+    F.care().renew()
+    F.care().reap()
   end
   local ok, answer = pcall(operation, cjson.decode(ARGV[6]))
   if not ok then
@@ -101,8 +101,8 @@ local function run(operation)
   end
   if recorded > 0 then
     local many = redis.call('LLEN', P .. ':log') + recorded - keep
-    if many > 0 then fold_old(many) end
+    if many > 0 then F.fold_old(many) end
   end
-  save()
+  F.save()
   return answer
 end

@@ -3,7 +3,7 @@
 -- Functions are made when they are first needed: making them all costs more than most calls.
 local offsets = {}
 local Windows
-local function windows()
+function F.windows()
   if Windows then return Windows end
   local function offset(zone, t)
     if zone == 'UTC' then
@@ -97,7 +97,7 @@ local function windows()
   end
 
   local function retry_after(w, want)
-    if more(want, w.amount) then
+    if F.more(want, w.amount) then
       return cjson.null
     end
     local spent, held = used(w)
@@ -105,7 +105,7 @@ local function windows()
     table.sort(w.slots, function(a, b) return a[1] < b[1] end)
     for _, each in ipairs(w.slots) do
       left = left - each[2] - each[3]
-      if not more(left + want, w.amount) then
+      if not F.more(left + want, w.amount) then
         return math.max(0, start_of(w, each[1] + w.span) - now)
       end
     end
@@ -114,7 +114,7 @@ local function windows()
 
   local function new(terms)
     local w = {
-      at = terms[1], amount = read(terms[2]), kind = terms[3], width = terms[4], span = terms[5],
+      at = terms[1], amount = F.read(terms[2]), kind = terms[3], width = terms[4], span = terms[5],
       zone = terms[6], name = terms[7], since = now, slots = {},
     }
     w.newest = slot_of(w, now)
