@@ -64,7 +64,7 @@ class SqliteLedger(BookLedger):
         self._rows = Rows()
         self._nodes: Accounts = Accounts(self._rows)
         self._live: Holds = Holds(self._rows, self._nodes)
-        self._records: Entries = Entries(self._rows)
+        self._records: Entries = Entries(self._rows, self._nodes)
         self._turn: AbstractContextManager[object] = _Turn(self)
         self._look: AbstractContextManager[object] = _Look(self)
         self._depth = 0

@@ -40,14 +40,14 @@ CREATE TABLE hold (
     final TEXT, above TEXT, at REAL NOT NULL, owner TEXT NOT NULL
 ) WITHOUT ROWID;
 CREATE TABLE entry (
-    number INTEGER PRIMARY KEY, id TEXT NOT NULL, kind TEXT NOT NULL, time REAL NOT NULL,
+    id TEXT NOT NULL, number INTEGER NOT NULL, kind TEXT NOT NULL, time REAL NOT NULL,
     accounts TEXT NOT NULL, path TEXT NOT NULL, root TEXT NOT NULL,
     usd INTEGER NOT NULL, tokens INTEGER NOT NULL,
     llm_calls INTEGER NOT NULL, tool_calls INTEGER NOT NULL,
-    held TEXT NOT NULL, after TEXT NOT NULL, late INTEGER NOT NULL, over TEXT, asked TEXT
-);
-CREATE INDEX entry_id ON entry (id);
-CREATE INDEX entry_root ON entry (root);
+    held TEXT NOT NULL, after TEXT NOT NULL, late INTEGER NOT NULL, over TEXT, asked TEXT,
+    passing INTEGER NOT NULL, PRIMARY KEY (id, number)
+) WITHOUT ROWID;
+CREATE INDEX entry_root ON entry (root) WHERE passing;
 CREATE TABLE lease (
     owner TEXT PRIMARY KEY, seen REAL NOT NULL, ttl REAL NOT NULL, charge INTEGER NOT NULL,
     dead INTEGER NOT NULL
@@ -164,6 +164,7 @@ class Database:
     def _prepare(self, connection: sqlite3.Connection) -> None:
         self._take_turn()  # only one turns a new file into WAL mode
         try:
+            connection.execute("PRAGMA page_size = 2048")  # a log of smaller pages
             connection.execute("PRAGMA journal_mode = WAL")
             connection.execute(f"PRAGMA synchronous = {self._durability.upper()}")
             connection.execute("PRAGMA journal_size_limit = 67108864")

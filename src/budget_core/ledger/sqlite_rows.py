@@ -9,6 +9,7 @@ import json
 import sqlite3
 from collections.abc import Iterator, MutableMapping, Sequence
 from functools import lru_cache
+from time import time_ns
 from typing import Any, Final
 
 from budget_core.ledger.base import Account, Denial, Entry, Hold
@@ -26,7 +27,7 @@ UPDATE account SET spent_usd = ?, spent_tokens = ?, spent_llm_calls = ?, spent_t
     held_usd = ?, held_tokens = ?, held_llm_calls = ?, held_tool_calls = ? WHERE id = ?"""
 _WHOLE: Final = "INSERT OR REPLACE INTO account VALUES (" + "?, " * 19 + "?)"
 _HOLD: Final = "INSERT OR REPLACE INTO hold VALUES (" + "?, " * 10 + "?)"
-_ENTRY: Final = "INSERT INTO entry VALUES (NULL, " + "?, " * 14 + "?)"
+_ENTRY: Final = "INSERT INTO entry VALUES (" + "?, " * 16 + "?)"
 
 
 class Rows:
@@ -194,8 +195,15 @@ class Holds(MutableMapping[str, LiveHold]):
 class Entries:
     """The records, all of them but those in which every account is gone."""
 
-    def __init__(self, rows: Rows) -> None:
+    def __init__(self, rows: Rows, accounts: Accounts) -> None:
         self._rows = rows
+        self._accounts = accounts
+        self._last = 0
+
+    def _next(self) -> int:
+        """Return a number that grows with time: writers take turns, so they agree on the order."""
+        self._last = max(self._last + 1, time_ns())
+        return self._last
 
     def get(self, key: str) -> Entry | None:
         """Return the last record under an id."""
@@ -209,11 +217,12 @@ class Entries:
         self._rows.execute(
             _ENTRY,
             (
-                entry.id, entry.kind, entry.time, _names(entry.accounts), _names(entry.path),
+                entry.id, self._next(), entry.kind, entry.time, _names(entry.accounts), _names(entry.path),
                 entry.path[-1], *entry.amounts, _plain(entry.held),
                 ";".join([_plain(each) for each in entry.after]), entry.late,
                 json.dumps(entry.over) if entry.over is not None else None,
                 _plain(entry.asked) if entry.asked is not None else None,
+                self._accounts.even_gone(entry.path[-1]).account.lasts == "run",
             ),
         )  # fmt: skip
 
@@ -228,16 +237,19 @@ class Entries:
 
     def forget_root(self, root: str) -> None:
         """Drop the records in which no account is left."""
-        rows = self._rows.execute("SELECT number, path FROM entry WHERE root = ?", (root,))
-        for number, path in rows.fetchall():
+        rows = self._rows.execute(
+            "SELECT id, number, path FROM entry WHERE passing AND root = ?", (root,)
+        ).fetchall()
+        for key, number, path in rows:
             left = self._rows.execute(
                 "SELECT id FROM account WHERE id IN (SELECT value FROM json_each(?)) LIMIT 1",
                 (path,),
             ).fetchone()
             if left is None:
-                self._rows.execute("DELETE FROM entry WHERE number = ?", (number,))
+                statement, what = "DELETE FROM entry", ()
             else:
-                self._rows.execute("UPDATE entry SET root = ? WHERE number = ?", (left[0], number))
+                statement, what = "UPDATE entry SET root = ?", left
+            self._rows.execute(f"{statement} WHERE id = ? AND number = ?", (*what, key, number))
 
 
 def _state(node: Node) -> tuple[Any, Any]:
@@ -314,7 +326,7 @@ def _amounts(text: str) -> Amounts:
 def _entry_from(row: tuple[Any, ...]) -> Entry:
     after = tuple(_amounts(each) for each in row[12].split(";")) if row[12] else ()
     return Entry(
-        row[1], row[2], _named(row[4]), _named(row[5]), _amounts(row[11]), Amounts(*row[7:11]),
+        row[0], row[2], _named(row[4]), _named(row[5]), _amounts(row[11]), Amounts(*row[7:11]),
         after, Denial(*json.loads(row[14])) if row[14] else None, bool(row[13]),
         _amounts(row[15]) if row[15] else None, row[3],
     )  # fmt: skip
