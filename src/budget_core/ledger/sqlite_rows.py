@@ -217,7 +217,8 @@ class Entries:
         self._rows.execute(
             _ENTRY,
             (
-                entry.id, self._next(), entry.kind, entry.time, _names(entry.accounts), _names(entry.path),
+                entry.id, self._next(), entry.kind, entry.time,
+                _names(entry.accounts), _names(entry.path),
                 entry.path[-1], *entry.amounts, _plain(entry.held),
                 ";".join([_plain(each) for each in entry.after]), entry.late,
                 json.dumps(entry.over) if entry.over is not None else None,
