@@ -21,7 +21,8 @@ def blocks(language):
 
 
 @pytest.fixture
-def _openai(provider, monkeypatch):
+def _openai(provider, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
     provider.default = Reply("The sea is salt because rivers bring it salt.", output_tokens=40)
     monkeypatch.setenv("OPENAI_BASE_URL", provider.openai_url)
     monkeypatch.setenv("OPENAI_API_KEY", "test")
