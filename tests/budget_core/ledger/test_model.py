@@ -272,7 +272,7 @@ def test_a_ledger_does_what_the_model_does(backend):
     run_state_machine_as_test(
         machine,
         settings=settings(
-            max_examples=150,
+            max_examples=150 if backend is MemoryLedger else 60,
             stateful_step_count=40,
             deadline=None,
             suppress_health_check=list(HealthCheck),
