@@ -10,6 +10,7 @@ import pytest
 ROOT = Path(__file__).parent.parent
 EXAMPLES = ROOT / "examples"
 EXPECTED = {
+    "autogen_classic.py": ("heat pumps pay for themselves", "ended by: finalized"),
     "autogen_team.py": ("heat pumps pay for themselves", "stopped by: Budget finalized"),
     "drop_in_threads.py": ("not sent, there is no money left", "spent: $0.0"),
     "langgraph_agent.py": ("heat pumps pay for themselves", "ended by: finalized"),
