@@ -3,56 +3,31 @@
 from __future__ import annotations
 
 import inspect
-import os
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 from autogen import AssistantAgent, ConversableAgent, UserProxyAgent
 
-from budget_autogen.tracker import AutoGenBudgetTracker, OnExhausted
-from budget_core import AgentBudget
-from budget_core.lastword import WRAP_UP
+from budget_autogen.classic.guarded_agent import GuardedAgent
+from budget_autogen.classic.paying import ChatPayers
+from budget_autogen.defaults import default_model
+from budget_autogen.options import split, tracker_of
+from budget_autogen.tracker import AutoGenBudgetTracker
 
 if TYPE_CHECKING:
     from budget_core import BudgetSession
-    from budget_core.limits import Limit
-    from budget_core.money import Money
-
-_OPTIONS: Final = frozenset(inspect.signature(AgentBudget).parameters) - {"max_spend"}
-"""Keywords that describe a budget, and no agent."""
 
 
-class _Budgeted(ConversableAgent):
+class _Budgeted(GuardedAgent):
     """Takes the arguments of a budget beside those of the agent."""
 
-    def __init__(
-        self,
-        *args: Any,
-        budget: Money | Limit | AgentBudget | None = None,
-        session: BudgetSession | None = None,
-        tracker: AutoGenBudgetTracker | None = None,
-        on_exhausted: OnExhausted | None = None,
-        wrap_up: str | None = None,
-        tool_costs: Mapping[str, Money] | None = None,
-        agents: Mapping[str, Money] | None = None,
-        guard_sdks: bool = True,
-        **kwargs: Any,
-    ) -> None:
-        options = {key: kwargs.pop(key) for key in _OPTIONS & kwargs.keys()}
-        given = (budget, session, on_exhausted, wrap_up, tool_costs, agents)
-        if tracker is not None and (options or any(one is not None for one in given)):
-            raise TypeError("tracker= brings its own budget: pass nothing else that describes one")
-        super().__init__(*args, **kwargs)
-        self.tracker = tracker or AutoGenBudgetTracker(
-            budget,
-            session=session,
-            on_exhausted=on_exhausted or "finalize",
-            wrap_up=wrap_up or WRAP_UP,
-            tool_costs=tool_costs,
-            agents=agents,
-            guard_sdks=guard_sdks,
-            **options,
-        )
+    def __init__(self, name: str, *args: Any, budget: Any = None, **options: Any) -> None:
+        described, options = split(options)
+        tracker = tracker_of(budget, described)
+        self._budget_payers = ChatPayers(name)
+        super().__init__(name, *args, **options)
+        self.mind()
+        self.tracker = tracker or AutoGenBudgetTracker()
         self.tracker.attach(self)
 
     @property
@@ -73,10 +48,8 @@ class BudgetedConversableAgent(_Budgeted):
     Args:
         *args: as for `ConversableAgent`.
         budget: "$5.00", 5, a `Limit`, or an `AgentBudget`; None for no limit in dollars.
-        session: the session whose money it is, in place of `budget`: agents may share one.
-        tracker: a tracker to attach to, in place of everything else that describes a budget.
-        on_exhausted, wrap_up, tool_costs, agents, guard_sdks: see `AutoGenBudgetTracker`.
-        **kwargs: everything else that `ConversableAgent` and `AgentBudget` take.
+        **options: what `ConversableAgent` takes, and what `AutoGenBudgetTracker` takes; `tracker=`
+            shares a tracker, `session=` a session.
 
     Attributes:
         tracker: what it is attached to.
@@ -99,7 +72,7 @@ class BudgetedAssistantAgent(_Budgeted, AssistantAgent):
     def __init__(self, name: str, *args: Any, **kwargs: Any) -> None:
         kwargs |= _named(AssistantAgent, args)
         if kwargs.get("llm_config") is None and not self.DEFAULT_CONFIG:
-            kwargs["llm_config"] = {"model": os.environ.get("OPENAI_MODEL") or "gpt-4o-mini"}
+            kwargs["llm_config"] = {"model": default_model()}
         super().__init__(name, **kwargs)
 
 

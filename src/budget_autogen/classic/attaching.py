@@ -64,7 +64,7 @@ def share(trackers: Trackers, one: Any, name: str = "", *, speaks: bool = True) 
     """
     with _changing:
         payers = _payers(one, name, speaks=speaks)
-        for tracker in reversed(trackers):
+        for tracker in trackers:
             payers.add(tracker)
 
 
@@ -92,6 +92,7 @@ def inviting(chat: Any) -> Iterator[None]:
 
 
 _changing: Final = RLock()
+_DERIVED: Final = "_budget_derived_from"
 
 
 def _payers(one: Any, name: str = "", *, speaks: bool = True) -> ChatPayers:
@@ -103,20 +104,18 @@ def _payers(one: Any, name: str = "", *, speaks: bool = True) -> ChatPayers:
     one.__dict__[PAYERS] = payers
     kind: Any = type(one)
     one.__class__ = _guarded(kind)
-    if isinstance(one, ConversableAgent):
-        before, after = ConversableAgent.a_generate_oai_reply, GuardedAgent.a_generate_oai_reply
-        one.replace_reply_func(before, after)
+    if isinstance(one, GuardedAgent):
+        one.mind()
     return payers
 
 
 def _release(one: Any, payers: ChatPayers) -> None:
     """Give back the class of one for whom nobody pays any more."""
-    if payers.own or payers.chats:
+    if payers.own or payers.chats or not hasattr(one, _DERIVED):
         return
-    if isinstance(one, ConversableAgent):
-        before, after = ConversableAgent.a_generate_oai_reply, GuardedAgent.a_generate_oai_reply
-        one.replace_reply_func(after, before)
-    one.__class__ = type(one).__bases__[1]
+    if isinstance(one, GuardedAgent):
+        one.mind(wanted=False)
+    one.__class__ = getattr(one, _DERIVED)
     for name in (PAYERS, "_budget_face", "_budget_answered"):
         one.__dict__.pop(name, None)
 
@@ -125,8 +124,8 @@ def _release(one: Any, payers: ChatPayers) -> None:
 def _guarded(kind: type) -> type:
     """Derive a class that looks like `kind`."""
     guard = GuardedGroupChat if issubclass(kind, GroupChat) else GuardedAgent
-    about = ("__module__", "__qualname__", "__doc__")
-    return type(kind)(kind.__name__, (guard, kind), {name: getattr(kind, name) for name in about})
+    about = {name: getattr(kind, name) for name in ("__module__", "__qualname__", "__doc__")}
+    return type(kind)(kind.__name__, (guard, kind), {**about, _DERIVED: kind})
 
 
 def _reached(target: Any, wanted: Callable[[Any], bool]) -> list[Any]:

@@ -53,11 +53,13 @@ class GuardedClient:
         if not payers.trackers:  # detached meanwhile
             return self._inner.create(params)
         payers.guard()
-        if payers.session in scope.finalizing():
+        mine = (payers.session, *payers.joining)
+        final = next((session for session in mine if session in scope.finalizing()), None)
+        if final is not None:
             params = without_tools(params)
         with paying(payers):
             request = model_request(params, payers.agent)
-            call = payers.session.open_call(request, joining=payers.joining)
+            call = (final or payers.session).open_call(request, joining=mine)
             return self._settled(params, call)
 
     def _settled(self, params: Params, call: Call) -> Any:

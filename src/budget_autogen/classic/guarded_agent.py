@@ -16,7 +16,7 @@ from autogen import ConversableAgent
 
 from budget_autogen.classic.clients import guarded
 from budget_autogen.classic.lastword import begin, end, is_over, last_word, noting_refusal
-from budget_autogen.classic.paying import ChatPayers, paying, replying
+from budget_autogen.classic.paying import ChatPayers, Reply, paying, replying
 from budget_autogen.classic.tools import tool_request, unaffordable
 from budget_core import BudgetExhausted
 
@@ -43,6 +43,12 @@ class GuardedAgent(ConversableAgent):
         """Who pays for its calls."""
         return self._budget_payers
 
+    def mind(self, *, wanted: bool = True) -> None:
+        """Ask models in threads that know who pays, or as AutoGen does again."""
+        ours, theirs = GuardedAgent.a_generate_oai_reply, ConversableAgent.a_generate_oai_reply
+        before, after = (theirs, ours) if wanted else (ours, theirs)
+        self.replace_reply_func(before, after)
+
     @property
     def client(self) -> Any:
         """The wrapper of its models, with a guard on each client."""
@@ -67,7 +73,7 @@ class GuardedAgent(ConversableAgent):
             except BudgetExhausted as error:
                 heard = self._oai_messages[sender] if messages is None else messages
                 said = last_word(reply, self.payers, error, heard, sender)
-        return self._at_last(said, sender)
+        return self._at_last(reply, said, sender)
 
     async def a_generate_reply(
         self, messages: Any = None, sender: Any = None, exclude: Any = ()
@@ -81,7 +87,7 @@ class GuardedAgent(ConversableAgent):
             except BudgetExhausted as error:
                 heard = self._oai_messages[sender] if messages is None else messages
                 said = await _in_thread(last_word, reply, self.payers, error, heard, sender)
-        return self._at_last(said, sender)
+        return self._at_last(reply, said, sender)
 
     async def a_generate_oai_reply(
         self, messages: Any = None, sender: Any = None, config: Any = None, **kwargs: Any
@@ -210,9 +216,9 @@ class GuardedAgent(ConversableAgent):
         chatting = sender is not None
         return is_over(self.payers, chatting=chatting) or is_over(payers_of(sender))
 
-    def _at_last(self, said: str | None, sender: Any) -> str | None:
+    def _at_last(self, reply: Reply, said: str | None, sender: Any) -> str | None:
         if sender is not None:
-            end(self.payers)
+            end(reply.ended or self.payers.session)
             self._budget_answered = None if said is None else sender
         return said
 

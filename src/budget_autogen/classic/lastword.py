@@ -7,20 +7,20 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
 
-from budget_autogen.classic.paying import Reply, replies
+from budget_autogen.classic.paying import ChatPayers, Reply, replies
 from budget_core import BudgetExhausted, scope
 from budget_core.errors import SessionFinalized
-from budget_core.lastword import SPEECHLESS
+from budget_core.lastword import SPEECHLESS, may_finalize
 
 if TYPE_CHECKING:
-    from budget_autogen.payers import Payers
+    from budget_autogen.tracker import AutoGenBudgetTracker
     from budget_core import BudgetSession
 
 _ended: ContextVar[frozenset[str]] = ContextVar("budget_autogen_ended", default=frozenset())
 """The sessions whose last word was said in the chat of this context."""
 
 
-def is_over(payers: Payers | None, *, chatting: bool = True) -> bool:
+def is_over(payers: ChatPayers | None, *, chatting: bool = True) -> bool:
     """Tell whether the last word was said, so that nobody whom these pay for says any more.
 
     Args:
@@ -35,15 +35,15 @@ def is_over(payers: Payers | None, *, chatting: bool = True) -> bool:
     return any(one.finalized for session in sessions for one in session.lineage)
 
 
-def end(payers: Payers) -> None:
-    """Let the chat of this context end."""
-    _ended.set(_ended.get() | {payers.session.id})
+def end(session: BudgetSession) -> None:
+    """Let all whom a session pays for be silent for the rest of this context's chat."""
+    _ended.set(_ended.get() | {session.id})
 
 
-def begin(payers: Payers) -> None:
+def begin(payers: ChatPayers) -> None:
     """Let a chat begin: what was said in one before is no matter."""
-    if payers.trackers and payers.session.id in _ended.get():
-        _ended.set(_ended.get() - {payers.session.id})
+    if ended := _ended.get():
+        _ended.set(ended - {payers.session_for(tracker).id for tracker in payers.trackers})
 
 
 @contextmanager
@@ -62,7 +62,7 @@ def noting_refusal(agent: Any, messages: list[Any]) -> Iterator[None]:
 
 
 def last_word(
-    reply: Reply, payers: Payers, error: BudgetExhausted, messages: Any, sender: Any
+    reply: Reply, payers: ChatPayers, error: BudgetExhausted, messages: Any, sender: Any
 ) -> str | None:
     """Return what an agent says at last, None if another one has had the last word meanwhile.
 
@@ -81,19 +81,29 @@ def last_word(
     """
     if isinstance(error, SessionFinalized) and _is_silent(payers):
         return None
-    if not speaks(reply.agent, payers) or _is_inner(reply, payers.session):
+    if not payers.trackers:
         raise error
-    tracker = payers.trackers[0]
+    tracker, session = payers.refused_by(error)
+    if not _speaks(reply.agent, tracker) or _is_inner(reply, session):
+        raise error
+    reply.ended = session
     if callable(tracker.on_exhausted):
-        if payers.session in scope.tool_sessions():
+        if session in scope.tool_sessions():
             raise error
         return _text(tracker.on_exhausted(error))
-    session = payers.to_finalize(error)
+    if not may_finalize(session, error):
+        raise error
+    return _asked(reply, error, messages, sender, tracker.wrap_up)
+
+
+def _asked(reply: Reply, error: BudgetExhausted, messages: Any, sender: Any, wrap_up: str) -> str:
+    """Ask the model once more, from the reserve and without tools."""
     asked = reply.asked if reply.refused is error else messages
-    ask = {"role": "user", "content": tracker.wrap_up}
+    ask = {"role": "user", "content": wrap_up}
     if reply.refused is error and reply.context:
         ask["context"] = reply.context
-    with session.finalize():
+    assert reply.ended is not None  # noqa: S101
+    with reply.ended.finalize():
         try:
             _, said = reply.agent.generate_oai_reply([*asked, ask], sender)
         except BudgetExhausted:
@@ -101,15 +111,13 @@ def last_word(
     return _spoken(said)
 
 
-def speaks(agent: Any, payers: Payers) -> bool:
+def _speaks(agent: Any, tracker: AutoGenBudgetTracker) -> bool:
     """Tell whether an agent can say a last word: with its model, or by what a program says."""
-    if not payers.speaks or not payers.trackers:
-        return False
-    how = payers.trackers[0].on_exhausted
-    return callable(how) or (how != "raise" and agent.client is not None)
+    how = tracker.on_exhausted
+    return agent.payers.speaks and (callable(how) or (how != "raise" and agent.client is not None))
 
 
-def _is_silent(payers: Payers) -> bool:
+def _is_silent(payers: ChatPayers) -> bool:
     """Tell whether another one had the last word, after which nobody is to raise."""
     return is_over(payers) and payers.trackers[0].on_exhausted != "raise"
 
@@ -117,9 +125,11 @@ def _is_silent(payers: Payers) -> bool:
 def _is_inner(reply: Reply, session: BudgetSession) -> bool:
     """Tell whether this reply is a part of one that spends the same and can say the last word."""
     return any(
-        speaks(outer.agent, outer.agent.payers) and outer.agent.payers.session is session
-        for outer in replies()
-        if outer is not reply
+        payers.session_for(tracker) is session and _speaks(agent, tracker)
+        for agent, payers in (
+            (one.agent, one.agent.payers) for one in replies() if one is not reply
+        )
+        for tracker in payers.trackers
     )
 
 

@@ -38,12 +38,14 @@ class Reply:
         refused: why its model could not be asked.
         asked: the messages that it was to be asked with, without those of the system.
         context: what `OpenAIWrapper` fills templates in them with.
+        ended: the session whose last word this reply is.
     """
 
     agent: Any
     refused: BudgetExhausted | None = None
     asked: tuple[Any, ...] = ()
     context: Any = None
+    ended: BudgetSession | None = None
 
 
 class ChatPayers(Payers):
@@ -79,6 +81,17 @@ class ChatPayers(Payers):
     def remove(self, tracker: AutoGenBudgetTracker) -> None:
         """Undo `add`."""
         self.own = tuple(known for known in self.own if known is not tracker)
+
+    def session_for(self, tracker: AutoGenBudgetTracker) -> BudgetSession:
+        """Return in which session a tracker pays."""
+        return tracker.session_of(self.agent)
+
+    def refused_by(self, error: BudgetExhausted) -> tuple[AutoGenBudgetTracker, BudgetSession]:
+        """Return the tracker whose limit it was, with its session; the innermost if in doubt."""
+        for tracker in self.trackers:
+            if (session := self.session_for(tracker)).id == error.account:
+                return tracker, session
+        return self.trackers[0], self.session
 
 
 @contextmanager

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from budget_core import Call, CallRequest, Prompt
-from budget_core.maximums import is_reasoning, known_max_output
+from budget_core.caps import CAPS, answers, own_cap
+from budget_core.maximums import is_reasoning
 from budget_core.prompts import unbounded_in
 from budget_core.usage import tier_of
 
 Params = dict[str, Any]
 
-CAPS: Final = ("max_completion_tokens", "max_output_tokens", "max_tokens", "num_predict")
-"""Names under which models take their caller's cap."""
 _CONTEXT: Final = (
     "tools", "functions", "tool_choice", "function_call", "response_format", "instructions",
     "built_in_tools", "extra_body",
@@ -35,7 +34,7 @@ def model_request(params: Mapping[str, Any], agent: str) -> CallRequest:
         model=model,
         prompt=Prompt(messages, context),
         output_cap=own_cap(model, params),
-        n=max(_counts(params, ("n", "best_of")), default=1),
+        n=answers(params),
         tier=tier_of(params.get("service_tier")),
         fingerprint=(model, *map(_essence, messages[_last_answer(messages) :])),
         agent=agent,
@@ -43,17 +42,11 @@ def model_request(params: Mapping[str, Any], agent: str) -> CallRequest:
     )
 
 
-def own_cap(model: str, params: Mapping[str, Any]) -> int | None:
-    """Return the caller's own cap on one answer, None if it has none below the model's maximum."""
-    maximum, cap = known_max_output(model), min(_counts(params, CAPS), default=None)
-    return cap if cap is None or maximum is None or cap < maximum else None
-
-
 def capped(params: Params, call: Call, client: object) -> Params:
     """Return the parameters with the most output that the call's hold pays for."""
     if call.cap is None:
         return params
-    given = [name for name in CAPS if _counts(params, (name,))]
+    given = [name for name in CAPS if params.get(name)]
     module = type(client).__module__
     default = "max_completion_tokens" if is_reasoning(call.request.model) else "max_tokens"
     names = given or [_CAP_OF.get(module, default)]
@@ -84,8 +77,3 @@ def _essence(message: Any) -> Any:
         return message
     functions = [call.get("function") for call in message.get("tool_calls") or ()]
     return (message.get("role"), message.get("name"), message.get("content"), functions)
-
-
-def _counts(params: Mapping[str, Any], names: Iterable[str]) -> list[int]:
-    given = [params.get(name) for name in names]
-    return [value for value in given if type(value) is int and value > 0]

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from budget_core import BudgetExhausted, CallRequest
 from budget_core.errors import SessionCancelled, SessionFinalized
+from budget_core.lastword import TOOL_REFUSED
 
 if TYPE_CHECKING:
     from budget_autogen.payers import Payers
@@ -46,11 +47,8 @@ def unaffordable(
         BudgetExhausted: `error`, if nobody is to go on.
     """
     over = isinstance(error, SessionCancelled | SessionFinalized)
-    if over or payers.trackers[0].on_exhausted == "raise":
+    if over or payers.raises:
         raise error
     name = str(call.get("name", ""))
-    content = (
-        f"Error: {name} was not run: its budget is spent ({error.unit}). "
-        "Do not call it again; answer with what you have."
-    )
+    content = f"Error: {TOOL_REFUSED.format(tool=name)}"
     return False, {"name": name, "role": "function", "content": content}

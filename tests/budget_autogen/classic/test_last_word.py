@@ -290,6 +290,23 @@ def test_a_limit_of_its_own_ends_one_agent(talking, assistant, tracker, square):
     square(budget.session)
 
 
+@pytest.mark.parametrize("tight", ["first", "second"])
+async def test_the_last_word_is_paid_by_whose_limit_it_was(
+    talking, assistant, proxy, tracker, initiate, tight, square
+):
+    user, agent = proxy(is_termination_msg=lambda _: False, default_auto_reply="on"), assistant()
+    settings = [{"llm_calls": 3, "finalization_reserve": "$0.1"}, {"on_exhausted": "raise"}]
+    if tight == "second":
+        settings.reverse()
+    budgets = [tracker("$1", **options).attach(agent) for options in settings]
+    result = await initiate(user, agent, message="go")
+    assert result.summary == "the end"
+    assert talking.requests == 3
+    assert [b.session.finalized for b in budgets] == [tight == "first", tight == "second"]
+    for budget in budgets:
+        square(budget.session)
+
+
 def test_templates_are_filled_in_at_last_as_well(provider, llm, tracker):
     agent = ConversableAgent("a", llm_config=llm(allow_format_str_template=True))
     tracker("$1", llm_calls=1, finalization_reserve="$0.1").attach(agent)

@@ -77,9 +77,11 @@ async def test_what_a_tool_asks_of_a_model_is_its_own(
 
     register_function(ask, caller=agent, executor=user, description="Ask.")
     budget = tracker("$1").attach(user, agent)
-    result = await initiate(user, agent, message="go")
-    assert "42" in str(result.chat_history)
-    assert provider.requests == 3
+    with tracker("$1") as whole:
+        result = await initiate(user, agent, message="go")
+        assert "42" in str(result.chat_history)
+        assert provider.requests == 3
+        square(whole.session)
     square(budget.session)
 
 
@@ -95,7 +97,7 @@ async def test_a_refused_tool_is_told_to_the_model(
     assert result.summary == "done"
     contents = [m["content"] for m in result.chat_history if m.get("tool_responses")]
     assert contents[0] == "found 0"
-    assert contents[1].startswith("Error: search was not run: its budget is spent (tool_calls)")
+    assert contents[1].startswith("Error: search was stopped: its budget is spent")
     square(budget.session)
 
 
