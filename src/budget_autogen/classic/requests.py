@@ -50,7 +50,7 @@ def capped(params: Params, call: Call, client: object) -> Params:
     module = type(client).__module__
     default = "max_completion_tokens" if is_reasoning(call.request.model) else "max_tokens"
     names = given or [_CAP_OF.get(module, default)]
-    return params | {name: min(call.cap, params.get(name) or call.cap) for name in names}
+    return params | dict.fromkeys(names, call.cap)  # which is not above a cap of the caller's
 
 
 def without_tools(params: Params) -> Params:

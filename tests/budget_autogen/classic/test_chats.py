@@ -6,6 +6,7 @@ from types import SimpleNamespace
 import pytest
 from autogen import ConversableAgent
 from autogen.cache import Cache
+from autogen.exception_utils import ModelToolNotSupportedError
 from openai import APIError
 from pydantic import BaseModel
 
@@ -320,6 +321,35 @@ def test_a_client_that_fails_is_charged_in_full(tracker):
     with pytest.raises(ValueError, match="no text"):
         agent.generate_reply(ASK)
     assert budget.session.spent > 0.02
+    assert budget.session.reserved == 0
+
+
+def test_a_client_that_a_reply_function_brings_is_paid_for(llm, tracker):
+    agent, register = own(Canned)
+    register()
+    other = ConversableAgent("other", llm_config=llm())
+    other.register_reply([object, None], ConversableAgent.generate_oai_reply, config=agent.client)
+    budget = tracker("$1").attach(other)
+    assert other.generate_reply(ASK) == "hello"
+    assert budget.session.spent_nanos == 2_250_000
+
+
+def test_what_never_came_to_a_request_is_free(provider, assistant, tracker, square):
+    tool = {"type": "function", "function": {"name": "search", "parameters": {"type": "object"}}}
+    agent = assistant(config={"model": "o1", "tools": [tool]})
+    budget = tracker("$10").attach(agent)
+    with pytest.raises(ModelToolNotSupportedError):
+        agent.generate_reply(ASK)
+    assert provider.requests == 0
+    square(budget.session)
+
+
+def test_what_tells_no_usage_is_charged_by_its_cap_at_most(provider, llm, tracker, unguarded):
+    provider.default = Reply("x" * 4_000, usage=False)
+    agent = ConversableAgent("a", "Be brief.", llm_config=llm())
+    budget = tracker("$0.006", guard_sdks=False).attach(agent)
+    agent.generate_reply(ASK)
+    assert provider.bill_nanos <= budget.session.spent_nanos <= 6_000_000
     assert budget.session.reserved == 0
 
 

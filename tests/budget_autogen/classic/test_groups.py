@@ -144,9 +144,36 @@ async def test_a_callable_may_answer(talking, group, tracker, initiate):
 
 def test_a_choice_that_is_refused_falls_on_one_who_can_speak(talking, group, tracker):
     manager = group(rounds=12)
+    tracker("$1", llm_calls=5, finalization_reserve="$0.1").attach(manager)
+    user_of(manager).initiate_chat(manager, message="go")
+    assert names(manager) == ["user", "writer", "critic", "writer"]
+
+
+@pytest.mark.parametrize("how", ["raise", "finalize"])
+def test_a_choice_that_is_refused_where_nobody_can_speak(talking, proxy, llm, tracker, how):
+    members = [proxy(f"user{at}", is_termination_msg=lambda _: False) for at in range(3)]
+    manager = GroupChatManager(GroupChat(members, max_round=3), llm_config=llm())
+    tracker("$1", llm_calls=0, on_exhausted=how).attach(manager)
+    if how == "raise":
+        with pytest.raises(BudgetExhausted):
+            members[0].initiate_chat(manager, message="go")
+    else:
+        members[0].initiate_chat(manager, message="go")
+        assert names(manager) == ["user0", "user1", "user2"]
+
+
+def test_after_the_last_word_nobody_is_chosen(talking, group, tracker):
+    chosen = []
+
+    def choose(last, chat):
+        chosen.append(last.name)
+        return chat.agents[1]
+
+    manager = group(choose, rounds=12)
     tracker("$1", llm_calls=2, finalization_reserve="$0.1").attach(manager)
     user_of(manager).initiate_chat(manager, message="go")
-    assert names(manager) == ["user", "writer"]
+    assert names(manager) == ["user", "writer", "writer"]
+    assert chosen == ["user", "writer"]
 
 
 def test_a_manager_has_a_limit_of_its_own(talking, group, tracker, square):

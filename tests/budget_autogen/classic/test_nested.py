@@ -68,6 +68,18 @@ async def test_a_nested_chat_is_paid_for(
         square(inner.session)
 
 
+def test_a_recipient_with_a_budget_pays_for_itself_elsewhere(
+    talking, assistant, proxy, tracker, square
+):
+    user, writer, critic = proxy(), assistant("writer"), assistant("critic")
+    own = tracker("$1").attach(critic)
+    writer.register_nested_chats([{"recipient": critic, "max_turns": 1}], trigger=user)
+    budget = tracker("$1").attach(writer)
+    user.initiate_chat(critic, message="go")
+    assert budget.session.spent == 0
+    square(own.session)
+
+
 @pytest.mark.parametrize("calls", range(1, 4))
 async def test_the_last_word_comes_from_the_outer_chat(
     talking, assistant, proxy, tracker, initiate, nest, calls, square

@@ -222,3 +222,23 @@ def test_tools_of_an_agent_that_runs_alone(provider, steps, assistant, tracker, 
     agent.run(message="go", tools=tools, max_turns=3).process()
     assert provider.requests == 3
     assert budget.session.spent_nanos == provider.bill_nanos + 20_000_000
+
+
+@pytest.mark.parametrize("way", ["execute_function", "a_execute_function"])
+async def test_a_tool_that_a_program_runs_is_paid_for_by_all(proxy, tracker, way):
+    user = proxy(function_map={"search": lambda: "found"})
+    budgets = [tracker("$1", tool_costs={"search": 0.01}).attach(user) for _ in range(2)]
+    ran = getattr(user, way)({"name": "search", "arguments": "{}"})
+    assert (await ran if way.startswith("a_") else ran)[0]
+    assert [budget.session.spent for budget in budgets] == [0.01, 0.01]
+
+
+def test_the_same_tool_again_and_again_is_a_loop(proxy, tracker):
+    user = proxy(function_map={"search": lambda query: query})
+    tracker("$1", max_repeated_calls=3).attach(user)
+    for at in range(5):
+        user.execute_function({"name": "search", "arguments": f'{{"query": "{at}"}}'})
+    again = {"name": "search", "arguments": '{"query": "x"}'}
+    assert [user.execute_function(again)[0] for _ in range(2)] == [True, True]
+    with pytest.raises(LoopDetected):
+        user.execute_function(again)
