@@ -24,6 +24,7 @@ def replaying():
         lambda: BudgetedAssistantAgent("a", model_client=replaying(), budget="$1"),
         lambda: BudgetedAssistantAgent("a", replaying(), budget="$1"),
         lambda: BudgetedAssistantAgent(name="a", model_client=replaying()),
+        lambda: BudgetedAssistantAgent("a", replaying(), tools=[], max_tool_iterations=2),
     ],
 )
 def test_a_model_client_means_agentchat(make):

@@ -26,7 +26,7 @@ class _Budgeted(GuardedAgent):
         tracker = tracker_of(budget, described)
         self._budget_payers = ChatPayers(name)
         super().__init__(name, *args, **options)
-        self.mind()
+        self._budget_mind()
         self.tracker = tracker or AutoGenBudgetTracker()
         self.tracker.attach(self)
 

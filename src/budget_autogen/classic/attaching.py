@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Any, Final
 from autogen import ConversableAgent, GroupChat, GroupChatManager
 from autogen.agentchat.group.patterns.pattern import Pattern
 
-from budget_autogen.classic.guarded_agent import PAYERS, GuardedAgent, payers_of
+from budget_autogen.classic.guarded_agent import GuardedAgent
 from budget_autogen.classic.guarded_group import GuardedGroupChat
-from budget_autogen.classic.paying import ChatPayers, Trackers
+from budget_autogen.classic.paying import ChatPayers, payers_of
+from budget_autogen.payers import PAYERS, Trackers
 
 if TYPE_CHECKING:
     from budget_autogen.tracker import AutoGenBudgetTracker
@@ -105,7 +106,7 @@ def _payers(one: Any, name: str = "", *, speaks: bool = True) -> ChatPayers:
     kind: Any = type(one)
     one.__class__ = _guarded(kind)
     if isinstance(one, GuardedAgent):
-        one.mind()
+        one._budget_mind()  # noqa: SLF001
     return payers
 
 
@@ -114,7 +115,7 @@ def _release(one: Any, payers: ChatPayers) -> None:
     if payers.own or payers.chats or not hasattr(one, _DERIVED):
         return
     if isinstance(one, GuardedAgent):
-        one.mind(wanted=False)
+        one._budget_mind(wanted=False)  # noqa: SLF001
     one.__class__ = getattr(one, _DERIVED)
     for name in (PAYERS, "_budget_face", "_budget_answered"):
         one.__dict__.pop(name, None)

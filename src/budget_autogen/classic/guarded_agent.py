@@ -16,19 +16,11 @@ from autogen import ConversableAgent
 
 from budget_autogen.classic.clients import guarded
 from budget_autogen.classic.lastword import begin, end, is_over, last_word, noting_refusal
-from budget_autogen.classic.paying import ChatPayers, Reply, paying, replying
+from budget_autogen.classic.paying import ChatPayers, Reply, payers_of, paying, replying
 from budget_autogen.classic.tools import tool_request, unaffordable
 from budget_core import BudgetExhausted
 
 T = TypeVar("T")
-PAYERS = "_budget_payers"
-"""The attribute in which an attached object keeps its `ChatPayers`."""
-
-
-def payers_of(thing: object) -> ChatPayers | None:
-    """Return who pays for an agent or a group chat; None if nobody does."""
-    found: ChatPayers | None = getattr(thing, PAYERS, None)
-    return found
 
 
 class GuardedAgent(ConversableAgent):
@@ -38,12 +30,7 @@ class GuardedAgent(ConversableAgent):
     _budget_answered: Any = None
     """To whom the last word was said."""
 
-    @property
-    def payers(self) -> ChatPayers:
-        """Who pays for its calls."""
-        return self._budget_payers
-
-    def mind(self, *, wanted: bool = True) -> None:
+    def _budget_mind(self, *, wanted: bool = True) -> None:
         """Ask models in threads that know who pays, or as AutoGen does again."""
         ours, theirs = GuardedAgent.a_generate_oai_reply, ConversableAgent.a_generate_oai_reply
         before, after = (theirs, ours) if wanted else (ours, theirs)
@@ -54,7 +41,7 @@ class GuardedAgent(ConversableAgent):
         """The wrapper of its models, with a guard on each client."""
         raw, face = self.__dict__.get("client"), self.__dict__.get("_budget_face")
         if getattr(face, "raw", face) is not raw:
-            face = self.__dict__["_budget_face"] = guarded(raw, self.payers)
+            face = self.__dict__["_budget_face"] = guarded(raw, self._budget_payers)
         return face
 
     @client.setter
@@ -67,12 +54,12 @@ class GuardedAgent(ConversableAgent):
         """Reply within the budget; at its limit, do as `on_exhausted` says, and then be silent."""
         if self._is_over(sender):
             return None
-        with replying(self, self.payers) as reply, self._inviting(self):
+        with replying(self, self._budget_payers) as reply, self._inviting(self):
             try:
                 return super().generate_reply(messages, sender, exclude)
             except BudgetExhausted as error:
                 heard = self._oai_messages[sender] if messages is None else messages
-                said = last_word(reply, self.payers, error, heard, sender)
+                said = last_word(reply, self._budget_payers, error, heard, sender)
         return self._at_last(reply, said, sender)
 
     async def a_generate_reply(
@@ -81,12 +68,12 @@ class GuardedAgent(ConversableAgent):
         """Do what `generate_reply` does, awaiting."""
         if self._is_over(sender):
             return None
-        with replying(self, self.payers) as reply, self._inviting(self):
+        with replying(self, self._budget_payers) as reply, self._inviting(self):
             try:
                 return await super().a_generate_reply(messages, sender, exclude)
             except BudgetExhausted as error:
                 heard = self._oai_messages[sender] if messages is None else messages
-                said = await _in_thread(last_word, reply, self.payers, error, heard, sender)
+                said = await _in_thread(last_word, reply, self._budget_payers, error, heard, sender)
         return self._at_last(reply, said, sender)
 
     async def a_generate_oai_reply(
@@ -98,18 +85,18 @@ class GuardedAgent(ConversableAgent):
     def _generate_oai_reply_from_client(
         self, llm_client: Any, messages: Any, cache: Any, **kwargs: Any
     ) -> Any:
-        client = guarded(llm_client, self.payers)
+        client = guarded(llm_client, self._budget_payers)
         with noting_refusal(self, messages):
             return super()._generate_oai_reply_from_client(client, messages, cache, **kwargs)
 
     def run_input_guardrails(self, messages: Any = None) -> Any:
         """Pay for guardrails that ask a model."""
-        with paying(self.payers):
+        with paying(self._budget_payers):
             return super().run_input_guardrails(messages)
 
     def run_output_guardrails(self, reply: Any) -> Any:
         """Pay for guardrails that ask a model."""
-        with paying(self.payers):
+        with paying(self._budget_payers):
             return super().run_output_guardrails(reply)
 
     # -- chats -------------------------------------------------------------------------------
@@ -128,24 +115,24 @@ class GuardedAgent(ConversableAgent):
         self, message: Any, recipient: Any, request_reply: Any = None, silent: Any = False
     ) -> None:
         """Send a message; after the last word no reply is wanted."""
-        wanted = False if is_over(self.payers) else request_reply
+        wanted = False if is_over(self._budget_payers) else request_reply
         super().send(message, recipient, wanted, silent)
 
     async def a_send(
         self, message: Any, recipient: Any, request_reply: Any = None, silent: Any = False
     ) -> None:
         """Do what `send` does, awaiting."""
-        wanted = False if is_over(self.payers) else request_reply
+        wanted = False if is_over(self._budget_payers) else request_reply
         await super().a_send(message, recipient, wanted, silent)
 
     def _process_received_message(self, message: Any, sender: Any, silent: bool) -> None:
         """Let nothing come after the last word in the conversation that it ends."""
-        if self._budget_answered is not sender or not is_over(self.payers):
+        if self._budget_answered is not sender or not is_over(self._budget_payers):
             super()._process_received_message(message, sender, silent)
 
     def _prepare_chat(self, recipient: Any, *args: Any, **kwargs: Any) -> None:
-        if self.payers.speaks:
-            begin(self.payers)
+        if self._budget_payers.speaks:
+            begin(self._budget_payers)
         self._budget_answered = None
         super()._prepare_chat(recipient, *args, **kwargs)
 
@@ -153,7 +140,7 @@ class GuardedAgent(ConversableAgent):
         self, summary_method: Any, summary_args: Any, recipient: Any = None, cache: Any = None
     ) -> str:
         if summary_method == "reflection_with_llm" and (
-            is_over(self.payers) or is_over(payers_of(recipient))
+            is_over(self._budget_payers) or is_over(payers_of(recipient))
         ):
             summary_method = "last_msg"
         return super()._summarize_chat(summary_method, summary_args, recipient, cache)
@@ -161,7 +148,7 @@ class GuardedAgent(ConversableAgent):
     @contextmanager
     def _create_or_get_executor(self, *args: Any, **kwargs: Any) -> Iterator[Any]:
         with super()._create_or_get_executor(*args, **kwargs) as executor:
-            attaching().share(self.payers.own, executor)
+            attaching().share(self._budget_payers.own, executor)
             yield executor
 
     @property
@@ -176,32 +163,34 @@ class GuardedAgent(ConversableAgent):
     def _group_manager(self, manager: Any) -> None:
         self.__dict__["_group_manager"] = manager
         if payers_of(manager) is None:
-            attaching().share_manager(self.payers.own, manager)
+            attaching().share_manager(self._budget_payers.own, manager)
 
     # -- tools -------------------------------------------------------------------------------
 
     def execute_function(self, func_call: Any, *args: Any, **kwargs: Any) -> Any:
         """Hold what a tool costs, and run it; the model is told of one that is refused."""
-        request = tool_request(self, self.payers, func_call)
+        request = tool_request(self, self._budget_payers, func_call)
         if request is None:
             return super().execute_function(func_call, *args, **kwargs)
         try:
-            call = self.payers.session.open_call(request, joining=self.payers.joining)
+            call = self._budget_payers.session.open_call(
+                request, joining=self._budget_payers.joining
+            )
         except BudgetExhausted as error:
-            return unaffordable(self.payers, func_call, error)
+            return unaffordable(self._budget_payers, func_call, error)
         with call:
             return super().execute_function(func_call, *args, **kwargs)
 
     async def a_execute_function(self, func_call: Any, *args: Any, **kwargs: Any) -> Any:
         """Do what `execute_function` does, awaiting."""
-        request = tool_request(self, self.payers, func_call)
+        request = tool_request(self, self._budget_payers, func_call)
         if request is None:
             return await super().a_execute_function(func_call, *args, **kwargs)
         try:
-            joining = self.payers.joining
-            call = await self.payers.session.open_call_async(request, joining=joining)
+            joining = self._budget_payers.joining
+            call = await self._budget_payers.session.open_call_async(request, joining=joining)
         except BudgetExhausted as error:
-            return unaffordable(self.payers, func_call, error)
+            return unaffordable(self._budget_payers, func_call, error)
         with call:
             return await super().a_execute_function(func_call, *args, **kwargs)
 
@@ -214,21 +203,21 @@ class GuardedAgent(ConversableAgent):
 
     def _is_over(self, sender: Any) -> bool:
         chatting = sender is not None
-        return is_over(self.payers, chatting=chatting) or is_over(payers_of(sender))
+        return is_over(self._budget_payers, chatting=chatting) or is_over(payers_of(sender))
 
     def _at_last(self, reply: Reply, said: str | None, sender: Any) -> str | None:
         if sender is not None:
-            end(reply.ended or self.payers.session)
+            end(reply.ended or self._budget_payers.session)
             self._budget_answered = None if said is None else sender
         return said
 
     @contextmanager
     def _leading(self, chat: Any) -> Iterator[None]:
-        with paying(self.payers, leading=True), self._inviting(chat):
+        with paying(self._budget_payers, leading=True), self._inviting(chat):
             yield
 
     def _inviting(self, chat: Any) -> AbstractContextManager[None]:
-        return attaching().inviting(chat) if self.payers.trackers else nullcontext()
+        return attaching().inviting(chat) if self._budget_payers.trackers else nullcontext()
 
 
 def attaching() -> ModuleType:

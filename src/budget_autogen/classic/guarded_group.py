@@ -7,9 +7,9 @@ from typing import Any
 from autogen import GroupChat
 from autogen.exception_utils import NoEligibleSpeakerError
 
-from budget_autogen.classic.guarded_agent import attaching, payers_of
+from budget_autogen.classic.guarded_agent import attaching
 from budget_autogen.classic.lastword import is_over
-from budget_autogen.classic.paying import ChatPayers
+from budget_autogen.classic.paying import ChatPayers, payers_of
 from budget_core import BudgetExhausted
 
 

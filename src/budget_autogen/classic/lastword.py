@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
 
-from budget_autogen.classic.paying import ChatPayers, Reply, replies
+from budget_autogen.classic.paying import ChatPayers, Reply, payers_of, replies
 from budget_core import BudgetExhausted, scope
 from budget_core.errors import SessionFinalized
 from budget_core.lastword import SPEECHLESS, may_finalize
@@ -96,7 +96,9 @@ def last_word(
     return _asked(reply, error, messages, sender, tracker.wrap_up)
 
 
-def _asked(reply: Reply, error: BudgetExhausted, messages: Any, sender: Any, wrap_up: str) -> str:
+def _asked(
+    reply: Reply, error: BudgetExhausted, messages: Any, sender: Any, wrap_up: str
+) -> str | None:
     """Ask the model once more, from the reserve and without tools."""
     asked = reply.asked if reply.refused is error else messages
     ask = {"role": "user", "content": wrap_up}
@@ -107,14 +109,17 @@ def _asked(reply: Reply, error: BudgetExhausted, messages: Any, sender: Any, wra
         try:
             _, said = reply.agent.generate_oai_reply([*asked, ask], sender)
         except BudgetExhausted:
+            if reply.ended.last_word_taken:  # another one was quicker
+                return None
             raise error from None
     return _spoken(said)
 
 
 def _speaks(agent: Any, tracker: AutoGenBudgetTracker) -> bool:
     """Tell whether an agent can say a last word: with its model, or by what a program says."""
-    how = tracker.on_exhausted
-    return agent.payers.speaks and (callable(how) or (how != "raise" and agent.client is not None))
+    how, payers = tracker.on_exhausted, payers_of(agent)
+    able = callable(how) or (how != "raise" and agent.client is not None)
+    return payers is not None and payers.speaks and able
 
 
 def _is_silent(payers: ChatPayers) -> bool:
@@ -125,11 +130,11 @@ def _is_silent(payers: ChatPayers) -> bool:
 def _is_inner(reply: Reply, session: BudgetSession) -> bool:
     """Tell whether this reply is a part of one that spends the same and can say the last word."""
     return any(
-        payers.session_for(tracker) is session and _speaks(agent, tracker)
+        payers is not None and payers.session_for(tracker) is session and _speaks(agent, tracker)
         for agent, payers in (
-            (one.agent, one.agent.payers) for one in replies() if one is not reply
+            (one.agent, payers_of(one.agent)) for one in replies() if one is not reply
         )
-        for tracker in payers.trackers
+        for tracker in (payers.trackers if payers is not None else ())
     )
 
 

@@ -11,16 +11,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any
 
-from budget_autogen.payers import Payers
+from budget_autogen.payers import PAYERS, Payers, Trackers
 from budget_core import scope
 
 if TYPE_CHECKING:
-    from budget_autogen.tracker import AutoGenBudgetTracker
     from budget_core import BudgetExhausted, BudgetSession
 
-Trackers: TypeAlias = "tuple[AutoGenBudgetTracker, ...]"
 
 _leading: ContextVar[tuple[BudgetSession, ...]] = ContextVar("budget_autogen_chat", default=())
 """What the innermost chat has put among the sessions that claim every call."""
@@ -52,46 +50,28 @@ class ChatPayers(Payers):
     """Who pays for an agent or a group chat: its own trackers, else those of who leads the chat.
 
     Attributes:
-        own: the trackers that it is attached to.
         chats: in how many chats that others lead it takes part now.
     """
 
     def __init__(self, agent: str, *, speaks: bool = True) -> None:
-        self.own: Trackers = ()
-        self.chats = 0
         super().__init__(agent, speaks=speaks)
+        self.chats = 0
+
+    @property
+    def own(self) -> Trackers:
+        """The trackers that pay for it wherever it is."""
+        return super().trackers
 
     @property
     def trackers(self) -> Trackers:
-        """Who pays, the innermost first; nobody for a guest of a chat that nobody pays for."""
+        """Who pays, the first in doubt; nobody for a guest of a chat that nobody pays for."""
         return self.own or _leaders.get()
 
-    @trackers.setter
-    def trackers(self, trackers: Trackers) -> None:
-        self.own = trackers
 
-    def add(self, tracker: AutoGenBudgetTracker) -> None:
-        """Let a tracker pay as well."""
-        token = _leaders.set(())
-        try:
-            super().add(tracker)
-        finally:
-            _leaders.reset(token)
-
-    def remove(self, tracker: AutoGenBudgetTracker) -> None:
-        """Undo `add`."""
-        self.own = tuple(known for known in self.own if known is not tracker)
-
-    def session_for(self, tracker: AutoGenBudgetTracker) -> BudgetSession:
-        """Return in which session a tracker pays."""
-        return tracker.session_of(self.agent)
-
-    def refused_by(self, error: BudgetExhausted) -> tuple[AutoGenBudgetTracker, BudgetSession]:
-        """Return the tracker whose limit it was, with its session; the innermost if in doubt."""
-        for tracker in self.trackers:
-            if (session := self.session_for(tracker)).id == error.account:
-                return tracker, session
-        return self.trackers[0], self.session
+def payers_of(thing: object) -> ChatPayers | None:
+    """Return who pays for an agent or a group chat; None if nobody ever did."""
+    found = getattr(thing, PAYERS, None)
+    return found if isinstance(found, ChatPayers) else None
 
 
 @contextmanager
