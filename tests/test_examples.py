@@ -12,6 +12,7 @@ EXAMPLES = ROOT / "examples"
 EXPECTED = {
     "autogen_classic.py": ("heat pumps pay for themselves", "ended by: finalized"),
     "autogen_team.py": ("heat pumps pay for themselves", "stopped by: Budget finalized"),
+    "crewai_crew.py": ("Describe: That is what I know so far", "within $0.10: True"),
     "drop_in_threads.py": ("not sent, there is no money left", "spent: $0.0"),
     "langgraph_agent.py": ("heat pumps pay for themselves", "ended by: finalized"),
     "manual_session.py": ("too dear, but paid and kept: a map", '"map_service": 0.05'),
