@@ -28,7 +28,7 @@ class Watch:
 
     def __init__(self, session: BudgetSession, agents: Mapping[str, Money]) -> None:
         self._session = session
-        self._agents = agents
+        self.agents = agents
         self._made: CrewAIBudgetMiddleware | None = None
         self._lock = RLock()
 
@@ -50,7 +50,7 @@ class Watch:
 
         try:
             return CrewAIBudgetMiddleware(
-                session=self._session, agents=self._agents, guard_sdks=False
+                session=self._session, agents=self.agents, guard_sdks=False
             )
         except AgentBudgetError:
             _log.exception("The limits of agents= are not applied in CrewAI; the budget holds")

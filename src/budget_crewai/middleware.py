@@ -173,7 +173,7 @@ class CrewAIBudgetMiddleware(Integration):
 
     def limit_of(self, agent: Any) -> BudgetSession | None:
         """Return the session of an agent that has a limit of its own."""
-        return self._agents.get(role_of(agent) or "")
+        return self.agents.get(role_of(agent) or "")
 
     def limits_of(self, agent: Any, task: Any) -> tuple[BudgetSession, ...]:
         """Return the sessions of an agent and of a task that have limits of their own."""
@@ -209,7 +209,7 @@ class CrewAIBudgetMiddleware(Integration):
         """Charge what CrewAI never ended, and free what is kept back for last words."""
         tools.sweep(self)
         self.units.close()
-        for limit in self._agents.values():
+        for limit in self.agents.values():
             limit.ledger.keep_back(limit.id, ZERO)
 
     @contextmanager
