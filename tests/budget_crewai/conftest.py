@@ -15,7 +15,6 @@ os.environ.update(
     CREWAI_DISABLE_TELEMETRY="true",
     CREWAI_TRACING_ENABLED="false",
     CREWAI_STORAGE_DIR=tempfile.mkdtemp(prefix="crewai-"),
-    OPENAI_API_KEY="test",
 )
 
 import pytest
@@ -49,8 +48,9 @@ def pytest_collection_modifyitems(items):
 
 
 @pytest.fixture(autouse=True)
-def _quiet():
-    """CrewAI logs every refusal as an error."""
+def _quiet(monkeypatch):
+    """CrewAI logs every refusal as an error, and asks for a key whatever it is used for."""
+    monkeypatch.setenv("OPENAI_API_KEY", "test")
     logging.disable(logging.CRITICAL)
     yield
     logging.disable(logging.NOTSET)
