@@ -9,8 +9,9 @@
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from budget_core.lazy import lazy
 
 if TYPE_CHECKING:
     from budget_crewai.middleware import CrewAIBudgetMiddleware
@@ -18,14 +19,4 @@ if TYPE_CHECKING:
 __all__ = ["CrewAIBudgetMiddleware"]
 
 
-def __getattr__(name: str) -> Any:
-    """Load a public name when it is first used; CrewAI itself is loaded by the first budget."""
-    if name not in __all__:
-        raise AttributeError(f"module 'budget_crewai' has no attribute {name!r}")
-    value = getattr(import_module("budget_crewai.middleware"), name)
-    globals()[name] = value
-    return value
-
-
-def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+__getattr__, __dir__ = lazy(__name__, {"CrewAIBudgetMiddleware": "middleware"})

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from budget_core import CallRequest, Prompt
-from budget_core.maximums import known_max_output
+from budget_core.caps import answers, own_cap
 from budget_crewai.stops import stop
 
 NAMES: Final = (
@@ -39,7 +39,7 @@ def request_of(llm: Any, given: Mapping[str, Any], agent: str | None) -> CallReq
         provider=getattr(llm, "provider", None),
         prompt=Prompt(messages, {key: value for key, value in context.items() if value}),
         output_cap=_own_cap(llm, model),
-        n=_answers(llm),
+        n=answers({"n": getattr(llm, "n", None)}),
         fingerprint=(model, *_end_of(messages)),
         agent=agent,
         mixin=stop(),
@@ -50,15 +50,7 @@ def _own_cap(llm: Any, model: str) -> int | None:
     """Return the caller's own cap; one that is not below the model's maximum is a default."""
     effective = getattr(llm, "_effective_max_tokens", None)
     cap = effective() if callable(effective) else getattr(llm, "max_tokens", None)
-    if not isinstance(cap, int | float) or cap <= 0:
-        return None
-    maximum = known_max_output(model)
-    return int(cap) if maximum is None or cap < maximum else None
-
-
-def _answers(llm: Any) -> int:
-    n = getattr(llm, "n", None)
-    return n if type(n) is int and n > 0 else 1
+    return own_cap(model, {}, int(cap)) if isinstance(cap, int | float) else None
 
 
 def _end_of(messages: Sequence[Any]) -> list[str]:

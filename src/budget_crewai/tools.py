@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from budget_core import AgentBudgetError, BudgetExhausted, CallRequest
 from budget_core.errors import SessionCancelled
+from budget_core.lastword import TOOL_REFUSED
 from budget_crewai import active, steps
 from budget_crewai.asking import role_of
 from budget_crewai.requests import tool_fingerprint
@@ -68,10 +69,7 @@ def tool_ends(context: Any) -> str | None:
     goes_on = use.middleware.on_exhausted == "finalize" and isinstance(error, BudgetExhausted)
     if error is not None and (not goes_on or isinstance(error, SessionCancelled)):
         raise stopping(error)
-    return (
-        f"{context.tool_name} was not called: there is no money left for it. "
-        "Do not call it again; answer with what you have."
-    )
+    return TOOL_REFUSED.format(tool=context.tool_name)
 
 
 def sweep(middleware: CrewAIBudgetMiddleware) -> None:

@@ -202,7 +202,7 @@ def test_a_tool_without_money_is_told_to_the_agent(kit, finishing, provider, squ
         result = kit.crew(kit.agent(tools=[kit.search])).kickoff()
     assert result.raw == "done"
     said = provider.bills[-1].body["messages"][-1]["content"]
-    assert said.startswith("search was not called")
+    assert said.startswith("search was stopped")
     square(middleware.session)
 
 
