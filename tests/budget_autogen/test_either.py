@@ -24,7 +24,6 @@ def replaying():
         lambda: BudgetedAssistantAgent("a", model_client=replaying(), budget="$1"),
         lambda: BudgetedAssistantAgent("a", replaying(), budget="$1"),
         lambda: BudgetedAssistantAgent(name="a", model_client=replaying()),
-        lambda: BudgetedAssistantAgent("a", replaying(), tools=[], max_tool_iterations=2),
     ],
 )
 def test_a_model_client_means_agentchat(make):
@@ -32,6 +31,12 @@ def test_a_model_client_means_agentchat(make):
     assert type(agent) is agentchat.BudgetedAssistantAgent
     assert isinstance(agent, AssistantAgent)
     assert isinstance(agent, BudgetedAssistantAgent)
+
+
+def test_so_do_tools(monkeypatch):
+    monkeypatch.setenv("OPENAI_API_KEY", "test")
+    agent = BudgetedAssistantAgent("a", tools=[], max_tool_iterations=2)
+    assert type(agent) is agentchat.BudgetedAssistantAgent
 
 
 def test_an_input_function_means_agentchat():
