@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from contextvars import ContextVar
 from threading import RLock
 from typing import TYPE_CHECKING
+from weakref import WeakKeyDictionary
 
 from budget_core import AgentBudgetError, BudgetSession, get_session, scope
 
@@ -58,11 +59,13 @@ class Watch:
 
 
 watching: dict[BudgetSession, Watch] = {}
+_of_sessions: WeakKeyDictionary[BudgetSession, CrewAIBudgetMiddleware] = WeakKeyDictionary()
 
 
 def activate(middleware: CrewAIBudgetMiddleware) -> None:
     """Let it watch the crews that run in this context and in those it starts."""
     _active.set((*_active.get(), middleware))
+    _of_sessions[middleware.session] = middleware
 
 
 def deactivate(middleware: CrewAIBudgetMiddleware) -> None:
@@ -85,8 +88,16 @@ def entered() -> tuple[CrewAIBudgetMiddleware, ...]:
 
 
 def payers() -> tuple[CrewAIBudgetMiddleware, ...]:
-    """Return the budgets that watch here, the innermost last; closed ones watch nothing."""
-    mine = tuple(middleware for middleware in entered() if not middleware.session.closed)
+    """Return the budgets that watch here, the innermost last.
+
+    One that was closed elsewhere still does, and refuses: what outlives its block must not run on
+    without it. In a thread that was bound to this context, those watch whose sessions pay there.
+    """
+    mine = entered() or tuple(
+        middleware
+        for session in scope.guarded()
+        if (middleware := _of_sessions.get(session)) is not None
+    )
     return tuple(dict.fromkeys((*_offered(), *mine))) if watching else mine
 
 

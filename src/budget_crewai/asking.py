@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 from budget_core import AgentBudgetError, BudgetExhausted, BudgetSession, scope
 from budget_core.costs import WRAP_UP_TOKENS
-from budget_core.errors import SessionCancelled
+from budget_core.errors import SessionCancelled, SessionFinalized
 from budget_core.lastword import may_finalize
 from budget_crewai import active, steps
 from budget_crewai.lastwords import final_call, spoken
-from budget_crewai.requests import request_of, said
+from budget_crewai.requests import apart, request_of, said
 from budget_crewai.stops import plain, stopping
 
 if TYPE_CHECKING:
@@ -46,8 +46,7 @@ class Ask:
         kwargs: Mapping[str, Any],
     ) -> None:
         step, given = steps.current(), said(args, kwargs)
-        self.args = tuple(args)
-        self.kwargs = dict(kwargs)
+        self.args, self.kwargs = apart(args, kwargs)
         self._given = given
         self._llm = llm
         self._payer = payers[-1]
@@ -103,6 +102,11 @@ class Ask:
         except BudgetExhausted:
             raise self._refusal(error) from None
 
+    def is_silent(self, error: AgentBudgetError) -> bool:
+        """Tell whether the agent's own limit has paid for its last word in an earlier task."""
+        limit = self._limited.id if self._limited is not None else None
+        return isinstance(error, SessionFinalized) and error.account == limit and self._speaks
+
     def said(self, answer: Any) -> Any:
         """Keep the last word, and return it as one that ends the agent."""
         word = spoken(answer, has_tools=bool(self._given.get("tools")))
@@ -137,6 +141,7 @@ class Ask:
             and not isinstance(error, SessionCancelled)
             and not scope.tool_sessions()
             and (self._given.get("from_agent") is None or self._given.get("available_functions"))
+            and self._given.get("response_model") is None  # CrewAI would make an error of its own
         )
         return plain(error) if works_around else stopping(error)
 

@@ -135,18 +135,18 @@ class CrewAIBudgetMiddleware(Integration):
         """Record what something cost, in dollars, after the fact; return `result`.
 
         What a crew returns was metered as it ran: of its cost, only what exceeds all that was
-        metered since the last such call is charged. Anything else is charged in full.
+        metered and not yet declared is charged. Anything else is charged in full.
 
         Raises:
             BudgetExhausted: this brought the spend over the limit. It is recorded all the same,
                 and the error carries `result`.
         """
-        nanos = parse_cost(cost)
+        declared = nanos = parse_cost(cost)
         with self._entering:
             if _is_crews(result):
                 metered = self.session.spent_nanos - self._declared
                 nanos = max(0, nanos - (metered - self._tracked))
-                self._tracked = metered
+                self._tracked += min(declared, metered - self._tracked)
             self._declared += nanos
         return self.session.track(result, cost=Decimal(nanos).scaleb(-9), tool_name=tool_name)
 
@@ -172,8 +172,14 @@ class CrewAIBudgetMiddleware(Integration):
     # -- whose money it is -------------------------------------------------------------------
 
     def limit_of(self, agent: Any) -> BudgetSession | None:
-        """Return the session of an agent that has a limit of its own."""
-        return self.agents.get(role_of(agent) or "")
+        """Return the session of an agent that has a limit of its own, by its role.
+
+        A role may be given as it is, or as it was before a crew's inputs were filled in.
+        """
+        for role in (role_of(agent), getattr(agent, "_original_role", None)):
+            if (limit := self.agents.get((role or "").strip())) is not None:
+                return limit
+        return None
 
     def limits_of(self, agent: Any, task: Any) -> tuple[BudgetSession, ...]:
         """Return the sessions of an agent and of a task that have limits of their own."""
@@ -214,7 +220,7 @@ class CrewAIBudgetMiddleware(Integration):
 
     @contextmanager
     def _watching(self) -> Iterator[None]:
-        if active.is_active(self):
+        if active.is_active(self) and not self.session.closed:
             yield
         else:
             with self:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable, Iterator
 from functools import partial, wraps
 from threading import RLock
@@ -96,12 +95,20 @@ def _below(kind: Any) -> Iterator[type]:
 
 
 def _wrap(kind: type, name: str) -> None:
-    method = kind.__dict__.get(name)
+    method = kind.__dict__.get(name) or _mixed_in(kind, name)
     if method is None or getattr(method, _MARK, False):
         return
-    wrapper = _budgeted_async(method) if inspect.iscoroutinefunction(method) else _budgeted(method)
+    wrapper = _budgeted_async(method) if name == "acall" else _budgeted(method)
     setattr(wrapper, _MARK, True)
     setattr(kind, name, wrapper)
+
+
+def _mixed_in(kind: type, name: str) -> Any:
+    """Return a method that a class has of another one, which is no LLM itself."""
+    from crewai.llms.base_llm import BaseLLM  # noqa: PLC0415
+
+    home = next((base for base in kind.__mro__ if name in base.__dict__), None)
+    return None if home is None or issubclass(home, BaseLLM) else home.__dict__[name]
 
 
 def _budgeted(method: Callable[..., Any]) -> Callable[..., Any]:

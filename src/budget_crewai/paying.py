@@ -11,6 +11,7 @@ from traceback import clear_frames
 from typing import TYPE_CHECKING, Any
 
 from budget_core import AgentBudgetError, outcomes
+from budget_core.lastword import SPEECHLESS
 from budget_core.usage import Receipt, Usage
 from budget_crewai.stops import stopping
 
@@ -75,6 +76,8 @@ def pay(ask: Ask, function: Callable[..., Any]) -> Any:
             return paid.finish(function(*ask.args, **ask.kwargs))
     except AgentBudgetError as error:
         refusal = error
+    if ask.is_silent(refusal):
+        return ask.said(SPEECHLESS)
     with ask.last_word(refusal) as final:
         call = final.session.open_call(final.request, joining=final.joining)
         with _paying(call) as paid:
@@ -93,6 +96,8 @@ async def pay_async(ask: Ask, function: Callable[..., Any]) -> Any:
             return paid.finish(await function(*ask.args, **ask.kwargs))
     except AgentBudgetError as error:
         refusal = error
+    if ask.is_silent(refusal):
+        return ask.said(SPEECHLESS)
     with ask.last_word(refusal) as final:
         call = await final.session.open_call_async(final.request, joining=final.joining)
         with _paying(call) as paid:

@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-from budget_core import CallRequest, Prompt
+from budget_core import CallRequest, Prompt, scope
 from budget_core.caps import answers, own_cap
 from budget_crewai.stops import stop
 
@@ -20,6 +20,21 @@ NAMES: Final = (
 def said(args: Sequence[Any], kwargs: Mapping[str, Any]) -> dict[str, Any]:
     """Return what a call of an LLM was given, by the names of the parameters."""
     return {**dict(zip(NAMES, args, strict=False)), **kwargs}
+
+
+def apart(args: Sequence[Any], kwargs: Mapping[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    """Return what a call is given, with functions that are no part of it: each pays for itself."""
+
+    def change(name: str, value: Any) -> Any:
+        if name != "available_functions" or not isinstance(value, Mapping):
+            return value
+        return {key: scope.apart(function) for key, function in value.items()}
+
+    named = zip((*NAMES, *[""] * len(args)), args, strict=False)
+    return (
+        tuple(change(name, value) for name, value in named),
+        {name: change(name, value) for name, value in kwargs.items()},
+    )
 
 
 def request_of(llm: Any, given: Mapping[str, Any], agent: str | None) -> CallRequest:

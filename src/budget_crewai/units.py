@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections import defaultdict, deque
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from threading import RLock
+from threading import RLock, get_ident
 from typing import Any, Final
 
 from budget_core import BudgetSession, scope
@@ -35,6 +36,8 @@ class Unit:
         run: of the crew that it is a part of; a run of its own if there is none.
         kept: something is kept back for its last word.
         last_word: what it said when its money was gone; it is asked no more.
+        place: the thread and the asyncio task in which a lone agent runs.
+        limits: of the whole, when it began; they change when more is approved.
     """
 
     name: str | None
@@ -42,6 +45,8 @@ class Unit:
     run: Run
     kept: bool = False
     last_word: Any = None
+    place: object = None
+    limits: Any = None
 
     def keep(self, amounts: Amounts) -> None:
         """Keep back what its last word takes, or as much of that as can be spared."""
@@ -124,10 +129,14 @@ class Units:
             if task is None and agent is None:
                 return None
             key = task.id if task is not None else self._key(agent, opening)
+            known = self._units.get(key)
+            if known is not None and known.last_word and known.limits is not self._session.limits:
+                self._drop(key)  # more was approved since
             if (unit := self._units.get(key)) is None:
                 if task is None:
                     self._drop_idle_agents()
                 unit = Unit(name_of(task) if task else None, self._open(task), Run())
+                unit.place = _place()
                 self._add(key, unit)
             return unit
 
@@ -181,6 +190,7 @@ class Units:
 
     def _add(self, key: object, unit: Unit) -> None:
         self._units[key] = unit
+        unit.limits = self._session.limits
         unit.run.units.append(unit)
 
     def _drop(self, key: object) -> None:
@@ -194,9 +204,10 @@ class Units:
         return known[-1] if opening is None and known else (id(agent), opening)
 
     def _drop_idle_agents(self) -> None:
-        """Forget lone agents that have nothing in flight: which of them is done, nobody tells."""
+        """Forget lone agents that ran here and have nothing in flight: nothing tells their end."""
         for key, unit in tuple(self._units.items()):
-            if unit.name is None and not any(unit.session.balance().reserved):
+            here = unit.name is None and unit.place == _place()
+            if here and not any(unit.session.balance().reserved):
                 self._drop(key)
 
     def _count(self, unit: Unit) -> None:
@@ -223,6 +234,14 @@ class Units:
     def _limited(self) -> BudgetSession:
         limited = (s for s in self._session.lineage if s.limits.lifelong("usd") is not None)
         return next(limited, self._session)
+
+
+def _place() -> object:
+    try:
+        task = asyncio.current_task()
+    except RuntimeError:
+        task = None
+    return get_ident(), task
 
 
 def name_of(task: Any) -> str:
