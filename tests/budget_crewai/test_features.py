@@ -371,5 +371,6 @@ def test_a_limit_holds_at_every_call(name, kit, provider, budget, square, refuse
         finishes = name in WORKED_AROUND and limit.get("llm_calls", 0) > 2
         with nullcontext() if finishes else refused(), middleware:
             FEATURES[name](kit)
-        square(middleware.session)
+        # what another task was about to get when the crew was stopped is charged as held
+        square(middleware.session, exact="async" not in name and name != "memory")
         assert sum(bill.nanos > 0 for bill in provider.bills) <= limit.get("llm_calls", calls)
