@@ -87,16 +87,17 @@ def _restore(one: Any, payers: Payers) -> None:
 
 def _everybody(target: Any, tracker: AutoGenBudgetTracker) -> Iterator[Any]:
     """Return an agent or a team, and all that are in it or, without a budget, in its tools."""
+    if not isinstance(target, BaseChatAgent | BaseGroupChat):
+        raise TypeError(
+            f"A tracker attaches to agents and teams of AgentChat; got {target!r}. For a model "
+            "client alone, use BudgetedChatCompletionClient."
+        )
     seen: list[Any] = []
     waiting = [target]
     while waiting:
         one = waiting.pop()
-        if not isinstance(one, BaseChatAgent | BaseGroupChat):
-            raise TypeError(
-                f"A tracker attaches to agents and teams of AgentChat; got {one!r}. For a model "
-                "client alone, use BudgetedChatCompletionClient."
-            )
-        if any(known is one for known in seen):
+        known = isinstance(one, BaseChatAgent | BaseGroupChat)
+        if not known or any(before is one for before in seen):
             continue
         seen.append(one)
         waiting.extend(_within(one, tracker))

@@ -276,6 +276,7 @@ class Named(Raw):
     def __init__(self, url):
         super().__init__("named", url)
         self.session, self.tracker, self.payers = "http session", "tracker", ["somebody"]
+        self._team = "red"
 
 
 async def test_an_agents_own_attributes_are_its_own(provider, square):
