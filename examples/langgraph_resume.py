@@ -19,6 +19,7 @@ from langchain_openai import ChatOpenAI
 from langgraph.checkpoint.sqlite import SqliteSaver
 from langgraph.types import Command, interrupt
 
+from budget_core.ledger import ledger_from
 from budget_core.testing import Incoming, Provider, Reply, ToolCall
 from budget_langchain import LangChainBudgetCallback
 
@@ -67,7 +68,9 @@ def main() -> None:
                 check=True,
             )
         if where:
-            print(f"the provider's bill: {provider.bill_nanos} nanos")
+            ledger = ledger_from(f"sqlite:///{folder}/budgets.db")
+            spent, bill = ledger.balance(THREAD).spent.usd, provider.bill_nanos
+            print(f"the thread spent {spent} nanos, the provider billed {bill - spent} more")
 
 
 if __name__ == "__main__":

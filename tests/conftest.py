@@ -1,10 +1,17 @@
 """Fixtures that every suite shares."""
 
+import gc
 import signal
 
 import pytest
 
 from budget_core.testing import Provider
+
+
+def pytest_collection_finish():
+    """Spare collections in tests the modules of all frameworks, which take seconds to traverse."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture

@@ -10,9 +10,16 @@ import pytest
 ROOT = Path(__file__).parent.parent
 EXAMPLES = ROOT / "examples"
 EXPECTED = {
+    "autogen_classic.py": ("heat pumps pay for themselves", "ended by: finalized"),
     "autogen_team.py": ("heat pumps pay for themselves", "stopped by: Budget finalized"),
+    "crewai_crew.py": ("Describe: That is what I know so far", "within $0.10: True"),
     "drop_in_threads.py": ("not sent, there is no money left", "spent: $0.0"),
     "langgraph_agent.py": ("heat pumps pay for themselves", "ended by: finalized"),
+    "langgraph_resume.py": (
+        "start: waits for a person",
+        "resume: The heat pump is ordered.",
+        "the provider billed 0 more",
+    ),
     "manual_session.py": ("too dear, but paid and kept: a map", '"map_service": 0.05'),
     "nested_budgets.py": ("author: 1", "of $0.0070"),
     "test_your_agent.py": ("3 passed",),

@@ -27,11 +27,15 @@ def _openai(provider, monkeypatch, tmp_path):
     monkeypatch.setenv("OPENAI_BASE_URL", provider.openai_url)
     monkeypatch.setenv("OPENAI_API_KEY", "test")
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    monkeypatch.setenv("CREWAI_DISABLE_TELEMETRY", "true")
+    monkeypatch.setenv("CREWAI_TRACING_ENABLED", "false")
+    monkeypatch.setenv("CREWAI_STORAGE_DIR", str(tmp_path))
     yield
     registered.clear()
     pricing.forget()
 
 
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::ImportWarning")  # frameworks'
 @pytest.mark.usefixtures("_openai")
 @pytest.mark.parametrize(
     "code", [pytest.param(code, id=f"line-{line}") for line, code in blocks("python")]

@@ -10,7 +10,14 @@ from importlib import import_module
 from importlib.util import find_spec
 from typing import Any, Final
 
-_AGENTCHAT: Final = frozenset({"model_client", "input_func", "workbench", "handoffs", "memory"})
+_AGENTCHAT: Final = frozenset(
+    {
+        "model_client", "input_func", "tools", "workbench", "handoffs", "memory", "metadata",
+        "model_context", "model_client_stream", "reflect_on_tool_use", "max_tool_iterations",
+        "tool_call_summary_format", "tool_call_summary_formatter", "output_content_type",
+        "output_content_type_format",
+    }
+)  # fmt: skip
 _CLASSIC: Final = frozenset({"llm_config", "human_input_mode", "code_execution_config"})
 _INSTALLED: Final = {"classic": "autogen", "agentchat": "autogen_agentchat"}
 

@@ -4,19 +4,32 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from typing import TYPE_CHECKING
+from contextvars import ContextVar
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
-from budget_core import AgentBudgetError, scope
+from budget_core import AgentBudgetError, BudgetExhausted, BudgetSession, scope
 from budget_core.integration import guarding
 from budget_core.lastword import may_finalize
 
 if TYPE_CHECKING:
     from budget_autogen.tracker import AutoGenBudgetTracker
-    from budget_core import BudgetExhausted, BudgetSession
+
+Trackers: TypeAlias = "tuple[AutoGenBudgetTracker, ...]"
+
+PAYERS: Final = "_budget_payers"
+"""The attribute in which an attached object keeps its `Payers`."""
+
+_errors: ContextVar[tuple[list[AgentBudgetError], ...]] = ContextVar("budget_errors", default=())
+
+
+def payers_of(thing: object) -> Payers | None:
+    """Return who pays for an agent, a team or a group chat; None if nobody ever did."""
+    found = getattr(thing, PAYERS, None)
+    return found if isinstance(found, Payers) else None
 
 
 class Payers:
-    """The trackers that an agent is attached to; what the first one says holds at the limit.
+    """The trackers that an agent is attached to.
 
     Args:
         agent: its name, for the report and for limits of its own.
@@ -30,94 +43,152 @@ class Payers:
         self.agent = agent
         self.speaks = speaks
         self.stand_in = stand_in
-        self.trackers: tuple[AutoGenBudgetTracker, ...] = ()
+        self.attached: Trackers = ()
 
     def add(self, tracker: AutoGenBudgetTracker) -> None:
-        """Let a tracker pay as well: beside the others, or in place of those around it."""
-        session = tracker.session_of(self.agent)
-        if any(session in self._session(known).lineage for known in self.trackers):
-            return
-        others = tuple(t for t in self.trackers if self._session(t) not in session.lineage)
-        inner = len(others) < len(self.trackers)
-        self.trackers = (tracker, *others) if inner else (*others, tracker)
+        """Let a tracker pay as well."""
+        if tracker not in self.attached:
+            self.attached = (*self.attached, tracker)
 
     def remove(self, tracker: AutoGenBudgetTracker) -> None:
         """Undo `add`."""
-        self.trackers = tuple(known for known in self.trackers if known is not tracker)
+        self.attached = tuple(known for known in self.attached if known is not tracker)
+
+    @property
+    def trackers(self) -> Trackers:
+        """Those that pay: the attached ones, but for those around others, who pay anyway."""
+        return self._innermost(self.attached)
 
     @property
     def session(self) -> BudgetSession:
         """In whose name the agent's calls are held."""
-        return self._session(self.trackers[0])
+        return self.session_for(self.trackers[0])
 
     @property
     def joining(self) -> tuple[BudgetSession, ...]:
         """The others whose money it is: of other trackers, and of agents whose tool this one is."""
-        others = (self._session(tracker) for tracker in self.trackers[1:])
-        mine = self.session
+        return self.joining_for(self.session)
+
+    def joining_for(self, mine: BudgetSession) -> tuple[BudgetSession, ...]:
+        """Return who else pays for a call that is held in the name of `mine`."""
+        others = (self.session_for(tracker) for tracker in self.trackers)
         return tuple(s for s in (*others, *scope.tool_sessions()) if s is not mine)
+
+    def session_for(self, tracker: AutoGenBudgetTracker) -> BudgetSession:
+        """Return the session of a tracker that pays for this agent."""
+        return tracker.session_of(self.agent)
 
     def tool_cost(self, tool: str) -> int:
         """Return the nanos that a call of a tool costs: the highest price that a tracker knows."""
-        return max(tracker.tool_cost(tool) for tracker in self.trackers)
+        return max(tracker.tool_cost(tool) for tracker in self.attached or self.trackers)
 
     def guard(self) -> None:
         """Guard the SDKs that are loaded by now, where a tracker wants that."""
         for tracker in self.trackers:
             tracker.guard()
 
-    @property
-    def raises(self) -> bool:
-        """The error of a call that does not fit goes to whoever runs the agent."""
-        return self.trackers[0].on_exhausted == "raise"
-
     @contextmanager
     def paying(self) -> Iterator[None]:
         """Let all of them pay for every SDK call made inside, whoever makes it."""
         with ExitStack() as stack:
             for tracker in self.trackers:
-                stack.enter_context(guarding(self._session(tracker)))
+                stack.enter_context(guarding(self.session_for(tracker)))
             yield
 
-    def last_word(self, error: BudgetExhausted) -> str | None:
-        """Return what is said in the model's place; None if it may speak a last word itself.
+    # -- at the limit ------------------------------------------------------------------------
+
+    @property
+    def raises(self) -> bool:
+        """The error of a call that does not fit goes to whoever runs the agent."""
+        return any(tracker.on_exhausted == "raise" for tracker in self.trackers[:1])
+
+    def refused_by(self, error: BudgetExhausted) -> tuple[AutoGenBudgetTracker, BudgetSession]:
+        """Return the tracker whose limit it was, with its session; the first one if in doubt.
+
+        Raises:
+            BudgetExhausted: the error given, if nobody pays any more.
+        """
+        if not self.trackers:
+            raise error
+        sessions = [(tracker, self.session_for(tracker)) for tracker in self.trackers]
+        for own in (True, False):
+            for tracker, session in sessions:
+                accounts = (session,) if own else session.lineage
+                if error.account in [account.id for account in accounts]:
+                    return tracker, session
+        return sessions[0]
+
+    def last_word(self, error: BudgetExhausted) -> LastWord:
+        """Return how the agent may end.
 
         Raises:
             BudgetExhausted: the error given, if there is to be no last word.
         """
-        session, tell = self.session, self.trackers[0].on_exhausted
-        if self.raises or not may_finalize(session, error):
+        tracker, session = self.refused_by(error)
+        if tracker.on_exhausted == "raise" or not may_finalize(session, error):
             raise error
         if not self.speaks:
             if self.stand_in is None:
                 raise error
-            return self.stand_in
-        if not callable(tell):
-            return None
-        text = tell(error)
+            return LastWord(tracker, session, self.stand_in)
+        if not callable(tracker.on_exhausted):
+            return LastWord(tracker, session)
+        text = tracker.on_exhausted(error)
         session.conclude()
-        return text
+        return LastWord(tracker, session, text)
+
+    # -- errors that frameworks only quote ---------------------------------------------------
+
+    @staticmethod
+    def note(error: AgentBudgetError) -> None:
+        """Keep an error that ends a run here, for whoever gets to see only its text."""
+        for errors in _errors.get():
+            errors.append(error)
+
+    def _innermost(self, trackers: Trackers) -> Trackers:
+        if len(trackers) < 2:  # noqa: PLR2004
+            return trackers
+        around = {s for t in trackers for s in self.session_for(t).lineage[1:]}
+        kept: dict[BudgetSession, AutoGenBudgetTracker] = {}
+        for tracker in trackers:
+            if (session := self.session_for(tracker)) not in around:
+                kept.setdefault(session, tracker)
+        return tuple(kept.values())
+
+
+class LastWord:
+    """How an agent may end.
+
+    Attributes:
+        tracker: the tracker whose limit it was.
+        session: whose reserve pays.
+        text: what is said in the model's place; None if it may speak itself.
+    """
+
+    def __init__(
+        self, tracker: AutoGenBudgetTracker, session: BudgetSession, text: Any = None
+    ) -> None:
+        self.tracker = tracker
+        self.session = session
+        self.text = text
+
+
+class Noted:
+    """The errors that end calls in a run, of which a framework may only quote the text."""
+
+    def __init__(self) -> None:
+        self._errors: list[AgentBudgetError] = []
 
     @contextmanager
     def noting(self) -> Iterator[None]:
-        """Keep the error that ends a call made inside, for whoever gets to see only its text."""
+        """Keep those of calls made inside."""
+        before = _errors.get()
+        _errors.set((*before, self._errors))
         try:
             yield
-        except AgentBudgetError as error:
-            for tracker in self.trackers:
-                tracker.error = error
-            raise
+        finally:
+            _errors.set(before)
 
-    def noted(self, error: Exception) -> AgentBudgetError | None:
+    def quoted(self, error: Exception) -> AgentBudgetError | None:
         """Return the error that another one, as a framework made it, only quotes."""
-        known = (tracker.error for tracker in self.trackers)
-        return next((e for e in known if e is not None and str(e) in str(error)), None)
-
-    def to_finalize(self, error: BudgetExhausted) -> BudgetSession:
-        """Return the session whose reserve pays for the last word, or raise the error."""
-        if self.raises or not self.speaks or not may_finalize(self.session, error):
-            raise error
-        return self.session
-
-    def _session(self, tracker: AutoGenBudgetTracker) -> BudgetSession:
-        return tracker.session_of(self.agent)
+        return next((e for e in reversed(self._errors) if str(e) in str(error)), None)

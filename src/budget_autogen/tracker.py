@@ -6,11 +6,11 @@ from collections.abc import Callable, Mapping
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final, Literal, Self, TypeAlias
 
-from budget_core.integration import Integration
+from budget_core.integration import Integration, cut
 from budget_core.lastword import WRAP_UP
 
 if TYPE_CHECKING:
-    from budget_core import AgentBudget, AgentBudgetError, BudgetExhausted, BudgetSession
+    from budget_core import AgentBudget, BudgetExhausted, BudgetSession
     from budget_core.limits import Limit
     from budget_core.money import Money
 
@@ -47,10 +47,6 @@ class AutoGenBudgetTracker(Integration):
         name: the session's id; on a durable ledger the same name goes on where it left off.
         guard_sdks: guard the provider SDKs beneath, so that output is capped and usage exact.
         **options: everything else that `AgentBudget` takes.
-
-    Attributes:
-        session: the session whose money it is.
-        error: the last error that ended a call of an agent.
     """
 
     def __init__(
@@ -81,7 +77,6 @@ class AutoGenBudgetTracker(Integration):
         )
         self.on_exhausted = on_exhausted
         self.wrap_up = wrap_up
-        self.error: AgentBudgetError | None = None
         self._attached: list[Any] = []
 
     def attach(self, *targets: Any) -> Self:
@@ -129,8 +124,13 @@ class AutoGenBudgetTracker(Integration):
             "guard_sdks": self.guard_sdks,
             **own,
         }
-        child = self.session.child_session(budget, **options)
+        limit = None if budget is None else cut(budget, self.session)
+        child = self.session.child_session(limit, **options)
         return AutoGenBudgetTracker(session=child, **settings).attach(*targets)
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
+        """Return itself: a copy of an agent spends the same money."""
+        return self
 
 
 _OWN: Final = frozenset({"on_exhausted", "wrap_up", "tool_costs", "agents", "guard_sdks"})

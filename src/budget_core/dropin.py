@@ -224,7 +224,7 @@ def _enforce(session: BudgetSession, ending: ExitStack, *, everywhere: bool) -> 
     ending.callback(BudgetSession.close, session)
     ending.callback(contexts.leave, session)
     contexts.enter(session)
-    ending.callback(contexts.unguard, session)
+    ending.callback(contexts.unguard, session, everywhere=True)
     contexts.guard(session)
     ending.callback(contexts.withdraw, session)
     contexts.offer(session, everywhere=everywhere)

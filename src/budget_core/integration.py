@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from budget_core import scope
 from budget_core.budget import AgentBudget
-from budget_core.limits import Limit
+from budget_core.limits import Limit, Limits
 from budget_core.money import Money, parse_cost
 from budget_core.sdk import guard_loaded
 from budget_core.session import BudgetSession
@@ -50,6 +50,8 @@ class Integration:
         **options: Any,
     ) -> None:
         super().__init__()
+        if session is not None and not isinstance(session, BudgetSession):
+            raise TypeError(f"session= takes a BudgetSession; got {session!r}")
         if session is not None and (budget is not None or name is not None or options):
             raise TypeError("session= brings its own budget: pass nothing else that describes one")
         self._owned = session is None
@@ -121,6 +123,12 @@ def guarding(session: BudgetSession) -> Iterator[None]:
         scope.unguard(session)
 
 
+def cut(limit: Money | Limit, session: BudgetSession) -> Limit:
+    """Return a limit within a session, cut to what that has left for it."""
+    limits = Limits.of(limit)
+    return limits.lowered(session.unspent(limits)).every[0]
+
+
 def _session(
     budget: Money | Limit | AgentBudget | None, name: str | None, options: dict[str, Any]
 ) -> BudgetSession:
@@ -136,6 +144,6 @@ def _agent_sessions(
     reserve = session.policy.finalization_reserve
     shared = reserve if reserve == "auto" or isinstance(reserve, float) else 0
     return {
-        agent: session.child_session(limit, finalization_reserve=shared)
+        agent: session.child_session(cut(limit, session), finalization_reserve=shared)
         for agent, limit in agents.items()
     }

@@ -69,8 +69,10 @@ def unbilled(error: BaseException | None, response: Any = None) -> bool:
         status = getattr(source, name, None)
         if isinstance(status, int) and status >= _ERROR:
             return status not in _MAYBE_BILLED
-    while error is not None:
+    seen: list[BaseException] = []  # some clients make an error its own cause
+    while error is not None and error not in seen:
         if type(error).__name__ in _NEVER_SENT or "client has been closed" in str(error):
             return True
+        seen.append(error)
         error = error.__cause__
     return False

@@ -40,8 +40,9 @@ def save(session: BudgetSession) -> dict[str, Any]:
     return {
         "key": key_of(session),
         "id": session.id,
-        "limits": [[limit.unit, limit.amount, limit.period] for limit in session.limits.every],
+        "limits": [[x.unit, x.amount, x.period, x.rolling, x.zone] for x in session.limits.every],
         "spent": list(session.balance().spent),
+        "state": session.balance().state,
         "settings": {**settings, "warning_thresholds": list(session.policy.warning_thresholds)},
         "parent": save(session.parent) if session.parent is not None else None,
     }
@@ -62,6 +63,8 @@ def restore(saved: dict[str, Any]) -> BudgetSession:
         missing = _difference(spent, session.balance().spent)
         if missing != ZERO:
             session.ledger.charge(new_id(), (session.account,), missing)
+        if saved["state"] in ("finalized", "cancelled"):
+            session.ledger.close(session.account, saved["state"])
         _keys[session], _sessions[saved["key"]] = saved["key"], session
         return session
 
@@ -78,13 +81,16 @@ def _reopened(saved: dict[str, Any]) -> BudgetSession:
     parent = restore(saved["parent"]) if saved["parent"] is not None else None
     settings = {**saved["settings"]}
     settings["warning_thresholds"] = tuple(settings["warning_thresholds"])
-    return BudgetSession(
+    limits = Limits(tuple(Limit(*limit) for limit in saved["limits"]))
+    session = BudgetSession(
         ledger=MemoryLedger(),  # of its own: what it spent before is in its parent's spend already
-        limits=Limits(tuple(Limit(*limit) for limit in saved["limits"])),
+        limits=limits,
         policy=Policy(**settings),
         name=saved["id"],
         parent=parent,
     )
+    session.limits = limits  # not cut to what its parent has left, once more
+    return session
 
 
 def _difference(more: Amounts, less: Amounts) -> Amounts:

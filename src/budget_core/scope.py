@@ -7,15 +7,21 @@ hides it: what a tool asks of a model is money of its own.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
+from functools import wraps
+from inspect import iscoroutinefunction
 from threading import RLock
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, ParamSpec, TypeVar, cast
+from weakref import WeakSet
 
 if TYPE_CHECKING:
     from budget_core.call import Call
     from budget_core.session import BudgetSession
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 _calls: ContextVar[tuple[Call, ...]] = ContextVar("budget_calls", default=())
 _sessions: ContextVar[tuple[BudgetSession, ...]] = ContextVar("budget_sessions", default=())
@@ -23,6 +29,7 @@ _guarded: ContextVar[tuple[BudgetSession, ...]] = ContextVar("budget_guarded", d
 _finalizing: ContextVar[tuple[BudgetSession, ...]] = ContextVar("budget_finalizing", default=())
 _offered: tuple[BudgetSession, ...] = ()
 _everywhere: tuple[BudgetSession, ...] = ()
+_let_go: WeakSet[BudgetSession] = WeakSet()
 _offering = RLock()  # reentrant: a finalizer may run in here
 
 
@@ -60,6 +67,30 @@ def enclosing_calls() -> tuple[Call, ...]:
     return calls[start:]
 
 
+def apart(function: Callable[P, T]) -> Callable[P, T]:
+    """Return a function in which no call around it is visible, so that it pays for its own."""
+
+    @contextmanager
+    def hidden() -> Iterator[None]:
+        token = _calls.set(tuple(call for call in _calls.get() if call.kind == "tool"))
+        try:
+            yield
+        finally:
+            _calls.reset(token)
+
+    @wraps(function)
+    def run(*args: P.args, **kwargs: P.kwargs) -> T:
+        with hidden():
+            return function(*args, **kwargs)
+
+    @wraps(function)
+    async def run_async(*args: P.args, **kwargs: P.kwargs) -> Any:
+        with hidden():
+            return await cast("Any", function(*args, **kwargs))
+
+    return cast("Callable[P, T]", run_async) if iscoroutinefunction(function) else run
+
+
 def tool_sessions() -> tuple[BudgetSession, ...]:
     """Return the sessions in whose tools this code runs: they pay for what a tool asks, too."""
     return tuple(call.session for call in open_calls() if call.kind == "tool")
@@ -86,19 +117,27 @@ def leave(session: BudgetSession) -> None:
 def guarded() -> tuple[BudgetSession, ...]:
     """Return the sessions that claim every SDK call in this context.
 
-    One that was closed in another context, where it could not be seen here, claims nothing.
+    One that was closed elsewhere still claims them, and refuses: what outlives a budget's block (a
+    task that nobody awaited) must not spend without it. Not so one that was let go everywhere.
     """
-    return _open(_guarded.get())
+    return _claiming(_guarded.get())
 
 
 def guard(session: BudgetSession) -> None:
     """Let `session` claim every SDK call in this context and in those it starts."""
-    _guarded.set((*_open(_guarded.get()), session))
+    _guarded.set((*_claiming(_guarded.get()), session))
 
 
-def unguard(session: BudgetSession) -> None:
-    """Undo `guard`."""
+def unguard(session: BudgetSession, *, everywhere: bool = False) -> None:
+    """Undo `guard`.
+
+    Args:
+        session: that claims no more.
+        everywhere: nor in contexts that inherited it, once it is closed.
+    """
     _guarded.set(_without(_guarded.get(), session))
+    if everywhere:
+        _let_go.add(session)
 
 
 def offer(session: BudgetSession, *, everywhere: bool = False) -> None:
@@ -168,6 +207,10 @@ def set_finalizing(sessions: tuple[BudgetSession, ...]) -> None:
 
 def _open(sessions: tuple[BudgetSession, ...]) -> tuple[BudgetSession, ...]:
     return tuple(s for s in sessions if not s.closed) if sessions else sessions
+
+
+def _claiming(sessions: tuple[BudgetSession, ...]) -> tuple[BudgetSession, ...]:
+    return tuple(s for s in sessions if not (s.closed and s in _let_go)) if sessions else sessions
 
 
 def _without(sessions: tuple[BudgetSession, ...], gone: BudgetSession) -> tuple[BudgetSession, ...]:

@@ -23,7 +23,7 @@ from budget_core.events import Event, EventKind, ask, tell
 from budget_core.finalizers import collecting, later, reap
 from budget_core.ledger import Account, Balance, Denial, Entry, Lasts, Ledger
 from budget_core.ledger.reservation import Refusal, Reservation
-from budget_core.limits import UNITS, UNLIMITED, Amounts, Limits
+from budget_core.limits import UNITS, UNLIMITED, Amounts, Limit, Limits
 from budget_core.lineage import everyone, groups_of, own_groups
 from budget_core.loops import LoopWatch
 from budget_core.money import Money, parse_cost, parse_usd, to_usd
@@ -149,9 +149,15 @@ class BudgetSession:
 
     @property
     def has_last_word(self) -> bool:
-        """Something is kept back for a last call, and it was not made yet."""
+        """Something is kept back for a last call, and nobody has made it yet or is about to."""
         balance = self.balance()
-        return balance.state == "open" and any(balance.reserve)
+        return balance.state == "open" and any(balance.reserve) and not self.last_word_taken
+
+    @property
+    def last_word_taken(self) -> bool:
+        """The last call was made, or is being made."""
+        calls = tuple(self._calls.values())
+        return self.finalized or any(call.reservation.final is not None for call in calls)
 
     @property
     def duration(self) -> float:
@@ -331,7 +337,7 @@ class BudgetSession:
 
     def child_session(
         self,
-        max_spend: Money | None = None,
+        max_spend: Money | Limit | None = None,
         *,
         name: str | None = None,
         allocate: bool = False,
@@ -597,9 +603,9 @@ class BudgetSession:
         mine = self.lineage
         return tuple(dict.fromkeys(s for s in (*joining, *guarded) if s not in mine))
 
-    def _free(self, max_spend: Money) -> float:
+    def _free(self, max_spend: Money | Limit) -> float:
         """Cut an allocation to what can be set aside at this moment."""
-        usd, room = parse_usd(max_spend), Reservation(self.groups).headroom().usd
+        usd, room = Limit.parse(max_spend).amount, Reservation(self.groups).headroom().usd
         return to_usd(usd if room is None else min(usd, room))
 
     def _note_call(self, call: Call, entries: Sequence[Entry]) -> None:

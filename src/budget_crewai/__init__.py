@@ -1,5 +1,22 @@
-"""CrewAI under a budget.
+"""Hard spending limits for CrewAI.
 
-The middleware for crews is not part of this release. Until it is, the OpenAI calls of a crew are
-guarded where every OpenAI call is: by `budget_core.sdk`.
+>>> from budget_crewai import CrewAIBudgetMiddleware
+>>> with CrewAIBudgetMiddleware("$3.00", agents={"Researcher": "$1"}) as budget:
+...     ...  # crew.kickoff(), flow.kickoff(), agent.kickoff(): held before, settled after
+>>> budget.get_report()["total_spent"]
+0.0
 """
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from budget_core.lazy import lazy
+
+if TYPE_CHECKING:
+    from budget_crewai.middleware import CrewAIBudgetMiddleware
+
+__all__ = ["CrewAIBudgetMiddleware"]
+
+
+__getattr__, __dir__ = lazy(__name__, {"CrewAIBudgetMiddleware": "middleware"})

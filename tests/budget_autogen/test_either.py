@@ -33,6 +33,12 @@ def test_a_model_client_means_agentchat(make):
     assert isinstance(agent, BudgetedAssistantAgent)
 
 
+def test_so_do_tools(monkeypatch):
+    monkeypatch.setenv("OPENAI_API_KEY", "test")
+    agent = BudgetedAssistantAgent("a", tools=[], max_tool_iterations=2)
+    assert type(agent) is agentchat.BudgetedAssistantAgent
+
+
 def test_an_input_function_means_agentchat():
     agent = BudgetedUserProxyAgent("user", input_func=lambda _: "yes")
     assert type(agent) is agentchat.BudgetedUserProxyAgent

@@ -93,11 +93,14 @@ def test_guards_are_put_up_and_taken_down():
     assert scope.guarded() == ()
 
 
-def test_a_session_that_was_closed_in_another_context_claims_nothing_here():
+def test_a_session_that_was_closed_in_another_context_refuses_here():
+    """What outlives the block of a budget does not run on without one."""
     session = AgentBudget("$5").session()
     scope.enter(session)
     scope.guard(session)
     contextvars.Context().run(session.close)
+    assert scope.guarded() == (session,)
+    contextvars.Context().run(scope.unguard, session, everywhere=True)
     assert scope.guarded() == ()
     assert scope.current_session() is None
     assert AgentBudget("$1").session().parent is None

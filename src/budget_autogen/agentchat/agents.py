@@ -17,11 +17,12 @@ from budget_autogen.agentchat.chat import TwoAgentChat
 from budget_autogen.agentchat.client import BudgetedChatCompletionClient
 from budget_autogen.agentchat.models import default_client
 from budget_autogen.agentchat.steps import stepped
-from budget_autogen.agentchat.tools import Turn, tool_executor
+from budget_autogen.agentchat.tools import Turn, in_team, tool_executor
 from budget_autogen.options import split, tracker_of
 from budget_autogen.saved import SavedTracker, load_tracker, save_tracker
 from budget_autogen.tracker import AutoGenBudgetTracker
-from budget_core.errors import SessionFinalized
+from budget_core import BudgetExhausted
+from budget_core.lastword import SPEECHLESS
 
 if TYPE_CHECKING:
     from autogen_agentchat.messages import BaseAgentEvent
@@ -33,34 +34,22 @@ if TYPE_CHECKING:
 
 
 class BudgetedAgent(BaseChatAgent):
-    """What an agent has while somebody pays for it. Not made by itself: see `budgeted`."""
+    """What an agent does differently while somebody pays for it. See `budgeted`."""
 
-    payers: Payers
-
-    @property
-    def tracker(self) -> AutoGenBudgetTracker:
-        """The first of the trackers that pay."""
-        return self.payers.trackers[0]
-
-    @property
-    def session(self) -> BudgetSession:
-        """In whose name its calls are held."""
-        return self.payers.session
-
-    def get_report(self) -> dict[str, Any]:
-        """Return what happened so far, JSON-ready (see `BudgetSession.report`)."""
-        return self.tracker.get_report()
+    _budget_payers: Payers
 
     async def on_messages_stream(
         self, messages: Sequence[BaseChatMessage], cancellation_token: CancellationToken
     ) -> AsyncGenerator[BaseAgentEvent | BaseChatMessage | Response, None]:
         """Do what the agent does, with its payers paying for every SDK call that it makes.
 
-        Where a team within the agent has had the last word, that is the agent's answer.
+        Where somebody within the agent, or beside it in a team, has had the last word, it adds
+        nothing of its own.
         """
-        paid_client(self, self.payers)
+        payers = self._budget_payers
+        paid_client(self, payers)
         stream = super().on_messages_stream(messages, cancellation_token)
-        turn = Turn(self.payers)
+        turn = Turn(payers)
         within: list[BaseAgentEvent | BaseChatMessage] = []
         try:
             async with aclosing(stepped(stream, turn.running)) as items:
@@ -69,21 +58,53 @@ class BudgetedAgent(BaseChatAgent):
                     if not isinstance(item, Response):
                         within.append(item)
                     yield item
-        except SessionFinalized:
-            if self.payers.raises or not (within and isinstance(within[-1], BaseChatMessage)):
+        except BudgetExhausted as error:
+            said = [message for message in within[-1:] if isinstance(message, BaseChatMessage)]
+            if not (gives_way(payers, error) and (said or in_team())):
                 raise
-            answer = TextMessage(content=within[-1].to_model_text(), source=self.name)
+            text = said[-1].to_model_text() if said else SPEECHLESS
+            answer = TextMessage(content=text, source=self.name)
             yield Response(chat_message=answer, inner_messages=within)
 
     async def on_messages(
         self, messages: Sequence[BaseChatMessage], cancellation_token: CancellationToken
     ) -> Response:
         """Do what the agent does, with its payers paying for every SDK call that it makes."""
-        with Turn(self.payers).running():
+        with Turn(self._budget_payers).running():
             return await super().on_messages(messages, cancellation_token)  # type: ignore[safe-super]
 
 
-class BudgetedAssistantAgent(BudgetedAgent, AssistantAgent):
+def gives_way(payers: Payers, error: BudgetExhausted) -> bool:
+    """Tell whether an agent is refused because another one has the last word, or had it."""
+    if payers.raises or not payers.trackers:
+        return False
+    return any(
+        account.last_word_taken
+        for tracker in payers.trackers
+        for account in payers.session_for(tracker).lineage
+        if account.id == error.account
+    )
+
+
+class _Own(BudgetedAgent):
+    """What an agent with a budget of its own shows of it."""
+
+    @property
+    def tracker(self) -> AutoGenBudgetTracker:
+        """The first of the trackers that pay."""
+        return self._budget_payers.trackers[0]
+
+    @property
+    def session(self) -> BudgetSession:
+        """In whose name its calls are held."""
+        return self._budget_payers.session
+
+    def get_report(self) -> dict[str, Any]:
+        """Return what happened so far, JSON-ready (see `BudgetSession.report`)."""
+        return self.tracker.get_report()
+
+
+class BudgetedAssistantAgent(_Own, AssistantAgent):
     """An `AssistantAgent` with a budget.
 
     Args:
@@ -111,7 +132,7 @@ class BudgetedAssistantAgent(BudgetedAgent, AssistantAgent):
         if tracker is not None:
             tracker.attach(self)
         elif isinstance(client, BudgetedChatCompletionClient):
-            for known in client.payers.trackers:
+            for known in client.payers.attached:
                 known.attach(self)
         else:
             AutoGenBudgetTracker().attach(self)
@@ -128,7 +149,7 @@ class BudgetedUserProxyConfig(BaseModel):
 
 
 class BudgetedUserProxyAgent(
-    TwoAgentChat, BudgetedAgent, UserProxyAgent, Component[BudgetedUserProxyConfig]
+    TwoAgentChat, _Own, UserProxyAgent, Component[BudgetedUserProxyConfig]
 ):
     """A `UserProxyAgent` with a budget, which asks no human unless given an `input_func`.
 
@@ -152,7 +173,7 @@ class BudgetedUserProxyAgent(
         return BudgetedUserProxyConfig(
             name=self.name,
             description=self.description,
-            trackers=[save_tracker(tracker) for tracker in self.payers.trackers],
+            trackers=[save_tracker(tracker) for tracker in self._budget_payers.attached],
         )
 
     @classmethod
@@ -185,12 +206,14 @@ def budgeted(kind: Hashable) -> Any:
 def paid_client(owner: Any, payers: Payers) -> None:
     """Let `payers` pay for the model client that an agent or a team has by now."""
     client = getattr(owner, "_model_client", None)
-    if client is None:
+    if client is None or not payers.trackers:
         return
     if isinstance(client, BudgetedChatCompletionClient):
         if client.payers is payers:
             return
-        for known in client.payers.trackers:
+        brought = tuple(known for known in client.payers.attached if known not in payers.attached)
+        owner._budget_brought = brought  # noqa: SLF001
+        for known in brought:
             payers.add(known)
     owner._model_client = BudgetedChatCompletionClient(client, payers=payers)  # noqa: SLF001
     owner._unpaid_client = client  # noqa: SLF001

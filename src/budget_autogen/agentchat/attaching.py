@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from autogen_agentchat.agents import BaseChatAgent
 from autogen_agentchat.teams import BaseGroupChat
 
-from budget_autogen.agentchat.agents import BudgetedAgent, budgeted, paid_client
+from budget_autogen.agentchat.agents import budgeted, paid_client
 from budget_autogen.agentchat.teams import (
     BudgetedTeam,
     budgeted_team,
@@ -16,7 +16,7 @@ from budget_autogen.agentchat.teams import (
     end_without,
     manager_of,
 )
-from budget_autogen.payers import Payers
+from budget_autogen.payers import Payers, payers_of
 
 if TYPE_CHECKING:
     from budget_autogen.tracker import AutoGenBudgetTracker
@@ -28,7 +28,7 @@ def attach(tracker: AutoGenBudgetTracker, target: Any) -> None:
     Raises:
         TypeError: it is neither.
     """
-    for one in _everybody(target):
+    for one in _everybody(target, tracker):
         if isinstance(one, BaseGroupChat):
             _attach_team(tracker, one)
         else:
@@ -37,31 +37,32 @@ def attach(tracker: AutoGenBudgetTracker, target: Any) -> None:
 
 def detach(tracker: AutoGenBudgetTracker, target: Any) -> None:
     """Undo `attach`: what nobody pays for any more is as it was."""
-    for one in _everybody(target):
-        payers: Payers | None = getattr(one, "payers", None)
-        if payers is None:
+    for one in _everybody(target, tracker):
+        if (payers := payers_of(one)) is None:
             continue
         payers.remove(tracker)
         if isinstance(one, BudgetedTeam):
             end_without(one, tracker)
-        if not payers.trackers:
-            _restore(one)
+        brought = getattr(one, "_budget_brought", ())
+        if all(known in brought for known in payers.attached):
+            _restore(one, payers)
 
 
 def _attach_agent(tracker: AutoGenBudgetTracker, agent: Any) -> None:
-    if not hasattr(agent, "payers"):
-        agent.payers = Payers(agent.name)
+    if (payers := payers_of(agent)) is None:
+        payers = agent._budget_payers = Payers(agent.name)  # noqa: SLF001
         _become(agent, budgeted)
-    agent.payers.add(tracker)
-    paid_client(agent, agent.payers)
+    payers.add(tracker)
+    paid_client(agent, payers)
 
 
 def _attach_team(tracker: AutoGenBudgetTracker, team: Any) -> None:
-    if not hasattr(team, "payers"):
-        team.payers, team._budget_endings = manager_of(team), {}  # noqa: SLF001
+    if (payers := payers_of(team)) is None:
+        payers = team._budget_payers = manager_of(team)  # noqa: SLF001
+        team._budget_endings = {}  # noqa: SLF001
         _become(team, budgeted_team)
-    team.payers.add(tracker)
-    paid_client(team, team.payers)
+    payers.add(tracker)
+    paid_client(team, payers)
     end_with(team, tracker)
 
 
@@ -72,41 +73,45 @@ def _become(one: object, derived: Callable[[Hashable], Any]) -> None:
         one.__class__ = kind
 
 
-def _restore(one: Any) -> None:
+def _restore(one: Any, payers: Payers) -> None:
+    own: Any = one.__dict__.pop("_unpaid_class", None)
+    if own is None:  # a budgeted agent by birth
+        return
+    payers.attached = ()
     if (client := one.__dict__.pop("_unpaid_client", None)) is not None:
         one._model_client = client  # noqa: SLF001
-    if (kind := one.__dict__.pop("_unpaid_class", None)) is not None:
-        one.__class__ = kind
-        del one.payers
+    one.__dict__.pop("_budget_brought", None)
+    one.__class__ = own
+    del one._budget_payers  # noqa: SLF001
 
 
-def _everybody(target: Any) -> Iterator[Any]:
-    """Return an agent or a team, and all that are in it or in its tools."""
+def _everybody(target: Any, tracker: AutoGenBudgetTracker) -> Iterator[Any]:
+    """Return an agent or a team, and all that are in it or, without a budget, in its tools."""
+    if not isinstance(target, BaseChatAgent | BaseGroupChat):
+        raise TypeError(
+            f"A tracker attaches to agents and teams of AgentChat; got {target!r}. For a model "
+            "client alone, use BudgetedChatCompletionClient."
+        )
     seen: list[Any] = []
     waiting = [target]
     while waiting:
         one = waiting.pop()
-        if not isinstance(one, BaseChatAgent | BaseGroupChat):
-            raise TypeError(
-                f"A tracker attaches to agents and teams of AgentChat; got {one!r}. For a model "
-                "client alone, use BudgetedChatCompletionClient."
-            )
-        if any(known is one for known in seen):
+        known = isinstance(one, BaseChatAgent | BaseGroupChat)
+        if not known or any(before is one for before in seen):
             continue
         seen.append(one)
-        waiting.extend(_within(one))
+        waiting.extend(_within(one, tracker))
     yield from seen
 
 
-def _within(one: Any) -> Iterator[Any]:
+def _within(one: Any, tracker: AutoGenBudgetTracker) -> Iterator[Any]:
     yield from getattr(one, "_participants", ())
     if (team := getattr(one, "_team", None)) is not None:
         yield team
     workbench = getattr(one, "_workbench", None) or ()
     for bench in workbench if isinstance(workbench, list | tuple) else (workbench,):
         for tool in getattr(bench, "_tools", ()):
-            if (runner := getattr(tool, "_task_runner", None)) is not None:
+            runner = getattr(tool, "_task_runner", None)
+            payers = payers_of(runner)
+            if runner is not None and (payers is None or tracker in payers.attached):
                 yield runner
-
-
-__all__ = ["BudgetedAgent", "attach", "detach"]

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Mapping, Sequence
-from contextlib import aclosing
+from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
+from contextlib import aclosing, contextmanager
 from typing import TYPE_CHECKING, Any, Self
 
 from autogen_core import CancellationToken, Component, ComponentModel
@@ -24,13 +24,13 @@ from budget_autogen.agentchat.steps import stepped, visible
 from budget_autogen.payers import Payers
 from budget_autogen.saved import SavedTracker, load_tracker, save_tracker
 from budget_autogen.tracker import AutoGenBudgetTracker
-from budget_core import BudgetExhausted, Usage, outcomes
+from budget_core import AgentBudgetError, BudgetExhausted, Usage, outcomes
 from budget_core.usage import Receipt
 
 if TYPE_CHECKING:
     from autogen_core.tools import Tool, ToolSchema
 
-    from budget_core import AgentBudget, Call
+    from budget_core import AgentBudget, BudgetSession, Call
     from budget_core.limits import Limit
     from budget_core.money import Money
 
@@ -88,7 +88,7 @@ class BudgetedChatCompletionClient(ChatCompletionClient, Component[BudgetedClien
         self.payers = payers or Payers(agent)
         if isinstance(client, BudgetedChatCompletionClient):
             model = model or client.model
-            for known in client.payers.trackers:
+            for known in client.payers.attached:
                 self.payers.add(known)
             client = client.client
         self.client: ChatCompletionClient = client
@@ -119,16 +119,22 @@ class BudgetedChatCompletionClient(ChatCompletionClient, Component[BudgetedClien
     ) -> CreateResult:
         """Hold, call, settle; at the limit, do as the tracker's `on_exhausted` says."""
         asked = Asked(messages, tools, tool_choice, json_output, extra_create_args or {})
-        with self.payers.noting():
+        if not self.payers.trackers:  # detached meanwhile
+            return await self.client.create(
+                **asked.arguments(), cancellation_token=cancellation_token
+            )
+        with self._noting():
             try:
                 return await self._create(asked, cancellation_token)
             except BudgetExhausted as error:
                 refusal = error
-            if (told := self.payers.last_word(refusal)) is not None:
-                return said(told)
-            with self.payers.session.finalize():
+            word = self.payers.last_word(refusal)
+            if word.text is not None:
+                return said(word.text)
+            final = final_ask(self.client, asked, word.tracker.wrap_up)
+            with word.session.finalize():
                 try:
-                    return final_answer(await self._create(self._final(asked), cancellation_token))
+                    return final_answer(await self._create(final, cancellation_token, word.session))
                 except BudgetExhausted:
                     raise refusal from None
 
@@ -144,8 +150,13 @@ class BudgetedChatCompletionClient(ChatCompletionClient, Component[BudgetedClien
     ) -> AsyncGenerator[str | CreateResult, None]:
         """Do what `create` does, in parts; a stream whose hold is spent is broken off."""
         asked = Asked(messages, tools, tool_choice, json_output, extra_create_args or {})
-        stream = self._stream_or_last_word(asked, cancellation_token)
-        with self.payers.noting():
+        if not self.payers.trackers:  # detached meanwhile
+            stream = self.client.create_stream(
+                **asked.arguments(), cancellation_token=cancellation_token
+            )
+        else:
+            stream = self._stream_or_last_word(asked, cancellation_token)
+        with self._noting():
             async with aclosing(stream):
                 async for part in stream:
                     yield part
@@ -161,19 +172,23 @@ class BudgetedChatCompletionClient(ChatCompletionClient, Component[BudgetedClien
             refusal = error
         else:
             return
-        if (told := self.payers.last_word(refusal)) is not None:
-            yield said(told)
+        word = self.payers.last_word(refusal)
+        if word.text is not None:
+            yield said(word.text)
             return
-        last = self._stream(self._final(asked), token)
+        final = final_ask(self.client, asked, word.tracker.wrap_up)
+        last = self._stream(final, token, word.session)
         try:
-            async with aclosing(stepped(last, self.payers.session.finalize)) as stream:
+            async with aclosing(stepped(last, word.session.finalize)) as stream:
                 async for part in stream:
                     yield part if isinstance(part, str) else final_answer(part)
         except BudgetExhausted:
             raise refusal from None
 
-    async def _create(self, asked: Asked, token: CancellationToken | None) -> CreateResult:
-        call = await self._open(asked, token)
+    async def _create(
+        self, asked: Asked, token: CancellationToken | None, payer: BudgetSession | None = None
+    ) -> CreateResult:
+        call = await self._open(asked, token, payer or self.payers.session)
         try:
             with visible(call):
                 arguments = asked.arguments(**cap_setting(self.client, call, self._guarded))
@@ -185,9 +200,9 @@ class BudgetedChatCompletionClient(ChatCompletionClient, Component[BudgetedClien
         return result
 
     async def _stream(
-        self, asked: Asked, token: CancellationToken | None
+        self, asked: Asked, token: CancellationToken | None, payer: BudgetSession | None = None
     ) -> AsyncGenerator[str | CreateResult, None]:
-        call = await self._open(asked, token)
+        call = await self._open(asked, token, payer or self.payers.session)
         try:
             extra = {
                 **stream_setting(self.client, asked),
@@ -207,14 +222,14 @@ class BudgetedChatCompletionClient(ChatCompletionClient, Component[BudgetedClien
             raise
         call.finish()
 
-    async def _open(self, asked: Asked, token: CancellationToken | None) -> Call:
+    async def _open(
+        self, asked: Asked, token: CancellationToken | None, payer: BudgetSession
+    ) -> Call:
         """Hold the call, waiting for money if need be, until the run is cancelled."""
         self.payers.guard()
         request = request_of(self.client, asked, self.model, self.payers.agent)
-        joining = self.payers.joining
-        opening = asyncio.ensure_future(
-            self.payers.session.open_call_async(request, joining=joining)
-        )
+        joining = self.payers.joining_for(payer)
+        opening = asyncio.ensure_future(payer.open_call_async(request, joining=joining))
         if token is not None:
             token.link_future(opening)
         try:
@@ -233,8 +248,14 @@ class BudgetedChatCompletionClient(ChatCompletionClient, Component[BudgetedClien
         if call.usage is not None and not (usage.prompt_tokens or usage.completion_tokens):
             result.usage = RequestUsage(call.usage.input, call.usage.output)
 
-    def _final(self, asked: Asked) -> Asked:
-        return final_ask(self.client, asked, self.tracker.wrap_up)
+    @contextmanager
+    def _noting(self) -> Iterator[None]:
+        """Keep the error that ends a call, for a team that gets to see only its text."""
+        try:
+            yield
+        except AgentBudgetError as error:
+            self.payers.note(error)
+            raise
 
     @property
     def _guarded(self) -> bool:
@@ -281,7 +302,7 @@ class BudgetedChatCompletionClient(ChatCompletionClient, Component[BudgetedClien
     def _to_config(self) -> BudgetedClientConfig:
         return BudgetedClientConfig(
             client=self.client.dump_component(),
-            trackers=[save_tracker(tracker) for tracker in self.payers.trackers],
+            trackers=[save_tracker(tracker) for tracker in self.payers.attached],
             model=self.model,
             agent=self.payers.agent,
             speaks=self.payers.speaks,

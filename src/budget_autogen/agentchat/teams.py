@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Hashable
-from contextlib import aclosing
+from collections.abc import AsyncGenerator, Hashable, Iterator
+from contextlib import aclosing, contextmanager
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
@@ -14,16 +14,18 @@ from autogen_core import AgentId
 from budget_autogen.agentchat.agents import paid_client
 from budget_autogen.agentchat.steps import stepped
 from budget_autogen.agentchat.termination import BudgetTermination
-from budget_autogen.payers import Payers
+from budget_autogen.agentchat.tools import teaming
+from budget_autogen.payers import Noted, Payers
 
 if TYPE_CHECKING:
     from budget_autogen.tracker import AutoGenBudgetTracker
 
 
 class BudgetedTeam(BaseGroupChat):
-    """What a team has while somebody pays for it. Not made by itself: see `budgeted_team`."""
+    """What a team does differently while somebody pays for it. See `budgeted_team`."""
 
-    payers: Payers
+    _budget_payers: Payers
+    _budget_endings: dict[AutoGenBudgetTracker, BudgetTermination]
 
     async def run_stream(self, **arguments: Any) -> AsyncGenerator[Any, None]:
         """Run the team, with its payers paying for every SDK call that is made in it.
@@ -32,19 +34,27 @@ class BudgetedTeam(BaseGroupChat):
             BudgetExhausted: a call did not fit. AutoGen would make a RuntimeError of it.
         """
         await self._take_effect()
-        stream = super().run_stream(**arguments)
+        noted = Noted()
+
+        @contextmanager
+        def running() -> Iterator[None]:
+            ending = bool(self._budget_endings)
+            with self._budget_payers.paying(), noted.noting(), teaming(ending=ending):
+                yield
+
         try:
-            async with aclosing(stepped(stream, self.payers.paying)) as items:
+            async with aclosing(stepped(super().run_stream(**arguments), running)) as items:
                 async for item in items:
                     yield item
         except RuntimeError as error:
-            if (cause := self.payers.noted(error)) is None:
+            if (cause := noted.quoted(error)) is None:
                 raise
+            self._budget_payers.note(cause)  # for a team around this one
             raise cause from error
 
     async def _take_effect(self) -> None:
         """Bring the manager up to date: it is made at the first run, of what the team had then."""
-        paid_client(self, self.payers)
+        paid_client(self, self._budget_payers)
         if not self._initialized:
             return
         address = AgentId(type=self._group_chat_manager_topic_type, key=self._team_id)
@@ -83,6 +93,7 @@ def end_with(team: Any, tracker: AutoGenBudgetTracker) -> None:
         return
     orchestrated = isinstance(team, MagenticOneGroupChat)  # its orchestrator speaks last
     ours = BudgetTermination(tracker, last_word=not orchestrated)
+    ours.participants = tuple(team._participants)  # noqa: SLF001
     team._budget_endings[tracker] = ours  # noqa: SLF001
     team._termination_condition = ours if condition is None else condition | ours  # noqa: SLF001
 
@@ -91,6 +102,7 @@ def end_without(team: Any, tracker: AutoGenBudgetTracker) -> None:
     """Undo `end_with`."""
     ours = team._budget_endings.pop(tracker, None)  # noqa: SLF001
     if ours is not None:
+        ours.watching = False  # the team's manager may keep it
         team._termination_condition = _without(team._termination_condition, ours)  # noqa: SLF001
 
 

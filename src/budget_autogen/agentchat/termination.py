@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Self
+from collections.abc import Iterator, Sequence
+from typing import Any, Self
 
 from autogen_agentchat.base import TerminatedException, TerminationCondition
 from autogen_agentchat.messages import BaseAgentEvent, BaseChatMessage, StopMessage
 from autogen_core import Component
 from pydantic import BaseModel
 
+from budget_autogen.payers import payers_of
 from budget_autogen.saved import SavedTracker, load_tracker, save_tracker
 from budget_autogen.tracker import AutoGenBudgetTracker
-
-if TYPE_CHECKING:
-    from budget_core import BudgetSession
+from budget_core import BudgetSession
 
 
 class BudgetTerminationConfig(BaseModel):
@@ -25,7 +24,7 @@ class BudgetTerminationConfig(BaseModel):
 
 
 class BudgetTermination(TerminationCondition, Component[BudgetTerminationConfig]):
-    """Ends a team's run once its budget is spent, or that of one of the tracker's agents.
+    """Ends a team's run once its budget is spent, or that of one of the agents in it.
 
     The run then returns a ``TaskResult`` whose ``stop_reason`` says what was spent, and whose last
     message is the last word. Combine it with other conditions by ``|`` and ``&``.
@@ -33,6 +32,10 @@ class BudgetTermination(TerminationCondition, Component[BudgetTerminationConfig]
     Args:
         budget: the tracker that pays for the team, or a session.
         last_word: while there is a finalization reserve, wait until an agent has spent it.
+
+    Attributes:
+        participants: agents whose own budgets end the run, too.
+        watching: it ends anything at all.
     """
 
     component_config_schema = BudgetTerminationConfig
@@ -41,10 +44,14 @@ class BudgetTermination(TerminationCondition, Component[BudgetTerminationConfig]
     def __init__(
         self, budget: AutoGenBudgetTracker | BudgetSession, *, last_word: bool = True
     ) -> None:
-        if not isinstance(budget, AutoGenBudgetTracker):
+        if isinstance(budget, BudgetSession):
             budget = AutoGenBudgetTracker(session=budget)
+        if not isinstance(budget, AutoGenBudgetTracker):
+            raise TypeError(f"BudgetTermination takes a tracker or a session; got {budget!r}")
         self.tracker = budget
         self.last_word = last_word
+        self.participants: tuple[Any, ...] = ()
+        self.watching = True
         self._terminated = False
 
     @property
@@ -59,12 +66,24 @@ class BudgetTermination(TerminationCondition, Component[BudgetTerminationConfig]
         """Return a message that ends the run, if there is no money left."""
         if self._terminated:
             raise TerminatedException("Termination condition has already been reached")
-        for agent, session in (("", self.tracker.session), *self.tracker.agents.items()):
-            waits = self.last_word and self.tracker.has_last_word(session)
+        for agent, tracker, session in self._watched() if self.watching else ():
+            waits = self.last_word and tracker.has_last_word(session)
             if session.exhausted and not waits:
                 self._terminated = True
                 return StopMessage(content=_reason(agent, session), source="BudgetTermination")
         return None
+
+    def _watched(self) -> Iterator[tuple[str, AutoGenBudgetTracker, BudgetSession]]:
+        yield "", self.tracker, self.tracker.session
+        for agent, session in self.tracker.agents.items():
+            yield agent, self.tracker, session
+        for participant in self.participants:
+            payers = payers_of(participant)
+            if payers is None:
+                continue
+            for tracker in payers.trackers:
+                if tracker is not self.tracker:
+                    yield participant.name, tracker, payers.session_for(tracker)
 
     async def reset(self) -> None:
         """Let the team run again; it ends at once if there is still no money."""

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import contextvars
+import copy
+import functools
+import inspect
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from autogen_core.models import FunctionExecutionResult
+from autogen_core.tools import FunctionTool
 
 from budget_autogen.agentchat.requests import tool_fingerprint
 from budget_core import AgentBudgetError, BudgetExhausted, Call, CallRequest
@@ -31,7 +36,13 @@ class Turn:
 
     def __init__(self, payers: Payers) -> None:
         self.payers = payers
-        self.error: AgentBudgetError | None = None
+        self.error: Exception | None = None
+
+    def fail(self, error: Exception) -> None:
+        """End the turn with an error."""
+        self.error = error
+        if isinstance(error, AgentBudgetError):
+            self.payers.note(error)
 
     def check(self) -> None:
         """Raise what ended the turn, if anything did."""
@@ -50,6 +61,25 @@ class Turn:
             _turn.set(before)
 
 
+_team: ContextVar[bool] = ContextVar("budget_autogen_team", default=False)
+
+
+def in_team() -> bool:
+    """Tell whether this runs in a team that ends when the money does."""
+    return _team.get()
+
+
+@contextmanager
+def teaming(*, ending: bool) -> Iterator[None]:
+    """Run a team; `ending` if a `BudgetTermination` is to end it."""
+    before = _team.get()
+    _team.set(ending)
+    try:
+        yield
+    finally:
+        _team.set(before)
+
+
 _turn: ContextVar[Turn | None] = ContextVar("budget_autogen_turn", default=None)
 
 
@@ -62,18 +92,17 @@ def tool_executor(execute: Callable[..., Awaitable[Executed]]) -> Any:
     async def paid(
         tool_call: FunctionCall, workbench: Any, handoff_tools: Any, *args: Any, **kwargs: Any
     ) -> Executed:
-        turn = _turn.get()
-        if turn is None or any(tool.name == tool_call.name for tool in handoff_tools):
+        turn, handoff = _turn.get(), any(tool.name == tool_call.name for tool in handoff_tools)
+        if turn is None or not turn.payers.trackers or handoff:
             return await execute(tool_call, workbench, handoff_tools, *args, **kwargs)
         try:
-            call = await _opened(turn.payers, tool_call)
-        except AgentBudgetError as error:
-            told = isinstance(error, BudgetExhausted) and not turn.payers.raises
-            if not told or isinstance(error, SessionCancelled | SessionFinalized):
-                turn.error = error
+            with await _opened(turn.payers, tool_call):
+                return await execute(tool_call, workbench, handoff_tools, *args, **kwargs)
+        except Exception as error:  # noqa: BLE001  see `Turn`
+            over = isinstance(error, SessionCancelled | SessionFinalized) or turn.payers.raises
+            if over or not isinstance(error, BudgetExhausted):
+                turn.fail(error)
             return tool_call, _refused(tool_call)
-        with call:
-            return await execute(tool_call, workbench, handoff_tools, *args, **kwargs)
 
     return paid
 
@@ -96,3 +125,21 @@ def _refused(tool_call: FunctionCall) -> FunctionExecutionResult:
         call_id=tool_call.id,
         is_error=True,
     )
+
+
+def _carrying(run: Callable[..., Awaitable[Any]]) -> Callable[..., Awaitable[Any]]:
+    """Let a tool that is a plain function know who pays, in the thread in which it is run."""
+
+    @functools.wraps(run)
+    async def carried(self: Any, *args: Any, **kwargs: Any) -> Any:
+        function = self._func
+        if _turn.get() is None or inspect.iscoroutinefunction(function):
+            return await run(self, *args, **kwargs)
+        twin = copy.copy(self)
+        twin._func = functools.partial(contextvars.copy_context().run, function)  # noqa: SLF001
+        return await run(twin, *args, **kwargs)
+
+    return carried
+
+
+FunctionTool.run = _carrying(FunctionTool.run)  # type: ignore[assignment,method-assign]

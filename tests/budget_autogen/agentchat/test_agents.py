@@ -7,6 +7,7 @@ from autogen_agentchat.agents import AssistantAgent
 from autogen_agentchat.teams import RoundRobinGroupChat
 from autogen_agentchat.tools import AgentTool
 from autogen_core.models import UserMessage
+from openai import OpenAI
 
 from budget_autogen import AutoGenBudgetTracker, BudgetTermination
 from budget_autogen.agentchat import (
@@ -249,3 +250,106 @@ async def test_termination_by_a_session(client, provider):
     result = await team.run(task="Talk.")
     assert "2 LLM calls" in result.stop_reason
     assert provider.requests == 2
+
+
+async def test_what_a_plain_function_asks_of_a_model_is_paid_for(client, provider, square):
+    """AutoGen runs it in a thread that inherits nothing."""
+
+    def ask(question: str) -> str:
+        """Ask another model."""
+        said = [{"role": "user", "content": question}]
+        with OpenAI(base_url=provider.openai_url, api_key="test") as sdk:
+            answer = sdk.chat.completions.create(model="gpt-4o", messages=said)
+        return answer.choices[0].message.content
+
+    agent = BudgetedAssistantAgent("alice", client(), "$1", tools=[ask], max_tool_iterations=3)
+    calls = [Reply(tool_calls=[ToolCall("ask", {"question": q})]) for q in "qr"]
+    provider.script(calls[0], Reply("said"), calls[1], Reply("said"), Reply("done"))
+    await agent.run(task="Ask.")
+    assert provider.requests == 5
+    square(agent.session)
+
+
+async def test_an_agent_with_a_budget_of_its_own_is_no_expense_of_whose_tool_it_is(
+    client, provider, square
+):
+    helper = BudgetedAssistantAgent("helper", client(), "$1", description="Helps.")
+    boss = BudgetedAssistantAgent(
+        "boss", client(), "$1", tools=[AgentTool(helper)], max_tool_iterations=3
+    )
+    await helper.run(task="Alone.")
+    assert boss.session.spent_nanos == 0
+    help_ = Reply(tool_calls=[ToolCall("helper", {"task": "help"})])
+    provider.script(help_, Reply("helped"), Reply("done"))
+    await boss.run(task="Get help.")
+    square(helper.session, boss.session, exact=False)  # what the tool asked is both's
+    assert boss.session.spent_nanos == sum(bill.nanos for bill in provider.bills[1:])
+    assert helper.session.spent_nanos == provider.bills[0].nanos + provider.bills[2].nanos
+
+
+async def test_teams_that_reach_the_limit_together_end_together(client, provider, square):
+    provider.default = Reply("hm", input_tokens=300, output_tokens=60)
+    teams = [
+        RoundRobinGroupChat([AssistantAgent(f"a{at}", client())], max_turns=20, name=f"t{at}")
+        for at in range(4)
+    ]
+    tracker = AutoGenBudgetTracker("$0.02", finalization_reserve=0.2, max_repeated_calls=None)
+    tracker.attach(*teams)
+    results = await asyncio.gather(*(team.run(task=f"Talk {at}.") for at, team in enumerate(teams)))
+    assert all(result.stop_reason.startswith("Budget ") for result in results)
+    assert tracker.session.finalized
+    square(tracker.session)
+
+
+async def test_the_last_word_is_paid_by_whose_limit_it_was(client, provider, square):
+    alice = BudgetedAssistantAgent(
+        "alice", client(), "$5", finalization_reserve=0.1, max_repeated_calls=None
+    )
+    team = RoundRobinGroupChat([alice], max_turns=20)
+    tracker = AutoGenBudgetTracker(llm_calls=3, finalization_reserve=0.3).attach(team)
+    result = await team.run(task="Talk.")
+    assert result.stop_reason.startswith("Budget finalized")
+    assert tracker.session.finalized
+    assert not alice.session.finalized
+    assert provider.requests == 3
+    square(tracker.session)
+    tracker.detach()
+    await alice.run(task="Still here.")
+    assert provider.requests == 4
+
+
+@pytest.mark.parametrize("kind", ["own", "child"])
+async def test_a_budget_within_the_team_ends_the_run_as_well(kind, client, provider, square):
+    limits = {"llm_calls": 2, "finalization_reserve": 0.1}
+    bob = AssistantAgent("bob", client())
+    alice = (
+        AssistantAgent("alice", client())
+        if kind == "child"
+        else BudgetedAssistantAgent("alice", client(), **limits)
+    )
+    team = RoundRobinGroupChat([alice, bob], max_turns=20)
+    tracker = AutoGenBudgetTracker("$5", max_repeated_calls=None).attach(team)
+    if kind == "child":
+        tracker.child_tracker(None, alice, **limits)
+    result = await team.run(task="Talk.")
+    assert result.stop_reason.startswith("Budget of alice finalized")
+    assert provider.requests == 3
+    square(tracker.session)
+
+
+@pytest.mark.parametrize("why", ["price", "loop"])
+async def test_in_a_team_the_error_of_a_tool_keeps_its_type(why, client, provider, search_tool):
+    agent = AssistantAgent("alice", client(), tools=[search_tool], max_tool_iterations=20)
+    options = {"tool_costs": {"search": 5}} if why == "price" else {"max_repeated_calls": 3}
+    team = RoundRobinGroupChat([agent], max_turns=3)
+    AutoGenBudgetTracker("$1", on_exhausted="raise", **options).attach(team)
+    provider.default = Reply(tool_calls=[ToolCall("search", {"query": "same"})])
+    with pytest.raises(BudgetExhausted if why == "price" else LoopDetected):
+        await team.run(task="Search.")
+
+
+async def test_a_limit_above_the_whole_is_cut(client):
+    agent = AssistantAgent("writer", client())
+    tracker = AutoGenBudgetTracker("$1", agents={"writer": "$20"}, finalization_reserve=0.1)
+    child = tracker.attach(agent).child_tracker("$20", agent, finalization_reserve=0.1)
+    assert tracker.agents["writer"].limit == child.session.limit == 0.9

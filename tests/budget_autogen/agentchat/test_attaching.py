@@ -1,5 +1,7 @@
 """A tracker and what it is attached to."""
 
+import copy
+
 import pytest
 from autogen_agentchat.agents import (
     AssistantAgent,
@@ -15,11 +17,12 @@ from autogen_agentchat.teams import RoundRobinGroupChat, SelectorGroupChat
 from autogen_core import SingleThreadedAgentRuntime
 from autogen_core.code_executor import CodeBlock, CodeExecutor, CodeResult
 from autogen_ext.agents.openai import OpenAIAgent
+from autogen_ext.models.replay import ReplayChatCompletionClient
 from openai import AsyncOpenAI
 
 from budget_autogen import AutoGenBudgetTracker, BudgetedChatCompletionClient, BudgetTermination
 from budget_core import BudgetExhausted, Unbounded
-from budget_core.testing import Reply
+from budget_core.testing import Reply, ToolCall
 
 
 def test_attached_and_detached_it_is_as_it_was(client):
@@ -36,7 +39,7 @@ def test_attached_and_detached_it_is_as_it_was(client):
     tracker.detach(agent)
     assert type(agent) is AssistantAgent
     assert agent._model_client is inner
-    assert not hasattr(agent, "payers")
+    assert not hasattr(agent, "_budget_payers")
 
 
 def test_a_team_and_everybody_in_it(client):
@@ -53,7 +56,7 @@ def test_a_team_and_everybody_in_it(client):
     kinds = type(team), type(society)
     tracker = AutoGenBudgetTracker("$1").attach(team)
     for one in (team, inner, society, *agents.values()):
-        assert one.payers.trackers == (tracker,)
+        assert one._budget_payers.trackers == (tracker,)
     assert isinstance(team._model_client, BudgetedChatCompletionClient)
     assert isinstance(team._termination_condition._conditions[1], BudgetTermination)
     tracker.detach()
@@ -88,7 +91,7 @@ async def test_a_child_tracker(client, provider, square):
     assert child.tool_cost("search") == 10_000_000
     square(tracker.session)
     tracker.attach(bob)  # it pays already, around the child
-    assert bob.payers.trackers == (child,)
+    assert bob._budget_payers.trackers == (child,)
 
 
 async def test_attached_after_the_first_run(client, provider, square):
@@ -225,3 +228,90 @@ async def test_runs_of_the_assistants_api_are_refused(provider):
         with AutoGenBudgetTracker("$1"), pytest.raises(Unbounded):
             await sdk.beta.threads.runs.create("thread", assistant_id="assistant")
     assert provider.requests == 0
+
+
+async def test_a_child_that_is_detached_leaves_its_parent_paying(client, provider, square):
+    agent = AssistantAgent("alice", client())
+    tracker = AutoGenBudgetTracker("$1").attach(agent)
+    tracker.child_tracker("$0.50", agent).detach(agent)
+    await agent.run(task="Talk.")
+    assert provider.requests == 1
+    square(tracker.session)
+
+
+async def test_detached_after_a_run_a_team_is_free(client, provider):
+    """Its manager keeps what it was made of."""
+    agents = [AssistantAgent(name, client()) for name in ("alice", "bob", "carol")]
+    team = SelectorGroupChat(agents, client(), max_turns=1)
+    tracker = AutoGenBudgetTracker(llm_calls=2, finalization_reserve=0.1).attach(team)
+    provider.script(Reply("alice"), Reply("one"), Reply("bob"), Reply("two"))
+    await team.run(task="Talk.")
+    tracker.detach()
+    result = await team.run(task="Talk.")
+    assert result.messages[-1].content == "two"
+    assert provider.requests == 4
+    assert tracker.session.balance().spent.llm_calls == 2
+
+
+async def test_detached_in_the_middle_of_a_run(client, provider):
+    tracker = AutoGenBudgetTracker("$1")
+
+    def let_go() -> str:
+        """Detach."""
+        tracker.detach()
+        return "gone"
+
+    agent = AssistantAgent("alice", client(), tools=[let_go], max_tool_iterations=3)
+    tracker.attach(agent)
+    provider.script(Reply(tool_calls=[ToolCall("let_go", {})]), Reply("done"))
+    result = await agent.run(task="Let go.")
+    assert result.messages[-1].content == "done"
+    assert tracker.session.spent_nanos == provider.bill_nanos  # the turn began under it
+    assert tracker.session.reserved == 0
+
+
+class Named(Raw):
+    """An agent whose author has used our words."""
+
+    def __init__(self, url):
+        super().__init__("named", url)
+        self.session, self.tracker, self.payers = "http session", "tracker", ["somebody"]
+        self._team = "red"
+
+
+async def test_an_agents_own_attributes_are_its_own(provider, square):
+    agent = Named(provider.openai_url)
+    tracker = AutoGenBudgetTracker("$1").attach(agent)
+    await agent.run(task="Talk.")
+    assert (agent.session, agent.tracker, agent.payers) == ("http session", "tracker", ["somebody"])
+    square(tracker.session)
+    tracker.detach()
+    assert type(agent) is Named
+    await agent.sdk.close()
+
+
+async def test_a_client_with_a_budget_is_given_back(client):
+    budgeted = BudgetedChatCompletionClient(client(), "$1")
+    agent = AssistantAgent("alice", budgeted)
+    tracker = AutoGenBudgetTracker("$2").attach(agent)
+    await agent.run(task="Talk.")
+    assert tracker.session.spent_nanos == budgeted.payers.session.spent_nanos > 0
+    tracker.detach()
+    assert type(agent) is AssistantAgent
+    assert agent._model_client is budgeted
+
+
+def test_a_copy_spends_the_same_money():
+    agent = AssistantAgent("alice", ReplayChatCompletionClient(["hi"]))
+    tracker = AutoGenBudgetTracker("$1").attach(agent)
+    twin = copy.deepcopy(agent)
+    assert twin.tracker is tracker
+
+
+def test_wrong_input_is_told():
+    tracker = AutoGenBudgetTracker("$1")
+    with pytest.raises(TypeError, match="session= takes"):
+        AutoGenBudgetTracker(session=tracker)
+    for wrong in ("$5", None):
+        with pytest.raises(TypeError, match="takes a tracker or a session"):
+            BudgetTermination(wrong)

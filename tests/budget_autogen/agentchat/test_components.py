@@ -12,7 +12,8 @@ from autogen_core.models import ChatCompletionClient, UserMessage
 
 from budget_autogen import AutoGenBudgetTracker, BudgetedChatCompletionClient
 from budget_autogen.agentchat import BudgetedAssistantAgent, BudgetedUserProxyAgent
-from budget_core import BudgetExhausted
+from budget_core import AgentBudget, BudgetExhausted
+from budget_core.saved import restore, save
 from budget_core.testing import Reply
 
 ASK = [UserMessage(content="What is up?", source="user")]
@@ -54,7 +55,7 @@ async def test_a_team(selecting, client, provider, search_tool):
     again = reloaded(team)
     assert type(again._participants[0]) is BudgetedAssistantAgent
     assert again._participants[0].tracker is tracker
-    assert again._participants[0].payers.tool_cost("search") == 500_000_000
+    assert again._participants[0]._budget_payers.tool_cost("search") == 500_000_000
     await again.run(task="Talk.")
     assert tracker.session.spent_nanos == provider.bill_nanos
     for each in again._participants:
@@ -131,3 +132,29 @@ async def test_loaded_when_the_first_is_gone(client, provider):
     assert first.payers.session.spent_nanos == provider.bill_nanos
     for each in (first, second):
         await each.close()
+
+
+@pytest.mark.parametrize("how", ["cancelled", "finalized"])
+async def test_a_session_that_is_over_stays_so(how, client, provider):
+    budgeted = BudgetedChatCompletionClient(client(), "$1", finalization_reserve=0.1)
+    budgeted.payers.session.ledger.close(budgeted.payers.session.id, how)
+    config = as_json(budgeted)
+    budgeted.payers.session._ended = 1.0  # as if in another process
+    again = ChatCompletionClient.load_component(config)
+    assert again.payers.session is not budgeted.payers.session
+    with pytest.raises(BudgetExhausted):
+        await again.create(ASK)
+    assert provider.requests == 0
+    await again.close()
+
+
+def test_a_child_is_not_cut_anew():
+    with AgentBudget("$0.05").session() as parent:
+        child = parent.child_session("$0.03")
+        child.track(cost=0.0162)
+        kept = save(child)
+        child.close()
+    again = restore(kept)
+    assert again is not child
+    assert (again.limit, again.spent, again.remaining) == (0.03, 0.0162, 0.0138)
+    assert again.parent.spent == 0.0162

@@ -11,7 +11,7 @@ __all__ = ["AutoGenBudgetTracker", "BudgetedAssistantAgent", "BudgetedUserProxyA
 
 
 class AutoGenBudgetTracker(budget_autogen.AutoGenBudgetTracker):
-    """This package's own, which here raises at the limit unless it is told otherwise."""
+    """The tracker of this package, which here raises at the limit unless it is told otherwise."""
 
     def __init__(self, budget: Any = None, **options: Any) -> None:
         super().__init__(budget, **{"on_exhausted": "raise", **options})

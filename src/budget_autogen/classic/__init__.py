@@ -1,0 +1,9 @@
+"""Classic AutoGen (`autogen`: ConversableAgent, GroupChat, initiate_chat) under a budget."""
+
+from budget_autogen.classic.agents import (
+    BudgetedAssistantAgent,
+    BudgetedConversableAgent,
+    BudgetedUserProxyAgent,
+)
+
+__all__ = ["BudgetedAssistantAgent", "BudgetedConversableAgent", "BudgetedUserProxyAgent"]

@@ -1,0 +1,124 @@
+"""Whose money it is what runs inside of an agent's reply, or of a chat that it leads.
+
+Who replies pays for everything that runs inside of the reply, replies of others in a nested chat
+included. Who leads a chat pays in it for those for whom nobody else does: an agent that has a
+budget of its own is no expense of the one that writes to it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from budget_autogen.payers import PAYERS, Payers, Trackers
+from budget_core import scope
+
+if TYPE_CHECKING:
+    from budget_core import BudgetExhausted, BudgetSession
+
+
+_leading: ContextVar[tuple[BudgetSession, ...]] = ContextVar("budget_autogen_chat", default=())
+"""What the innermost chat has put among the sessions that claim every call."""
+_leaders: ContextVar[Trackers] = ContextVar("budget_autogen_leaders", default=())
+"""Who pays here for those for whom nobody else does."""
+_replies: ContextVar[tuple[Reply, ...]] = ContextVar("budget_autogen_replies", default=())
+
+
+@dataclass(eq=False, slots=True)
+class Reply:
+    """An agent that is about to reply.
+
+    Attributes:
+        agent: who replies.
+        refused: why its model could not be asked.
+        asked: the messages that it was to be asked with, without those of the system.
+        context: what `OpenAIWrapper` fills templates in them with.
+        ended: the session whose last word this reply is.
+    """
+
+    agent: Any
+    refused: BudgetExhausted | None = None
+    asked: tuple[Any, ...] = ()
+    context: Any = None
+    ended: BudgetSession | None = None
+
+
+class ChatPayers(Payers):
+    """Who pays for an agent or a group chat: its own trackers, else those of who leads the chat.
+
+    Attributes:
+        chats: in how many chats that others lead it takes part now.
+    """
+
+    def __init__(self, agent: str, *, speaks: bool = True) -> None:
+        super().__init__(agent, speaks=speaks)
+        self.chats = 0
+
+    @property
+    def own(self) -> Trackers:
+        """The trackers that pay for it wherever it is."""
+        return super().trackers
+
+    @property
+    def trackers(self) -> Trackers:
+        """Who pays, the first in doubt; nobody for a guest of a chat that nobody pays for."""
+        return self.own or _leaders.get()
+
+
+def payers_of(thing: object) -> ChatPayers | None:
+    """Return who pays for an agent or a group chat; None if nobody ever did."""
+    found = getattr(thing, PAYERS, None)
+    return found if isinstance(found, ChatPayers) else None
+
+
+@contextmanager
+def paying(payers: Payers, *, leading: bool = False) -> Iterator[None]:
+    """Let the payers pay for every call that is made inside, whoever makes it.
+
+    Args:
+        payers: who pays, beside those whose replies this is a part of, and those whom the
+            program itself made pay (``with tracker:``).
+        leading: they lead a chat, and leave the calls of others who have payers to those.
+    """
+    if not payers.trackers:
+        yield
+        return
+    known = scope.bindings()
+    mine = (*payers.joining, payers.session)
+    leaders, led = _leaders.set(payers.trackers), _leading.set(mine if leading else ())
+    try:
+        around = _without(known.guarded, led.old_value)
+        with scope.bound(known._replace(guarded=(*around, *mine))):
+            yield
+    finally:
+        _leading.reset(led)
+        _leaders.reset(leaders)
+
+
+@contextmanager
+def replying(agent: Any, payers: Payers) -> Iterator[Reply]:
+    """Let an agent pay for its reply; a manager's reply is a chat that it leads."""
+    reply = Reply(agent)
+    token = _replies.set((*_replies.get(), reply))
+    try:
+        with paying(payers, leading=not payers.speaks):
+            yield reply
+    finally:
+        _replies.reset(token)
+
+
+def replies() -> tuple[Reply, ...]:
+    """Return the replies inside of which this code runs, outermost first."""
+    return _replies.get()
+
+
+def _without(sessions: tuple[BudgetSession, ...], leading: Any) -> tuple[BudgetSession, ...]:
+    """Take out what a chat has put in, and leave what others have."""
+    rest = list(reversed(sessions))
+    for session in leading if isinstance(leading, tuple) else ():
+        if session in rest:
+            rest.remove(session)
+    return tuple(reversed(rest))

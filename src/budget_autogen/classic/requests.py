@@ -1,0 +1,79 @@
+"""From the parameters of a model client's ``create`` to `CallRequest`, and back."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+from budget_core import Call, CallRequest, Prompt
+from budget_core.caps import CAPS, answers, own_cap
+from budget_core.maximums import is_reasoning
+from budget_core.prompts import unbounded_in
+from budget_core.usage import tier_of
+
+Params = dict[str, Any]
+
+_CONTEXT: Final = (
+    "tools", "functions", "tool_choice", "function_call", "response_format", "instructions",
+    "built_in_tools", "extra_body",
+)  # fmt: skip
+"""What of the parameters the provider may count as input, beside the messages."""
+_TOOLS: Final = frozenset(
+    {"tools", "functions", "tool_choice", "function_call", "parallel_tool_calls", "built_in_tools"}
+)
+_CAP_OF: Final = {"autogen.oai.gemini": "max_output_tokens", "autogen.oai.ollama": "num_predict"}
+"""Where AutoGen's own clients look for a cap, if not where OpenAI does."""
+
+
+def model_request(params: Mapping[str, Any], agent: str) -> CallRequest:
+    """Return the request of a model call that is about to start."""
+    model = str(params.get("model") or "unknown")
+    messages = _messages(params)
+    context = {key: params[key] for key in _CONTEXT if params.get(key) is not None}
+    return CallRequest(
+        model=model,
+        prompt=Prompt(messages, context),
+        output_cap=own_cap(model, params),
+        n=answers(params),
+        tier=tier_of(params.get("service_tier")),
+        fingerprint=(model, *map(_essence, messages[_last_answer(messages) :])),
+        agent=agent,
+        unbounded=unbounded_in(params),
+    )
+
+
+def capped(params: Params, call: Call, client: object) -> Params:
+    """Return the parameters with the most output that the call's hold pays for."""
+    if call.cap is None:
+        return params
+    given = [name for name in CAPS if params.get(name)]
+    module = type(client).__module__
+    default = "max_completion_tokens" if is_reasoning(call.request.model) else "max_tokens"
+    names = given or [_CAP_OF.get(module, default)]
+    return params | dict.fromkeys(names, call.cap)  # which is not above a cap of the caller's
+
+
+def without_tools(params: Params) -> Params:
+    """Return the parameters of a last word: nothing can be called any more."""
+    return {key: value for key, value in params.items() if key not in _TOOLS}
+
+
+def _messages(params: Mapping[str, Any]) -> Sequence[Any]:
+    messages = params.get("messages")
+    return messages if isinstance(messages, list | tuple) else [params.get("prompt")]
+
+
+def _last_answer(messages: Sequence[Any]) -> int:
+    """Return where the agent spoke last: its history grows, so a loop shows in its end alone."""
+    for at in range(len(messages) - 1, -1, -1):
+        if isinstance(messages[at], Mapping) and messages[at].get("role") == "assistant":
+            return at
+    return 0
+
+
+def _essence(message: Any) -> Any:
+    """Leave out ids, which differ each time."""
+    if not isinstance(message, Mapping):
+        return message
+    functions = [call.get("function") for call in message.get("tool_calls") or ()]
+    return (message.get("role"), message.get("name"), message.get("content"), functions)

@@ -1,0 +1,54 @@
+"""What a tool costs, and what a model is told of one that the budget refuses."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from budget_core import BudgetExhausted, CallRequest
+from budget_core.errors import SessionCancelled, SessionFinalized
+from budget_core.lastword import TOOL_REFUSED
+
+if TYPE_CHECKING:
+    from budget_autogen.payers import Payers
+
+
+def tool_request(agent: Any, payers: Payers, call: Mapping[str, Any]) -> CallRequest | None:
+    """Return the request of a tool call; None if nothing can be run, or nobody pays.
+
+    Args:
+        agent: who runs it.
+        payers: whose money it is.
+        call: its name, and its arguments as JSON.
+    """
+    name = str(call.get("name", ""))
+    if name not in agent.function_map or not payers.trackers:
+        return None
+    try:
+        arguments = json.loads(agent._format_json_str(call.get("arguments", "{}")))  # noqa: SLF001
+    except json.JSONDecodeError:
+        return None
+    return CallRequest(
+        kind="tool",
+        name=name,
+        cost=payers.tool_cost(name),
+        fingerprint=(name, json.dumps(arguments, sort_keys=True)),
+        agent=payers.agent,
+    )
+
+
+def unaffordable(
+    payers: Payers, call: Mapping[str, Any], error: BudgetExhausted
+) -> tuple[bool, dict[str, Any]]:
+    """Return the result of a tool that was not run, as AutoGen gives that of one that failed.
+
+    Raises:
+        BudgetExhausted: `error`, if nobody is to go on.
+    """
+    over = isinstance(error, SessionCancelled | SessionFinalized)
+    if over or payers.raises:
+        raise error
+    name = str(call.get("name", ""))
+    content = f"Error: {TOOL_REFUSED.format(tool=name)}"
+    return False, {"name": name, "role": "function", "content": content}

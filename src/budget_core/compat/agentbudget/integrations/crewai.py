@@ -1,0 +1,5 @@
+"""`CrewAIBudgetMiddleware`, where `agentbudget` has it."""
+
+from budget_crewai import CrewAIBudgetMiddleware
+
+__all__ = ["CrewAIBudgetMiddleware"]

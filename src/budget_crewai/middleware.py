@@ -1,0 +1,243 @@
+"""`CrewAIBudgetMiddleware`: a budget for everything that crews, flows and agents do."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from decimal import Decimal
+from importlib.util import find_spec
+from threading import RLock
+from typing import TYPE_CHECKING, Any, Final, Literal, Self, TypeAlias, TypeVar
+
+from budget_core import scope
+from budget_core.integration import Integration
+from budget_core.lastword import WRAP_UP
+from budget_core.limits import ZERO
+from budget_core.money import Money, parse_cost, to_usd
+from budget_core.policy import Reserve, reserve_for
+from budget_crewai import active, tools
+from budget_crewai.asking import role_of
+from budget_crewai.units import Units
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+    from budget_core import AgentBudget, BudgetSession
+    from budget_core.limits import Limit
+
+T = TypeVar("T")
+OnExhausted: TypeAlias = Literal["raise", "finalize"]
+
+_RESULTS: Final = frozenset({"CrewOutput", "TaskOutput", "LiteAgentOutput", "CrewStreamingOutput"})
+
+if find_spec("crewai") is None:
+    raise ImportError(
+        "budget_crewai.CrewAIBudgetMiddleware needs crewai: pip install 'budget-suite[crewai]'"
+    )
+
+
+class CrewAIBudgetMiddleware(Integration):
+    """Holds every call of a model and of a tool before it is made, and settles it afterwards.
+
+    >>> with CrewAIBudgetMiddleware("$3.00", tasks={"research": "$0.50"}) as budget:
+    ...     crew.kickoff()
+    >>> budget.kickoff(crew, inputs={"topic": "tides"})  # the same in one line
+
+    Used with ``with`` or ``async with``, it watches all crews, flows and agents that run inside,
+    in any thread or task that they start, and pays for every SDK call made there besides: memory,
+    knowledge, structured outputs, the program's own.
+
+    Args:
+        budget: "$3.00", 3, a `Limit`, or an `AgentBudget`; None for no limit in dollars.
+        agents: a limit for all calls of an agent, by its role.
+        tasks: a limit for all that is done for a task, by its name or its description.
+        tool_costs: dollars a call, by tool name. Other tools cost nothing, and are counted.
+        on_exhausted: "raise" stops the crew at once. "finalize" gives every agent that is at work
+            one last call, without tools and with `wrap_up`, so that each task has an output.
+        finalization_reserve: what is kept back for the last calls of all tasks of a crew: a
+            fraction, an amount, or "auto" for what they would take as things stand.
+        wrap_up: what an agent is told at its last call.
+        session: the session whose money it is, in place of `budget`; it is not closed at exit.
+        name: the session's id; on a durable ledger the same name goes on where it left off.
+        guard_sdks: guard the provider SDKs beneath, so that output is capped and usage exact.
+        **options: everything else that `AgentBudget` takes.
+
+    Raises:
+        BudgetExhausted, LoopDetected, UnknownModel, Unbounded: out of the crew, each also CrewAI's
+            ``HookAborted``. Their ``result`` are the outputs of the tasks that were done.
+    """
+
+    def __init__(
+        self,
+        budget: Money | Limit | AgentBudget | None = None,
+        *,
+        agents: Mapping[str, Money] | None = None,
+        tasks: Mapping[str, Money] | None = None,
+        tool_costs: Mapping[str, Money] | None = None,
+        on_exhausted: OnExhausted = "raise",
+        finalization_reserve: Reserve = "auto",
+        wrap_up: str = WRAP_UP,
+        session: BudgetSession | None = None,
+        name: str | None = None,
+        guard_sdks: bool = True,
+        **options: Any,
+    ) -> None:
+        if on_exhausted not in ("raise", "finalize"):
+            raise ValueError(f"on_exhausted= is 'raise' or 'finalize'; got {on_exhausted!r}")
+        super().__init__(
+            budget,
+            tool_costs=tool_costs,
+            agents={role.strip(): limit for role, limit in (agents or {}).items()},
+            session=session,
+            name=name,
+            guard_sdks=guard_sdks,
+            **options,
+        )
+        reserve_for(finalization_reserve, self.session.limits)
+        self.on_exhausted = on_exhausted
+        self.wrap_up = wrap_up
+        limits = {
+            task.strip(): self.session.child_session(limit) for task, limit in (tasks or {}).items()
+        }
+        reserve = finalization_reserve if on_exhausted == "finalize" else None
+        self.units = Units(self.session, limits, reserve)
+        self._entering = RLock()
+        self._entered = 0
+        self._declared = 0
+        self._tracked = 0
+        _install()
+
+    # -- running -----------------------------------------------------------------------------
+
+    def kickoff(self, crew: Any, *args: Any, **kwargs: Any) -> Any:
+        """Run a crew, a flow or an agent under this budget: ``kickoff(crew, inputs={…})``."""
+        with self._watching():
+            return crew.kickoff(*args, **kwargs)
+
+    async def akickoff(self, crew: Any, *args: Any, **kwargs: Any) -> Any:
+        """Do what `kickoff` does, awaiting."""
+        run = getattr(crew, "akickoff", None) or crew.kickoff_async
+        with self._watching():
+            return await run(*args, **kwargs)
+
+    def kickoff_for_each(self, crew: Any, *args: Any, **kwargs: Any) -> Any:
+        """Run a crew for each of several inputs: ``kickoff_for_each(crew, inputs=[…])``."""
+        with self._watching():
+            return crew.kickoff_for_each(*args, **kwargs)
+
+    async def akickoff_for_each(self, crew: Any, *args: Any, **kwargs: Any) -> Any:
+        """Do what `kickoff_for_each` does, for all inputs at once."""
+        with self._watching():
+            return await crew.akickoff_for_each(*args, **kwargs)
+
+    def track(self, result: T = None, cost: Money = 0, tool_name: str = "tool") -> T:  # type: ignore[assignment]
+        """Record what something cost, in dollars, after the fact; return `result`.
+
+        What a crew returns was metered as it ran: of its cost, only what exceeds all that was
+        metered and not yet declared is charged. Anything else is charged in full.
+
+        Raises:
+            BudgetExhausted: this brought the spend over the limit. It is recorded all the same,
+                and the error carries `result`.
+        """
+        declared = nanos = parse_cost(cost)
+        with self._entering:
+            if _is_crews(result):
+                metered = self.session.spent_nanos - self._declared
+                nanos = max(0, nanos - (metered - self._tracked))
+                self._tracked += min(declared, metered - self._tracked)
+            self._declared += nanos
+        return self.session.track(result, cost=Decimal(nanos).scaleb(-9), tool_name=tool_name)
+
+    # -- what users read ---------------------------------------------------------------------
+
+    def get_report(self) -> dict[str, Any]:
+        """Return what happened so far, JSON-ready (see `BudgetSession.report`).
+
+        Beside what a session tells, ``breakdown["tasks"]["by_task"]`` has the dollars spent for
+        each task, and ``task_outputs`` what was done: the last 256 tasks, oldest first.
+        """
+        report = super().get_report()
+        spent = {name: to_usd(nanos) for name, nanos in self.units.spent().items()}
+        report["breakdown"]["tasks"] = {"by_task": spent}
+        report["task_outputs"] = [
+            {"task": output.name, "agent": output.agent, "output": output.raw}
+            for output in tuple(self.units.outputs)
+        ]
+        return report
+
+    report = get_report
+
+    # -- whose money it is -------------------------------------------------------------------
+
+    def limit_of(self, agent: Any) -> BudgetSession | None:
+        """Return the session of an agent that has a limit of its own, by its role.
+
+        A role may be given as it is, or as it was before a crew's inputs were filled in.
+        """
+        for role in (role_of(agent), getattr(agent, "_original_role", None)):
+            if (limit := self.agents.get((role or "").strip())) is not None:
+                return limit
+        return None
+
+    def limits_of(self, agent: Any, task: Any) -> tuple[BudgetSession, ...]:
+        """Return the sessions of an agent and of a task that have limits of their own."""
+        limits = (self.limit_of(agent), self.units.limit_of(task))
+        return tuple(limit for limit in limits if limit is not None)
+
+    def __enter__(self) -> Self:
+        _install()
+        with self._entering:
+            super().__enter__()
+            self._entered += 1
+        active.activate(self)
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        active.deactivate(self)
+        with self._entering:
+            self._entered -= 1
+            if self._entered:  # a stream that was begun inside still runs
+                scope.unguard(self.session)
+                if self._owned:
+                    scope.leave(self.session)
+                return
+            self.abandon()
+            super().__exit__(kind, error, trace)
+
+    def abandon(self) -> None:
+        """Charge what CrewAI never ended, and free what is kept back for last words."""
+        tools.sweep(self)
+        self.units.close()
+        for limit in self.agents.values():
+            limit.ledger.keep_back(limit.id, ZERO)
+
+    @contextmanager
+    def _watching(self) -> Iterator[None]:
+        if active.is_active(self) and not self.session.closed:
+            yield
+        else:
+            with self:
+                yield
+
+
+def _install() -> None:
+    # CrewAI takes seconds to import: not before there is a budget for it
+    from budget_crewai.models import install  # noqa: PLC0415
+
+    install()
+
+
+def _is_crews(result: object) -> bool:
+    """Tell whether CrewAI made a result."""
+    return any(
+        kind.__name__ in _RESULTS and kind.__module__.partition(".")[0] == "crewai"
+        for each in (result if isinstance(result, list) else [result])
+        for kind in type(each).__mro__
+    ) and not inspect.isclass(result)

@@ -1,0 +1,160 @@
+"""Holding a call before an LLM makes it, and settling it afterwards."""
+
+from __future__ import annotations
+
+import gc
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from traceback import clear_frames
+from typing import TYPE_CHECKING, Any
+
+from budget_core import AgentBudgetError, outcomes
+from budget_core.lastword import SPEECHLESS
+from budget_core.usage import Receipt, Usage
+from budget_crewai.stops import stopping
+
+if TYPE_CHECKING:
+    from budget_core import Call
+    from budget_crewai.asking import Ask
+
+_paid: ContextVar[Paid | None] = ContextVar("budget_crewai_paid", default=None)
+
+
+class Paid:
+    """A call that is being made, and what CrewAI says that it used."""
+
+    def __init__(self, call: Call) -> None:
+        self.call = call
+        self._usage: Usage | None = None
+        self._stopped = False
+
+    def add(self, usage: Usage) -> None:
+        """Take note of the usage of a request that was made for the call."""
+        before = self._usage or Usage()
+        self._usage = Usage(*map(sum, zip(before, usage, strict=True)))
+
+    def hear(self, chunk: str) -> None:
+        """Meter a stream that no SDK's guard meters; raises when its hold is spent."""
+        if not self.call.claimed:
+            try:
+                self.call.meter(chunk)
+            except AgentBudgetError:
+                self._stopped = True
+                raise
+
+    def finish(self, answer: Any) -> Any:
+        """Settle the call with its answer; return that."""
+        shown = answer if isinstance(answer, str) else repr(answer)
+        outcomes.finish(self.call, Receipt(self._usage), [shown])
+        return answer
+
+    def fail(self, error: BaseException, before: BaseException | None) -> None:
+        """End the call with an error: free if that proves that nothing was billed."""
+        if self._usage is not None:
+            self.call.finish(self._usage)
+        elif self._stopped:
+            # CrewAI leaves the stream open, and the provider writes on, until it is collected
+            clear_frames(error.__traceback__)
+            gc.collect()
+            self.call.finish()
+        elif _denied(error) or any(outcomes.unbilled(one) for one in _causes(error, before)):
+            self.call.abort()
+        else:
+            self.call.finish()
+
+
+def pay(ask: Ask, function: Callable[..., Any]) -> Any:
+    """Make a call of an LLM, and its agent's last one in place of one that cannot be paid for."""
+    if (said := ask.answer) is not None:
+        return said
+    ask.keep_back()
+    try:
+        call = ask.session.open_call(ask.request, joining=ask.joining)
+        with _paying(call) as paid:
+            return paid.finish(function(*ask.args, **ask.kwargs))
+    except AgentBudgetError as error:
+        refusal = error
+    if ask.is_silent(refusal):
+        return ask.said(SPEECHLESS)
+    with ask.last_word(refusal) as final:
+        call = final.session.open_call(final.request, joining=final.joining)
+        with _paying(call) as paid:
+            answer = paid.finish(function(*final.args, **final.kwargs))
+    return ask.said(answer)
+
+
+async def pay_async(ask: Ask, function: Callable[..., Any]) -> Any:
+    """Do what `pay` does, awaiting."""
+    if (said := ask.answer) is not None:
+        return said
+    ask.keep_back()
+    try:
+        call = await ask.session.open_call_async(ask.request, joining=ask.joining)
+        with _paying(call) as paid:
+            return paid.finish(await function(*ask.args, **ask.kwargs))
+    except AgentBudgetError as error:
+        refusal = error
+    if ask.is_silent(refusal):
+        return ask.said(SPEECHLESS)
+    with ask.last_word(refusal) as final:
+        call = await final.session.open_call_async(final.request, joining=final.joining)
+        with _paying(call) as paid:
+            answer = paid.finish(await function(*final.args, **final.kwargs))
+    return ask.said(answer)
+
+
+def track_usage(usage: Any) -> None:
+    """Take note of what CrewAI says that a request used (``BaseLLM`` tracks it)."""
+    from crewai.types.usage_metrics import UsageMetrics  # noqa: PLC0415  loaded by now
+
+    paid = _paid.get()
+    known = UsageMetrics.from_provider_dict(usage) if paid is not None else None
+    if paid is not None and known is not None and known.prompt_tokens + known.completion_tokens > 0:
+        cached = min(known.cached_prompt_tokens, known.prompt_tokens)
+        written = min(known.cache_creation_tokens, known.prompt_tokens - cached)
+        output = max(known.completion_tokens, known.total_tokens - known.prompt_tokens)
+        paid.add(Usage(known.prompt_tokens, output, cached, written, known.reasoning_tokens))
+
+
+def hear(chunk: str) -> None:
+    """Take note of a piece of a stream."""
+    if chunk and (paid := _paid.get()) is not None:
+        paid.hear(chunk)
+
+
+@contextmanager
+def _paying(call: Call) -> Iterator[Paid]:
+    paid, before, outer = Paid(call), sys.exception(), _paid.get()
+    _paid.set(paid)
+    try:
+        yield paid
+    except BaseException as error:
+        paid.fail(error, before)
+        if not isinstance(error, AgentBudgetError):
+            # some clients make an error of their own of ours
+            for cause in _causes(error, before):
+                if isinstance(cause, AgentBudgetError):
+                    raise stopping(cause) from None
+        raise
+    finally:
+        _paid.set(outer)
+
+
+def _causes(error: BaseException, before: BaseException | None) -> list[BaseException]:
+    """Return an error and those it was raised for, up to what was being handled before."""
+    causes: list[BaseException] = []
+    current: BaseException | None = error
+    while current is not None and current is not before and current not in causes:
+        causes.append(current)
+        current = current.__cause__ or current.__context__
+    return causes
+
+
+def _denied(error: BaseException) -> bool:
+    """Tell whether a hook of the program's own refused the call before it was sent."""
+    kinds = {kind.__name__ for kind in type(error).__mro__}
+    return not isinstance(error, AgentBudgetError) and bool(
+        kinds & {"HookAborted", "LLMCallBlockedError"}
+    )

@@ -1,0 +1,100 @@
+"""From a call of one of CrewAI's LLMs to `CallRequest`."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+from budget_core import CallRequest, Prompt, scope
+from budget_core.caps import answers, own_cap
+from budget_crewai.stops import stop
+
+NAMES: Final = (
+    "messages", "tools", "callbacks", "available_functions", "from_task", "from_agent",
+    "response_model",
+)  # fmt: skip
+"""The parameters of ``BaseLLM.call``, in their order."""
+
+
+def said(args: Sequence[Any], kwargs: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what a call of an LLM was given, by the names of the parameters."""
+    return {**dict(zip(NAMES, args, strict=False)), **kwargs}
+
+
+def apart(args: Sequence[Any], kwargs: Mapping[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    """Return what a call is given, with functions that are no part of it: each pays for itself."""
+
+    def change(name: str, value: Any) -> Any:
+        if name != "available_functions" or not isinstance(value, Mapping):
+            return value
+        return {key: scope.apart(function) for key, function in value.items()}
+
+    named = zip((*NAMES, *[""] * len(args)), args, strict=False)
+    return (
+        tuple(change(name, value) for name, value in named),
+        {name: change(name, value) for name, value in kwargs.items()},
+    )
+
+
+def request_of(llm: Any, given: Mapping[str, Any], agent: str | None) -> CallRequest:
+    """Return the request of an LLM's call that is about to be made.
+
+    What an SDK will really send may differ; where its SDK is guarded, that counts.
+    """
+    messages = given.get("messages") or ()
+    messages = [messages] if isinstance(messages, str) else list(messages)
+    context = {
+        "tools": given.get("tools"),
+        "response_format": given.get("response_model") or getattr(llm, "response_format", None),
+    }
+    model = llm if isinstance(llm, str) else str(getattr(llm, "model", "") or type(llm).__name__)
+    return CallRequest(
+        model=model,
+        provider=getattr(llm, "provider", None),
+        prompt=Prompt(messages, {key: value for key, value in context.items() if value}),
+        output_cap=_own_cap(llm, model),
+        n=answers({"n": getattr(llm, "n", None)}),
+        fingerprint=(model, *_end_of(messages)),
+        agent=agent,
+        mixin=stop(),
+    )
+
+
+def _own_cap(llm: Any, model: str) -> int | None:
+    """Return the caller's own cap; one that is not below the model's maximum is a default."""
+    effective = getattr(llm, "_effective_max_tokens", None)
+    cap = effective() if callable(effective) else getattr(llm, "max_tokens", None)
+    return own_cap(model, {}, int(cap)) if isinstance(cap, int | float) else None
+
+
+def _end_of(messages: Sequence[Any]) -> list[str]:
+    """Return what makes two calls the same call: the model's last answer and what came after it.
+
+    An agent's history grows with every step, so a loop shows in its end alone.
+    """
+    start = 0
+    for at in range(len(messages) - 1, -1, -1):
+        if isinstance(messages[at], Mapping) and messages[at].get("role") == "assistant":
+            start = at
+            break
+    return [_essence(message) for message in messages[start:]]
+
+
+def _essence(message: Any) -> str:
+    if not isinstance(message, Mapping):
+        return str(message)
+    calls = [call.get("function") for call in message.get("tool_calls") or () if _known(call)]
+    return repr((message.get("role"), message.get("content"), calls))
+
+
+def _known(call: Any) -> bool:
+    return isinstance(call, Mapping)
+
+
+def tool_fingerprint(name: str, arguments: Any) -> tuple[str, str]:
+    """Return what makes two tool calls the same call: the name and the arguments."""
+    try:
+        return name, json.dumps(arguments, sort_keys=True, default=str)
+    except (TypeError, ValueError):
+        return name, repr(arguments)
