@@ -16,7 +16,7 @@ from budget_core.lastword import WRAP_UP
 from budget_core.limits import ZERO
 from budget_core.money import Money, parse_cost, to_usd
 from budget_core.policy import Reserve, reserve_for
-from budget_crewai import active, tools
+from budget_crewai import active, steps, tools
 from budget_crewai.asking import role_of
 from budget_crewai.units import Units
 
@@ -192,6 +192,7 @@ class CrewAIBudgetMiddleware(Integration):
             super().__enter__()
             self._entered += 1
         active.activate(self)
+        steps.begin_block()
         return self
 
     def __exit__(
@@ -200,6 +201,8 @@ class CrewAIBudgetMiddleware(Integration):
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
+        if active.is_active(self):
+            steps.end_block()
         active.deactivate(self)
         with self._entering:
             self._entered -= 1

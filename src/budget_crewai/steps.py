@@ -20,6 +20,7 @@ class Step(NamedTuple):
 
 _step: ContextVar[Step | None] = ContextVar("budget_crewai_step", default=None)
 _NOTHING = Step(None)
+_blocks: ContextVar[tuple[tuple[Any, ...], ...]] = ContextVar("budget_crewai_blocks", default=())
 
 
 def current() -> Step:
@@ -63,6 +64,26 @@ def task_ends(context: Any) -> None:
         middleware.units.finish(context.task, context.output)
         if (limit := middleware.limit_of(context.agent)) is not None:
             limit.ledger.keep_back(limit.id, ZERO)
+
+
+def begin_block() -> None:
+    """Note which events of CrewAI have begun and not ended, where a budget's block begins."""
+    from crewai.events.event_context import _event_id_stack  # noqa: PLC0415  loaded by now
+
+    _blocks.set((*_blocks.get(), _event_id_stack.get()))
+
+
+def end_block() -> None:
+    """Forget events of crews that were stopped in the block: CrewAI gives up at 100 of them."""
+    from crewai.events.event_context import (  # noqa: PLC0415  loaded by now
+        _event_id_stack,
+        restore_event_scope,
+    )
+
+    *outer, before = _blocks.get() or ((),)
+    _blocks.set(tuple(outer))
+    if _event_id_stack.get()[: len(before)] == before:
+        restore_event_scope(before)
 
 
 def _leave(what: str, thing: Any) -> None:

@@ -213,6 +213,13 @@ def test_after_a_top_up_an_agent_is_asked_again(kit, budget, provider):
     assert provider.requests > before + 1
 
 
+def test_stopped_again_and_again(kit, budget, refused):
+    """CrewAI counts what has begun and not ended, and gives up at a hundred."""
+    for _ in range(40):
+        with budget(llm_calls=0), refused():
+            kit.crew(kit.agent()).kickoff()
+
+
 def test_a_role_with_a_gap_is_known(kit, budget, refused):
     kit.searches(20)
     middleware = budget("$1", agents={"{topic} Researcher": "$0.005"})

@@ -10,8 +10,6 @@ from budget_autogen import AutoGenBudgetTracker
 from budget_core import BudgetExhausted
 from budget_core.lastword import WRAP_UP
 
-RESERVE = {"finalization_reserve": "$0.01"}
-
 
 async def test_a_run_costs_what_the_provider_bills(scenario, begin, provider, square, guard_sdks):
     play, runnable = begin(scenario)
