@@ -326,3 +326,9 @@ if hasattr(os, "register_at_fork"):
 def new_id() -> str:
     """Return an id that no other call in any process has (uuid4 prefix of the process + count)."""
     return f"{_prefix}-{next(_numbers)}"
+
+
+def number_of(key: str) -> int:
+    """Return how many ids this process had made when it made this one; 0 if it is not its own."""
+    prefix, _, number = key.rpartition("-")
+    return int(number) if prefix == _prefix else 0

@@ -37,6 +37,9 @@ class Records(Protocol):
     def get(self, key: str) -> Entry | None:
         """Return the last record under an id, if it is still known."""
 
+    def __contains__(self, key: str) -> bool:
+        """Tell whether something was recorded under an id that is about to be used."""
+
     def add(self, entry: Entry) -> None:
         """Keep a record."""
 
@@ -52,11 +55,13 @@ class BookLedger(Ledger):
 
     Attributes:
         _turn: entered for an operation that may write; nothing else happens meanwhile.
+        _step: entered for one that writes holds and records, and accounts only through these.
         _look: entered for one that only reads.
         _owner: this process.
     """
 
     _turn: AbstractContextManager[object]
+    _step: AbstractContextManager[object]
     _look: AbstractContextManager[object]
     _nodes: MutableMapping[str, Node]
     _live: MutableMapping[str, LiveHold]
@@ -111,7 +116,7 @@ class BookLedger(Ledger):
         *,
         final: str | None = None,
     ) -> Hold | Denial:
-        with self._turn:
+        with self._step:
             if self._forgotten:
                 self._drop_forgotten()
             if (known := self._replayed(hold_id, accounts, amounts, final)) is not None:
@@ -125,7 +130,7 @@ class BookLedger(Ledger):
             return hold
 
     def extend(self, hold_id: str, amounts: Amounts, accounts: Sequence[str] = ()) -> Hold | Denial:
-        with self._turn:
+        with self._step:
             live = self._live.get(hold_id)
             if live is None:
                 raise HoldConflict(f"Hold {hold_id} is not live, so it cannot be extended.")
@@ -143,7 +148,7 @@ class BookLedger(Ledger):
         return hold
 
     def commit(self, hold_id: str, amounts: Amounts, accounts: Sequence[str]) -> Entry:
-        with self._turn:
+        with self._step:
             if self._forgotten:
                 self._drop_forgotten()
             live = self._live.pop(hold_id, None)
@@ -155,7 +160,7 @@ class BookLedger(Ledger):
         return entry
 
     def release(self, hold_id: str) -> Entry | None:
-        with self._turn:
+        with self._step:
             if self._forgotten:
                 self._drop_forgotten()
             live = self._live.pop(hold_id, None)
@@ -173,7 +178,7 @@ class BookLedger(Ledger):
         *,
         final: str | None = None,
     ) -> Entry:
-        with self._turn:
+        with self._step if final is None else self._turn:
             if self._forgotten:
                 self._drop_forgotten()
             if known := self._records.get(charge_id):
@@ -301,23 +306,15 @@ class BookLedger(Ledger):
 
     def _end(self, kind: Kind, live: LiveHold, amounts: Amounts) -> Entry:
         """End a live hold with what it came to."""
-        live.lift()
         hold, route, final = live.hold, live.route, live.final
-        if kind != "release":
-            route.spend(amounts, live.at)
+        live.pay(kind, amounts)
         entry = Entry(
             hold.id, kind, hold.accounts, route.ids, hold.amounts, amounts,
             () if kind == "release" else route.spent(),
             None if kind == "release" else route.over(final, amounts), time=self._now(),
         )  # fmt: skip
         self._records.add(entry)
-        if final is not None:
-            if kind == "commit":
-                final.finish()
-            else:
-                final.trim()
-        if route.allocated:
-            route.trim()
+        live.leave(kind)
         return entry
 
     def _charge(
@@ -353,7 +350,7 @@ class BookLedger(Ledger):
     ) -> Hold | None:
         live = self._live.get(hold_id)
         if live is None:
-            if self._records.get(hold_id) is not None:
+            if hold_id in self._records:
                 raise HoldConflict(f"Hold {hold_id} has ended; its id cannot be used again.")
             return None
         last = live.final.id if live.final is not None else None

@@ -26,7 +26,7 @@ class MemoryLedger(BookLedger):
     def __init__(self, keep_entries: int = 10_000) -> None:
         super().__init__()
         # reentrant: a finalizer that only reads may run inside an operation
-        self._turn = self._look = RLock()
+        self._turn = self._step = self._look = RLock()
         self._nodes: dict[str, Node] = {}
         self._live: dict[str, LiveHold] = {}
         self._records: MemoryRecords = MemoryRecords(keep_entries, self._nodes)
@@ -47,6 +47,10 @@ class MemoryRecords:
         self._ended: dict[str, Entry] = {}
         self._folded: dict[str, tuple[Amounts, Amounts]] = {}
         self.get = self._ended.get
+
+    def __contains__(self, key: str) -> bool:
+        """Tell whether something was recorded under an id."""
+        return key in self._ended
 
     def add(self, entry: Entry) -> None:
         """Keep a record, and fold the oldest one if these are too many."""

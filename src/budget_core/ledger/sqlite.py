@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
-from time import monotonic
+from time import monotonic, time
 from types import TracebackType
-from typing import Any, ClassVar, Final
+from typing import Any, Final, Literal, TypeAlias
 from uuid import uuid4
 
 from budget_core.errors import InvalidBudget
@@ -15,10 +15,14 @@ from budget_core.ledger.base import OnExpiry
 from budget_core.ledger.books import STANDING, BookLedger
 from budget_core.ledger.heartbeat import keep_alive
 from budget_core.ledger.sqlite_file import Database, Durability
-from budget_core.ledger.sqlite_rows import Accounts, Entries, Holds, Rows
+from budget_core.ledger.sqlite_rows import Accounts, Entries, Holds
+from budget_core.ledger.sqlite_steps import Row, Steps
+from budget_core.ledger.sqlite_texts import names_from
 from budget_core.ledger.tree import LiveHold, Node, Route
-from budget_core.limits import ZERO
+from budget_core.limits import ZERO, Amounts
 
+Mode: TypeAlias = Literal["turn", "step", "look"]
+"""An operation that changes anything, that makes and ends holds only, or that only reads."""
 KEPT_AFTER_DEATH: Final = 86_400.0
 """Seconds for which accounts that only a dead process could name are kept, for late commits."""
 
@@ -61,18 +65,19 @@ class SqliteLedger(BookLedger):
         self.ttl = ttl
         self.database = Database(path, durability, timeout)
         self._on_expiry = on_expiry
-        self._rows = Rows()
-        self._nodes: Accounts = Accounts(self._rows)
-        self._live: Holds = Holds(self._rows, self._nodes)
-        self._records: Entries = Entries(self._rows, self._nodes)
-        self._turn: AbstractContextManager[object] = _Turn(self)
-        self._look: AbstractContextManager[object] = _Look(self)
+        self._steps = Steps()
+        self._nodes: Accounts = Accounts(self._steps)
+        self._live: Holds = Holds(self._steps, self._nodes)
+        self._records: Entries = Entries(self._steps, self._nodes)
+        self._turn: AbstractContextManager[object] = _Operation(self, "turn")
+        self._step: AbstractContextManager[object] = _Operation(self, "step")
+        self._look: AbstractContextManager[object] = _Operation(self, "look")
         self._depth = 0
-        self._version = -1
+        self._moment = 0.0
         self._pid = 0
         self._owner = ""
         self._seen = self._reaped = float("-inf")
-        self._gone = self._resting = False
+        self._whole = self._gone = self._resting = False
 
     def beat(self) -> None:
         """Say that this process is alive, and let the holds of dead ones expire."""
@@ -90,93 +95,155 @@ class SqliteLedger(BookLedger):
     def __repr__(self) -> str:
         return f"SqliteLedger({str(self.database.path)!r})"
 
-    # -- for the turns -----------------------------------------------------------------------
+    # -- operations --------------------------------------------------------------------------
 
-    def enter(self, *, write: bool) -> None:
+    def enter(self, mode: Mode) -> None:
         """Begin an operation, with everything as the file has it."""
         self.database.lock.acquire()
         self._depth += 1
         if self._depth > 1:  # a finalizer that reads, in the middle of an operation
             return
         try:
-            self._begin(write=write)
-        except BaseException:
+            self._begin(mode)
+        except BaseException as error:
             self._depth -= 1
             self.database.lock.release()
-            raise
+            raise self.database.unavailable(error) from error
 
-    def leave(self, error: BaseException | None, *, write: bool) -> None:
+    def leave(self, mode: Mode, error: BaseException | None) -> None:
         """End an operation: all of it is in the file, or nothing."""
         try:
             if self._depth == 1:
-                self._finish(error, write=write)
+                self._finish(mode, error)
         finally:
             self._depth -= 1
             self.database.lock.release()
         if error is not None and (told := self.database.unavailable(error)) is not error:
             raise told from error
 
-    def _begin(self, *, write: bool) -> None:
-        if self._resting:
-            self._resting, self._version = False, -1
-        if self._pid != os.getpid():
-            self._nodes.stale()
-            self._version, self._pid, self._owner = -1, os.getpid(), uuid4().hex[:16]
-            self._seen = self._reaped = float("-inf")
-        if write:
-            self._rows.connection = self.database.begin()
+    def _begin(self, mode: Mode) -> None:
+        if self._resting or self._pid != os.getpid():
+            self._revive()
+        self._moment = time() + self._shift
+        database, steps = self.database, self._steps
+        if mode == "look":
+            steps.connection = database.connection()
+            steps.connection.execute("BEGIN")
         else:
-            self._rows.connection = self.database.connection()
-            self._guarded("BEGIN")
+            steps.connection = database.take_turn()
         try:
-            version = self._rows.execute("PRAGMA data_version").fetchone()[0]
-            if version != self._version:
-                self._version = version
-                self._nodes.stale()
-            if write:
+            due = mode != "look" and self._due()
+            self._whole = mode == "turn" or due
+            if self._whole:
+                database.begin(steps.connection)
+            steps.writing = True
+            self._catch_up()
+            if due:
                 self._live_on()
-        except BaseException as error:
-            self._finish(error, write=write)
-            raise self.database.unavailable(error) from error
-
-    def _finish(self, error: BaseException | None, *, write: bool) -> None:
-        if not write:
-            self._nodes.untouch()
-            self._guarded("COMMIT" if error is None else "ROLLBACK")
-            return
-        try:
-            if error is None:
-                self._flush()
-        except BaseException as failure:
-            self._nodes.stale()
-            self.database.end(commit=False)
-            raise self.database.unavailable(failure) from failure
-        if error is not None:
-            self._nodes.stale()
-        try:
-            self.database.end(commit=error is None)
+                steps.write()
+            steps.writing = mode != "look"
         except BaseException:
-            self._nodes.stale()
+            self._stale()
+            database.end(steps.connection, commit=False)
             raise
 
-    def _flush(self) -> None:
-        self._nodes.flush()
+    def _finish(self, mode: Mode, error: BaseException | None) -> None:
+        database, connection = self.database, self._steps.connection
+        try:
+            if error is None:
+                self._write()
+            elif mode != "look":
+                self._stale()
+            database.end(connection, commit=error is None)
+        except BaseException as failure:
+            self._stale()
+            database.end(connection, commit=False)
+            raise database.unavailable(failure) from failure
+
+    def _write(self) -> None:
+        steps = self._steps
+        if self._whole or (steps.pending and steps.many):
+            self._write_all()
+        elif steps.pending:
+            if len(steps.pending) > 1:
+                self.database.begin(steps.connection)
+            steps.write()
+
+    def _write_all(self) -> None:
+        self.database.begin(self._steps.connection)
+        if self._nodes.flush() | self._live.flush() | self._steps.any:
+            self._steps.settle()
+            self._records.stale()
         if self._gone:
             self._gone = False
             self._purge()
 
-    def _guarded(self, statement: str) -> None:
-        try:
-            self._rows.execute(statement)
-        except Exception as error:
-            raise self.database.unavailable(error) from error
+    def _catch_up(self) -> None:
+        """Repeat what others have done since our last operation."""
+        steps = self._steps.news()
+        if steps is None:
+            self._stale()
+            steps = self._steps.news()
+        if steps:
+            self._repeat(steps)
+            self._steps.pending.clear()
+
+    def _repeat(self, steps: Sequence[Row]) -> None:
+        begun: dict[str, Row] = {}  # most holds are ended by the time that they are heard of
+        for step in steps:
+            key, kind, final = step[1], step[2], step[9]
+            if kind != "hold":
+                self._records.steps.add(key)
+                self._repeat_end(step, begun.pop(key, None))
+            elif final is None and not self._nodes.route(names_from(step[4])).allocated:
+                begun[key] = step
+            else:
+                self._repeat_hold(step)
+        for step in begun.values():
+            self._repeat_hold(step)
+
+    def _repeat_hold(self, step: Row) -> None:
+        if (before := self._live.pop(step[1], None)) is not None:
+            before.lift()
+        self._live[step[1]] = live = self._live.from_step(step)
+        live.place(force=True)
+
+    def _repeat_end(self, step: Row, begun: Row | None) -> None:
+        kind, amounts = step[2], Amounts(*step[5:9])
+        live = self._live.pop(step[1], None)
+        if live is not None and begun is None:
+            live.pay(kind, amounts)
+            live.leave(kind)
+            return
+        if live is not None:  # it was made larger, and then ended
+            live.lift()
+        if kind != "release":
+            route = self._nodes.route(names_from(step[4]))
+            route.spend(amounts, step[3] if begun is None else begun[3])
+            route.trim()
+
+    def _stale(self) -> None:
+        for each in (self._steps, self._nodes, self._live, self._records):
+            each.stale()
+
+    def _revive(self) -> None:
+        """Begin anew after a rest, or in a fork."""
+        self._resting = False
+        self._stale()
+        if self._pid != os.getpid():
+            self._pid, self._owner = os.getpid(), uuid4().hex[:16]
+            self._records.forked()
+            self._seen = self._reaped = float("-inf")
+
+    def _now(self) -> float:
+        return self._moment
 
     # -- life and death of processes ---------------------------------------------------------
 
     def _live_on(self) -> None:
         now = self._clock()
         if now - self._seen > self.ttl / 3:
-            self._rows.execute(
+            self._steps.execute(
                 "INSERT OR REPLACE INTO lease VALUES (?, ?, ?, ?, 0)",
                 (self._owner, now, self.ttl, self._on_expiry == "charge"),
             )
@@ -194,10 +261,10 @@ class SqliteLedger(BookLedger):
         return bool(self._forgotten) or self._clock() - self._reaped > min(self.ttl / 10, 1.0)
 
     def _reading(self) -> AbstractContextManager[object]:
-        return self._turn if self._depth == 0 and self._due() else self._look
+        return self._step if self._depth == 0 and self._due() else self._look
 
     def _reap(self, now: float) -> None:
-        dead = self._rows.execute(
+        dead = self._steps.execute(
             "SELECT owner, charge FROM lease WHERE NOT dead AND (seen + ttl < ? OR seen > ?)",
             (now, now),  # seen in the future: before the machine was started again
         ).fetchall()
@@ -206,15 +273,15 @@ class SqliteLedger(BookLedger):
                 live = self._live.pop(key)
                 self._end("expire", live, live.hold.amounts if charge else ZERO)
             self._bury(owner)
-            self._rows.execute("UPDATE lease SET dead = 1, seen = ? WHERE owner = ?", (now, owner))
-        old = self._rows.execute(
+            self._steps.execute("UPDATE lease SET dead = 1, seen = ? WHERE owner = ?", (now, owner))
+        old = self._steps.execute(
             "SELECT owner FROM lease WHERE dead AND (seen < ? OR seen > ?)",
             (now - KEPT_AFTER_DEATH, now),
         ).fetchall()
         for (owner,) in old:
             for node in self._owned(owner):
                 self._drop(node.id)
-            self._rows.execute("DELETE FROM lease WHERE owner = ?", (owner,))
+            self._steps.execute("DELETE FROM lease WHERE owner = ?", (owner,))
         if dead:
             self._wake()
 
@@ -229,13 +296,13 @@ class SqliteLedger(BookLedger):
                 node.rest()
 
     def _owned(self, owner: str) -> list[Node]:
-        names = self._rows.execute(
+        names = self._steps.execute(
             "SELECT id FROM account WHERE NOT gone AND owners LIKE ?", (f'%"{owner}"%',)
         ).fetchall()
         return [self._nodes[name] for (name,) in names]
 
     def _expiry(self, live: LiveHold) -> float | None:
-        row = self._rows.execute(
+        row = self._steps.execute(
             "SELECT seen + ttl FROM lease WHERE owner = ?", (live.owner,)
         ).fetchone()
         return None if row is None else max(0.0, row[0] - self._clock())
@@ -247,45 +314,37 @@ class SqliteLedger(BookLedger):
         if node is not None and node.owners <= {self._owner, STANDING} | self._dead():
             node.end("closed")
             node.gone = self._gone = True
-            self._nodes.flush()
 
     def _dead(self) -> set[str]:
-        return {owner for (owner,) in self._rows.execute("SELECT owner FROM lease WHERE dead")}
+        return {owner for (owner,) in self._steps.execute("SELECT owner FROM lease WHERE dead")}
 
     def _purge(self) -> None:
         """Delete forgotten accounts in which, and below which, nothing lives any more."""
         while True:
-            rows = self._rows.execute(
+            rows = self._steps.execute(
                 "SELECT id, parent FROM account WHERE gone"
                 " AND NOT EXISTS (SELECT 1 FROM account AS child WHERE child.parent = account.id)"
                 " AND NOT EXISTS (SELECT 1 FROM hold, json_each(hold.path) AS each"
                 " WHERE each.value = account.id)"
             ).fetchall()
             for key, parent in rows:
-                self._rows.execute("DELETE FROM account WHERE id = ?", (key,))
+                self._steps.execute("DELETE FROM account WHERE id = ?", (key,))
                 del self._nodes[key]
                 if parent is None:
                     self._records.forget_root(key)
             if not rows:
                 return
 
-    def _route_of_record(self, accounts: Any) -> Route:
-        node = self._nodes.even_gone
-        if len(accounts) == 1:
-            return node(accounts[0]).route
-        return Route.union([node(account).route for account in sorted(accounts)])
+    def _route_of_record(self, accounts: Sequence[str]) -> Route:
+        return self._nodes.route(accounts)
 
 
-class _Turn(AbstractContextManager[None]):
-    """An operation that may write."""
-
-    write: ClassVar[bool] = True
-
-    def __init__(self, ledger: SqliteLedger) -> None:
-        self._enter, self._leave = ledger.enter, ledger.leave
+class _Operation(AbstractContextManager[None]):
+    def __init__(self, ledger: SqliteLedger, mode: Mode) -> None:
+        self._enter, self._leave, self._mode = ledger.enter, ledger.leave, mode
 
     def __enter__(self) -> None:
-        self._enter(write=self.write)
+        self._enter(self._mode)
 
     def __exit__(
         self,
@@ -293,13 +352,7 @@ class _Turn(AbstractContextManager[None]):
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self._leave(error, write=self.write)
-
-
-class _Look(_Turn):
-    """An operation that only reads."""
-
-    write: ClassVar[bool] = False
+        self._leave(self._mode, error)
 
 
 __all__ = ["SqliteLedger"]

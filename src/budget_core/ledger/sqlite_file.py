@@ -3,21 +3,15 @@
 from __future__ import annotations
 
 import os
-import random
 import sqlite3
 from contextlib import suppress
 from pathlib import Path
 from threading import RLock
-from time import monotonic, sleep
 from typing import Any, Final, Literal, TypeAlias
 from weakref import WeakSet
 
 from budget_core.errors import InvalidCost, LedgerUnavailable
-
-try:
-    import fcntl
-except ImportError:  # pragma: no cover  no sidecar there: SQLite's own lock has to do
-    fcntl = None  # type: ignore[assignment]
+from budget_core.ledger.sqlite_turn import Turn, fcntl
 
 Durability: TypeAlias = Literal["normal", "full"]
 
@@ -40,7 +34,7 @@ CREATE TABLE hold (
     final TEXT, above TEXT, at REAL NOT NULL, owner TEXT NOT NULL
 ) WITHOUT ROWID;
 CREATE TABLE entry (
-    id TEXT NOT NULL, number INTEGER NOT NULL, kind TEXT NOT NULL, time REAL NOT NULL,
+    number INTEGER NOT NULL, id TEXT NOT NULL, kind TEXT NOT NULL, time REAL NOT NULL,
     accounts TEXT NOT NULL, path TEXT NOT NULL, root TEXT NOT NULL,
     usd INTEGER NOT NULL, tokens INTEGER NOT NULL,
     llm_calls INTEGER NOT NULL, tool_calls INTEGER NOT NULL,
@@ -48,6 +42,13 @@ CREATE TABLE entry (
     passing INTEGER NOT NULL, PRIMARY KEY (id, number)
 ) WITHOUT ROWID;
 CREATE INDEX entry_root ON entry (root) WHERE passing;
+CREATE TABLE step (
+    number INTEGER PRIMARY KEY, id TEXT, kind TEXT NOT NULL, time REAL,
+    accounts TEXT, path TEXT, root TEXT,
+    usd INTEGER, tokens INTEGER, llm_calls INTEGER, tool_calls INTEGER,
+    held TEXT, after TEXT, late INTEGER, over TEXT, asked TEXT,
+    passing INTEGER, final TEXT, owner TEXT
+);
 CREATE TABLE lease (
     owner TEXT PRIMARY KEY, seen REAL NOT NULL, ttl REAL NOT NULL, charge INTEGER NOT NULL,
     dead INTEGER NOT NULL
@@ -61,7 +62,7 @@ class Database:
     """One connection a process, made when it is first needed, and anew after a fork.
 
     Attributes:
-        path: of the file; beside it lie SQLite's own and ``-turn``, whose lock is the turn.
+        path: of the file; beside it lie SQLite's own, and ``-turn``.
         lock: one thread at a time.
     """
 
@@ -71,7 +72,7 @@ class Database:
         self._durability = durability
         self._wait = wait
         self._connection: sqlite3.Connection | None = None
-        self._turn: int | None = None
+        self._turn: Turn | None = None
         self._pid = os.getpid()
         _databases.add(self)
 
@@ -89,37 +90,47 @@ class Database:
             self._connection = self._opened()
         return self._connection
 
-    def begin(self) -> sqlite3.Connection:
-        """Wait for our turn among all processes, and begin to write.
+    def take_turn(self) -> sqlite3.Connection:
+        """Wait for our turn among all processes: nobody else writes until `end`.
 
         Raises:
-            LedgerUnavailable: nobody let us, or nothing can be written.
+            LedgerUnavailable: nobody let us.
         """
         connection = self.connection()
-        self._take_turn()
-        try:
-            connection.execute("BEGIN IMMEDIATE")
-        except BaseException as error:
-            self._give_turn()
-            raise self.unavailable(error) from error
+        if self._turn is None:
+            self.begin(connection)
+        else:
+            self._turn.take()
         return connection
 
-    def end(self, *, commit: bool) -> None:
-        """Commit, or take back, what was written since `begin`.
+    def begin(self, connection: sqlite3.Connection) -> None:
+        """Begin a transaction that writes, if there is none yet, in our turn.
+
+        Raises:
+            LedgerUnavailable: nothing can be written.
+        """
+        if not connection.in_transaction:
+            try:
+                connection.execute("BEGIN IMMEDIATE")
+            except sqlite3.Error as error:
+                raise self.unavailable(error) from error
+
+    def end(self, connection: sqlite3.Connection, *, commit: bool) -> None:
+        """End the turn, and commit or take back what its transaction wrote, if there is one.
 
         Raises:
             LedgerUnavailable: it could not be written, and nothing of it was.
         """
-        connection = self.connection()
         try:
-            if commit or connection.in_transaction:  # some errors have taken it back already
+            if connection.in_transaction:
                 connection.execute("COMMIT" if commit else "ROLLBACK")
         except sqlite3.Error as error:
             with suppress(sqlite3.Error):
                 connection.execute("ROLLBACK")
             raise self.unavailable(error) from error
         finally:
-            self._give_turn()
+            if self._turn is not None:
+                self._turn.give()
 
     def unavailable(self, error: BaseException) -> BaseException:
         """Return the error to raise for one of SQLite's or the system's."""
@@ -136,7 +147,7 @@ class Database:
             if self._pid == os.getpid() and self._connection is not None:
                 self._connection.close()
                 if self._turn is not None:
-                    os.close(self._turn)
+                    self._turn.close()
             self._connection = self._turn = None
 
     def _opened(self) -> sqlite3.Connection:
@@ -150,19 +161,20 @@ class Database:
                 cached_statements=256,
             )
             if fcntl is not None:
-                self._turn = os.open(f"{self.path}-turn", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC)
+                self._turn = Turn(self.path, self._wait)
             self._prepare(connection)
         except BaseException as error:
             if connection is not None:
                 connection.close()
             if self._turn is not None:
-                os.close(self._turn)
+                self._turn.close()
                 self._turn = None
             raise self.unavailable(error) from error
         return connection
 
     def _prepare(self, connection: sqlite3.Connection) -> None:
-        self._take_turn()  # only one turns a new file into WAL mode
+        if self._turn is not None:
+            self._turn.take()  # only one turns a new file into WAL mode
         try:
             connection.execute("PRAGMA page_size = 2048")  # a log of smaller pages
             connection.execute("PRAGMA journal_mode = WAL")
@@ -171,7 +183,8 @@ class Database:
             connection.execute("PRAGMA wal_autocheckpoint = 4000")
             self._migrate(connection)
         finally:
-            self._give_turn()
+            if self._turn is not None:
+                self._turn.give()
 
     def _migrate(self, connection: sqlite3.Connection) -> None:
         version: int = connection.execute("PRAGMA user_version").fetchone()[0]
@@ -186,30 +199,6 @@ class Database:
             connection.executescript(
                 f"BEGIN IMMEDIATE;{script}PRAGMA user_version = {version};COMMIT;"
             )
-
-    def _take_turn(self) -> None:
-        """Take the sidecar's lock: whoever waits tries again at random, so all get their turns.
-
-        SQLite's own way of waiting, longer and longer, starves processes.
-        """
-        if self._turn is None:
-            return
-        until = 0.0
-        while True:
-            try:
-                fcntl.flock(self._turn, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                until = until or monotonic() + self._wait
-                if monotonic() > until:
-                    reason = f"{self.path}: another process has been writing for {self._wait} s"
-                    raise LedgerUnavailable(reason) from None
-                sleep(random.uniform(0.000_02, 0.000_4))  # noqa: S311  no secret
-            else:
-                return
-
-    def _give_turn(self) -> None:
-        if self._turn is not None:
-            fcntl.flock(self._turn, fcntl.LOCK_UN)
 
 
 _inherited: list[Any] = []

@@ -1,20 +1,29 @@
 """Accounts, holds and records of a SQLite file as the books see them.
 
-Accounts are cached: as long as no other process has written, what this one knows is true.
+What is here in memory is true: whatever others did is repeated first (`sqlite_steps`). What has
+changed is written by `flush`.
 """
 
 from __future__ import annotations
 
 import json
-import sqlite3
 from collections.abc import Iterator, MutableMapping, Sequence
-from functools import lru_cache
-from time import time_ns
 from typing import Any, Final
 
-from budget_core.ledger.base import Account, Denial, Entry, Hold
+from budget_core.ledger.base import Account, Entry, Hold, number_of
+from budget_core.ledger.sqlite_steps import Row, Steps
+from budget_core.ledger.sqlite_texts import (
+    account_from,
+    entry_from,
+    limits_from,
+    names,
+    names_from,
+    numbers_from,
+    text_of_account,
+    text_of_limits,
+)
 from budget_core.ledger.tree import LiveHold, Node, Route
-from budget_core.limits import ZERO, Amounts, Limit, Limits
+from budget_core.limits import ZERO, Amounts
 
 _PATH: Final = """
 WITH RECURSIVE way (id, depth) AS (
@@ -27,29 +36,28 @@ UPDATE account SET spent_usd = ?, spent_tokens = ?, spent_llm_calls = ?, spent_t
     held_usd = ?, held_tokens = ?, held_llm_calls = ?, held_tool_calls = ? WHERE id = ?"""
 _WHOLE: Final = "INSERT OR REPLACE INTO account VALUES (" + "?, " * 19 + "?)"
 _HOLD: Final = "INSERT OR REPLACE INTO hold VALUES (" + "?, " * 10 + "?)"
-_ENTRY: Final = "INSERT INTO entry VALUES (" + "?, " * 16 + "?)"
-
-
-class Rows:
-    """What the three tables share: the connection of the operation that is under way."""
-
-    def __init__(self) -> None:
-        self.connection: sqlite3.Connection = None  # type: ignore[assignment]
-
-    def execute(self, statement: str, parameters: Sequence[Any] = ()) -> sqlite3.Cursor:
-        """Run one statement in the operation that is under way."""
-        return self.connection.execute(statement, parameters)
+_COLUMNS: Final = (
+    "id, kind, time, accounts, path, root, usd, tokens, llm_calls, tool_calls, held, after, late,"
+    " over, asked"
+)
+_LAST_ENTRY: Final = f"SELECT {_COLUMNS} FROM entry WHERE id = ? ORDER BY number DESC LIMIT 1"  # noqa: S608
+_LAST_STEP: Final = f"""
+SELECT {_COLUMNS} FROM step WHERE id = ? AND kind <> 'hold' ORDER BY number DESC LIMIT 1"""  # noqa: S608
+_ENTRIES: Final = f"""
+SELECT {_COLUMNS}, number FROM entry
+UNION ALL SELECT {_COLUMNS}, number FROM step WHERE kind NOT IN ('hold', 'written')
+ORDER BY number"""  # noqa: S608
 
 
 class Accounts(MutableMapping[str, Node]):
-    """The accounts that can be named; what an operation changed is written by `flush`."""
+    """The accounts that can be named."""
 
-    def __init__(self, rows: Rows) -> None:
-        self._rows = rows
+    def __init__(self, steps: Steps) -> None:
+        self._steps = steps
         self._nodes: dict[str, Node] = {}
         self._written: dict[str, tuple[Any, Any]] = {}
         self._read_in: dict[str, int] = {}
-        self._touched: dict[str, Node] = {}
+        self._touched: dict[tuple[str, ...], Route] = {}
         self._epoch = 0
 
     def stale(self) -> None:
@@ -57,17 +65,24 @@ class Accounts(MutableMapping[str, Node]):
         self._epoch += 1
         self._touched.clear()
 
-    def untouch(self) -> None:
-        """End an operation that only read."""
-        self._touched.clear()
+    def touch(self, route: Route) -> None:
+        """Look, when all is written, whether something on this way has changed."""
+        self._touched[route.ids] = route
 
     def even_gone(self, key: str) -> Node:
         """Return an account, also one that is forgotten but still there."""
         if self._read_in.get(key) != self._epoch:
-            self._read(_PATH, (key,))
+            self._read(key)
         node = self._nodes[key]
-        self._touched[key] = node
+        if self._steps.writing:
+            self._touched[node.route.ids] = node.route
         return node
+
+    def route(self, keys: Sequence[str]) -> Route:
+        """Return the way of what was held or spent; accounts that are forgotten still count."""
+        if len(keys) == 1:
+            return self.even_gone(keys[0]).route
+        return Route.union([self.even_gone(key).route for key in sorted(keys)])
 
     def __getitem__(self, key: str) -> Node:
         node = self.even_gone(key)
@@ -76,8 +91,9 @@ class Accounts(MutableMapping[str, Node]):
         return node
 
     def __setitem__(self, key: str, node: Node) -> None:
-        self._nodes[key] = self._touched[key] = node
+        self._nodes[key] = node
         self._read_in[key] = self._epoch
+        self.touch(node.route)
 
     def __delitem__(self, key: str) -> None:
         self._nodes.pop(key, None)
@@ -85,16 +101,16 @@ class Accounts(MutableMapping[str, Node]):
         self._read_in.pop(key, None)
 
     def __iter__(self) -> Iterator[str]:
-        names = self._rows.execute("SELECT id FROM account WHERE NOT gone").fetchall()
-        return iter([name for (name,) in names])
+        rows = self._steps.execute("SELECT id FROM account WHERE NOT gone").fetchall()
+        return iter([key for (key,) in rows if not self.even_gone(key).gone])
 
     def __len__(self) -> int:
         return len(list(iter(self)))
 
-    def flush(self) -> None:
-        """Write what has changed."""
+    def flush(self) -> bool:
+        """Write what has changed, and tell whether anything had."""
         hot, whole = [], []
-        for node in {each.id: each for one in self._touched.values() for each in one.path}.values():
+        for node in {each.id: each for way in self._touched.values() for each in way.path}.values():
             before, now = self._written.get(node.id), _state(node)
             if before == now:
                 continue
@@ -103,17 +119,15 @@ class Accounts(MutableMapping[str, Node]):
                 hot.append((*node.spent, *node.held, node.id))
             else:
                 whole.append(_account_row(node))
-        if hot:
-            self._rows.connection.executemany(_HOT, hot)
-        if whole:
-            self._rows.connection.executemany(_WHOLE, whole)
         self._touched.clear()
+        self._steps.connection.executemany(_HOT, hot)
+        self._steps.connection.executemany(_WHOLE, whole)
+        return bool(hot or whole)
 
-    def _read(self, statement: str, parameters: Sequence[Any]) -> None:
-        rows = self._rows.execute(statement, parameters).fetchall()
+    def _read(self, key: str) -> None:
+        rows = self._steps.execute(_PATH, (key,)).fetchall()
         if not rows:
-            for key in parameters:
-                del self[key]
+            del self[key]
         for row in rows:
             self._restore(row)
 
@@ -122,7 +136,7 @@ class Accounts(MutableMapping[str, Node]):
         if self._read_in.get(key) == self._epoch:
             return
         above = self._nodes[parent] if parent is not None else None
-        account = _account_from(key, parent, row[2])
+        account = account_from(key, parent, row[2])
         node = self._nodes.get(key)
         if node is None or node.parent is not above or node.account.allocated != account.allocated:
             node = Node(account, above, 0.0)
@@ -132,105 +146,138 @@ class Accounts(MutableMapping[str, Node]):
 
 
 class Holds(MutableMapping[str, LiveHold]):
-    """The live holds."""
+    """The live holds; a hold that is set is a step."""
 
-    def __init__(self, rows: Rows, accounts: Accounts) -> None:
-        self._rows = rows
+    def __init__(self, steps: Steps, accounts: Accounts) -> None:
+        self._steps = steps
         self._accounts = accounts
+        self._known: dict[str, LiveHold | None] | None = None
+        self._changed: set[str] = set()
+
+    def stale(self) -> None:
+        """Believe nothing of what was read before."""
+        self._known = None
+        self._changed.clear()
 
     def __getitem__(self, key: str) -> LiveHold:
-        row = self._rows.execute("SELECT * FROM hold WHERE id = ?", (key,)).fetchone()
-        if row is None:
+        known = self._all()
+        live = known[key]
+        if live is None:
+            live = known[key] = self._read(key)
+        return live
+
+    def get(self, key: str, default: Any = None) -> Any:
+        """Return a live hold, or `default`."""
+        return self[key] if key in self._all() else default
+
+    def __setitem__(self, key: str, live: LiveHold) -> None:
+        self._all()[key] = live
+        self._changed.add(key)
+        self._accounts.touch(live.route)
+        self._steps.held(live)
+
+    def __delitem__(self, key: str) -> None:
+        if self.pop(key) is None:
             raise KeyError(key)
-        return self._live(row)
 
     def pop(self, key: str, default: Any = None) -> Any:
         """Take a hold out; `default` if it is not live."""
-        deleted = self._rows.execute("DELETE FROM hold WHERE id = ? RETURNING *", (key,))
-        row = deleted.fetchall()
-        return self._live(row[0]) if row else default
-
-    def __setitem__(self, key: str, live: LiveHold) -> None:
-        hold, final = live.hold, live.final
-        self._rows.execute(
-            _HOLD,
-            (
-                key, _names(hold.accounts), _names(live.route.ids), *hold.amounts,
-                final.id if final is not None else None,
-                json.dumps(live.above) if final is not None else None, live.at, live.owner,
-            ),
-        )  # fmt: skip
-
-    def __delitem__(self, key: str) -> None:
-        self._rows.execute("DELETE FROM hold WHERE id = ?", (key,))
+        known = self._all()
+        if key not in known:
+            return default
+        live = known.pop(key) or self._read(key)
+        self._changed.add(key)
+        self._accounts.touch(live.route)
+        return live
 
     def __iter__(self) -> Iterator[str]:
-        rows = self._rows.execute("SELECT id FROM hold").fetchall()
-        return iter([key for (key,) in rows])
+        return iter(list(self._all()))
 
     def __len__(self) -> int:
-        count: int = self._rows.execute("SELECT count(*) FROM hold").fetchone()[0]
-        return count
+        return len(self._all())
 
     def of_owner(self, owner: str) -> list[str]:
         """Return the ids of a process's holds."""
-        rows = self._rows.execute("SELECT id FROM hold WHERE owner = ?", (owner,)).fetchall()
-        return [key for (key,) in rows]
+        return [key for key, live in self.items() if live.owner == owner]
 
-    def _live(self, row: tuple[Any, ...]) -> LiveHold:
-        key, accounts, _, usd, tokens, llm_calls, tool_calls, final, above, at, owner = row
-        names = _named(accounts)
-        node = self._accounts.even_gone
-        if len(names) == 1:
-            route = node(names[0]).route
-        else:
-            route = Route.union([node(name).route for name in sorted(names)])
-        hold = Hold(key, names, Amounts(usd, tokens, llm_calls, tool_calls))
-        live = LiveHold(hold, route, None if final is None else node(final), at, owner)
-        if above is not None:
-            live.above = Amounts(*json.loads(above))
+    def flush(self) -> bool:
+        """Write what has changed, and tell whether anything had."""
+        known, changed = self._all(), sorted(self._changed)
+        self._changed.clear()
+        rows = [_hold_row(live) for key in changed if (live := known.get(key)) is not None]
+        ended = [(key,) for key in changed if key not in known]
+        self._steps.connection.executemany("DELETE FROM hold WHERE id = ?", ended)
+        self._steps.connection.executemany(_HOLD, rows)
+        return bool(changed)
+
+    def _all(self) -> dict[str, LiveHold | None]:
+        if self._known is None:
+            self._known = {key: None for (key,) in self._steps.execute("SELECT id FROM hold")}
+        return self._known
+
+    def _read(self, key: str) -> LiveHold:
+        row = self._steps.execute("SELECT * FROM hold WHERE id = ?", (key,)).fetchone()
+        live = self._live(key, row[1], row[3:7], row[7], *row[9:11])
+        if row[8] is not None:
+            live.above = Amounts(*json.loads(row[8]))
         return live
+
+    def from_step(self, step: Row) -> LiveHold:
+        """Return the hold that somebody else has made."""
+        return self._live(step[1], step[4], step[5:9], step[9], step[3], step[10])
+
+    def _live(
+        self, key: str, accounts: str, amounts: Row, final: str | None, at: float, owner: str
+    ) -> LiveHold:
+        route = self._accounts.route(names_from(accounts))
+        hold = Hold(key, names_from(accounts), Amounts(*amounts))
+        last = None if final is None else self._accounts.even_gone(final)
+        return LiveHold(hold, route, last, at, owner)
 
 
 class Entries:
-    """The records, all of them but those in which every account is gone."""
+    """The records, all of them but those in which every account is gone; each is a step at first.
 
-    def __init__(self, rows: Rows, accounts: Accounts) -> None:
-        self._rows = rows
+    Attributes:
+        steps: the ids of those that are steps still.
+    """
+
+    def __init__(self, steps: Steps, accounts: Accounts) -> None:
+        self.steps: set[str] = set()
+        self._steps = steps
         self._accounts = accounts
-        self._last = 0
+        self._newest = 0
 
-    def _next(self) -> int:
-        """Return a number that grows with time: writers take turns, so they agree on the order."""
-        self._last = max(self._last + 1, time_ns())
-        return self._last
+    def stale(self) -> None:
+        """Know no record that is still a step."""
+        self.steps.clear()
+
+    def forked(self) -> None:
+        """Begin anew with the ids of this process."""
+        self._newest = 0
 
     def get(self, key: str) -> Entry | None:
         """Return the last record under an id."""
-        row = self._rows.execute(
-            "SELECT * FROM entry WHERE id = ? ORDER BY number DESC LIMIT 1", (key,)
-        ).fetchone()
-        return None if row is None else _entry_from(row)
+        statement = _LAST_STEP if key in self.steps else _LAST_ENTRY
+        columns = self._steps.execute(statement, (key,)).fetchone()
+        return None if columns is None else entry_from(columns)
+
+    def __contains__(self, key: str) -> bool:
+        """Tell whether something was recorded under an id."""
+        if (number := number_of(key)) > self._newest:  # it was made just now: spare the search
+            self._newest = number
+            return key in self.steps
+        return self.get(key) is not None
 
     def add(self, entry: Entry) -> None:
         """Keep a record."""
-        self._rows.execute(
-            _ENTRY,
-            (
-                entry.id, self._next(), entry.kind, entry.time,
-                _names(entry.accounts), _names(entry.path),
-                entry.path[-1], *entry.amounts, _plain(entry.held),
-                ";".join([_plain(each) for each in entry.after]), entry.late,
-                json.dumps(entry.over) if entry.over is not None else None,
-                _plain(entry.asked) if entry.asked is not None else None,
-                self._accounts.even_gone(entry.path[-1]).account.lasts == "run",
-            ),
-        )  # fmt: skip
+        passing = self._accounts.even_gone(entry.path[-1]).account.lasts == "run"
+        self._steps.recorded(entry, passing=passing)
+        self.steps.add(entry.id)
 
     def __iter__(self) -> Iterator[Entry]:
         """Return them, oldest first."""
-        rows = self._rows.execute("SELECT * FROM entry ORDER BY number")
-        return iter([_entry_from(row) for row in rows])
+        return iter([entry_from(columns) for columns in self._steps.execute(_ENTRIES)])
 
     def folded(self, _account: str) -> tuple[Amounts, Amounts]:
         """Return nothing: every record of an account that is left is kept."""
@@ -238,11 +285,11 @@ class Entries:
 
     def forget_root(self, root: str) -> None:
         """Drop the records in which no account is left."""
-        rows = self._rows.execute(
+        rows = self._steps.execute(
             "SELECT id, number, path FROM entry WHERE passing AND root = ?", (root,)
         ).fetchall()
         for key, number, path in rows:
-            left = self._rows.execute(
+            left = self._steps.execute(
                 "SELECT id FROM account WHERE id IN (SELECT value FROM json_each(?)) LIMIT 1",
                 (path,),
             ).fetchone()
@@ -250,7 +297,7 @@ class Entries:
                 statement, what = "DELETE FROM entry", ()
             else:
                 statement, what = "UPDATE entry SET root = ?", left
-            self._rows.execute(f"{statement} WHERE id = ? AND number = ?", (*what, key, number))
+            self._steps.execute(f"{statement} WHERE id = ? AND number = ?", (*what, key, number))
 
 
 def _state(node: Node) -> tuple[Any, Any]:
@@ -263,10 +310,8 @@ def _state(node: Node) -> tuple[Any, Any]:
 
 
 def _account_row(node: Node) -> tuple[Any, ...]:
-    account = node.account
-    opened = [_limits(account.limits), account.reserve, account.allocated, account.lasts]
     return (
-        node.id, account.parent, json.dumps(opened), json.dumps(_limits(node.limits)),
+        node.id, node.account.parent, text_of_account(node.account), text_of_limits(node.limits),
         *node.spent, *node.held, node.state, node.final, node.gone, json.dumps(node.kept),
         json.dumps(node.aside), json.dumps(node.excess), json.dumps(sorted(node.owners)),
         json.dumps([window.saved() for window in node.windows]),
@@ -274,63 +319,25 @@ def _account_row(node: Node) -> tuple[Any, ...]:
 
 
 def _fill(node: Node, account: Account, row: tuple[Any, ...]) -> None:
-    limits = _limits_from(row[3])
+    limits = limits_from(row[3])
     if node.account != account or node.limits != limits or node.windows:
         node.change_to(account, limits)
     node.spent = Amounts(*row[4:8])
     node.held = list(row[8:12])
     node.state, node.final, node.gone = row[12], row[13], bool(row[14])
-    node.kept, node.aside, node.excess = _numbers(row[15]), _numbers(row[16]), _numbers(row[17])
+    node.kept, node.aside, node.excess = map(numbers_from, row[15:18])
     node.owners = set(json.loads(row[18]))
     for window, saved in zip(node.windows, json.loads(row[19]), strict=True):
         window.restore(saved)
 
 
-def _limits(limits: Limits) -> list[list[Any]]:
-    return [[x.unit, x.amount, x.period, x.rolling, x.zone] for x in limits.every]
-
-
-@lru_cache(4096)
-def _limits_from(text: str) -> Limits:
-    return Limits(tuple(Limit(*each) for each in json.loads(text)))
-
-
-@lru_cache(4096)
-def _account_from(key: str, parent: str | None, text: str) -> Account:
-    limits, reserve, allocated, lasts = json.loads(text)
-    every = Limits(tuple(Limit(*each) for each in limits))
-    return Account(key, parent, every, Amounts(*reserve), allocated, lasts)
-
-
-def _numbers(text: str) -> list[int]:
-    return [0, 0, 0, 0] if text == "[0, 0, 0, 0]" else json.loads(text)
-
-
-@lru_cache(4096)
-def _names(names: tuple[str, ...]) -> str:
-    return json.dumps(names)
-
-
-@lru_cache(4096)
-def _named(text: str) -> tuple[str, ...]:
-    return tuple(json.loads(text))
-
-
-def _plain(amounts: Amounts) -> str:
-    return f"{amounts[0]},{amounts[1]},{amounts[2]},{amounts[3]}"
-
-
-def _amounts(text: str) -> Amounts:
-    return Amounts(*map(int, text.split(",")))
-
-
-def _entry_from(row: tuple[Any, ...]) -> Entry:
-    after = tuple(_amounts(each) for each in row[12].split(";")) if row[12] else ()
-    return Entry(
-        row[0], row[2], _named(row[4]), _named(row[5]), _amounts(row[11]), Amounts(*row[7:11]),
-        after, Denial(*json.loads(row[14])) if row[14] else None, bool(row[13]),
-        _amounts(row[15]) if row[15] else None, row[3],
+def _hold_row(live: LiveHold) -> tuple[Any, ...]:
+    hold, final = live.hold, live.final
+    return (
+        hold.id, names(hold.accounts), names(live.route.ids), *hold.amounts,
+        final.id if final is not None else None,
+        json.dumps(live.above) if final is not None else None, live.at, live.owner,
     )  # fmt: skip
 
 
-__all__ = ["Accounts", "Entries", "Holds", "Rows"]
+__all__ = ["Accounts", "Entries", "Holds"]

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from budget_core.ledger.base import Account, Balance, Denial, Headroom, Hold, State
+from budget_core.ledger.base import Account, Balance, Denial, Headroom, Hold, Kind, State
 from budget_core.ledger.windows import spent_over, windows_of
 from budget_core.limits import UNITS, ZERO, Amounts, Limits
 
@@ -353,6 +353,22 @@ class LiveHold:
         self._hold_in_windows(-1)
         if self.final is not None:
             self.final.final = None
+
+    def pay(self, kind: Kind, amounts: Amounts) -> None:
+        """Lift it, and spend what it came to, if it was not released."""
+        self.lift()
+        if kind != "release":
+            self.route.spend(amounts, self.at)
+
+    def leave(self, kind: Kind) -> None:
+        """Let the accounts go on without it: the last call is over, or allocations give back."""
+        if self.final is not None:
+            if kind == "commit":
+                self.final.finish()
+            else:
+                self.final.trim()
+        if self.route.allocated:
+            self.route.trim()
 
     def _hold_in_windows(self, sign: int) -> None:
         for node in self.route.path:

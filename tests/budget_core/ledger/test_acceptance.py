@@ -108,7 +108,8 @@ def test_acceptance_killed_at_any_point(url, ledger):
                 acknowledged.update([line.split()])
             process.kill()
         for process in processes:
-            whole = [line for line in process.communicate()[0].splitlines(True) if line[-1] == "\n"]
+            whole = [line for line in process.stdout if line[-1] == "\n"]
+            process.communicate()
             acknowledged.update(line.split() for line in whole)
     recorded = {entry.id: entry for entry in ledger.entries() if entry.kind == "commit"}
     assert len(acknowledged) > KILLS

@@ -1,0 +1,57 @@
+"""Whose turn it is to write a SQLite file: the lock of a file beside it."""
+
+from __future__ import annotations
+
+import os
+import random
+from pathlib import Path
+from time import monotonic, sleep
+
+from budget_core.errors import LedgerUnavailable
+
+try:
+    import fcntl
+except ImportError:  # pragma: no cover  there, SQLite's own lock has to do
+    fcntl = None  # type: ignore[assignment]
+
+
+class Turn:
+    """One process writes at a time; whoever waits tries again at random, so all get their turns.
+
+    SQLite's own way of waiting, longer and longer, starves processes.
+    """
+
+    def __init__(self, path: Path, wait: float) -> None:
+        self._path = path
+        self._wait = wait
+        self._file = os.open(f"{path}-turn", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC)
+
+    def take(self) -> None:
+        """Wait until it is ours.
+
+        Raises:
+            LedgerUnavailable: nobody let us.
+        """
+        until = 0.0
+        while True:
+            try:
+                fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                until = until or monotonic() + self._wait
+                if monotonic() > until:
+                    reason = f"{self._path}: another process has been writing for {self._wait} s"
+                    raise LedgerUnavailable(reason) from None
+                sleep(random.uniform(0.000_1, 0.002))  # noqa: S311  no secret
+            else:
+                return
+
+    def give(self) -> None:
+        """Let others have it."""
+        fcntl.flock(self._file, fcntl.LOCK_UN)
+
+    def close(self) -> None:
+        """Close the file."""
+        os.close(self._file)
+
+
+__all__ = ["Turn", "fcntl"]
