@@ -266,7 +266,7 @@ class BookLedger(Ledger):
         return (entry for entry in kept if account is None or account in entry.path)
 
     def verify(self) -> list[str]:
-        with self._turn:
+        with self._reading():
             self._drop_forgotten()
             return list(faults(self._nodes.values(), list(self._live.values()), self._records))
 

@@ -2,8 +2,7 @@
 
 A call costs one short row. Whoever comes next repeats the steps of the others in memory. When there
 are many, or something else than a step is done, accounts and holds are written, entries move to
-their table, and a mark takes the place of the steps. Numbers only grow: a mark or a gap tells the
-others to read all anew.
+their table, and a mark takes the place of the steps, which tells the others to read all anew.
 """
 
 from __future__ import annotations
@@ -66,7 +65,7 @@ class Steps:
         rows = self.connection.execute(_NEWS, parameters).fetchall()
         if rows:
             number, _, kind = rows[0][:3]
-            if last is not None and (kind == _MARK or number != last + 1):
+            if last is not None and kind == _MARK:
                 return None
             self._last = rows[-1][0]
             if kind == _MARK:

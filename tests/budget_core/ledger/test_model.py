@@ -1,5 +1,8 @@
 """Any sequence of operations against a small model of a tree of budgets, on every ledger."""
 
+import random
+from uuid import UUID
+
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
@@ -10,8 +13,9 @@ from hypothesis.stateful import (
     rule,
     run_state_machine_as_test,
 )
+from tests.budget_core.ledger.conftest import sqlite_store
 
-from budget_core.ledger import Account, Denial, MemoryLedger, new_id
+from budget_core.ledger import Account, Denial, MemoryLedger, new_id, sqlite, sqlite_steps
 from budget_core.limits import Amounts, Limit, Limits
 
 
@@ -267,14 +271,42 @@ class Ledgers(RuleBasedStateMachine):
         assert self.ledger.verify() == []
 
 
-def test_a_ledger_does_what_the_model_does(backend):
-    machine = type("Machine", (Ledgers,), {"make": staticmethod(backend)})
+def check(make, examples=60):
+    machine = type("Machine", (Ledgers,), {"make": staticmethod(make)})
     run_state_machine_as_test(
         machine,
         settings=settings(
-            max_examples=150 if backend is MemoryLedger else 60,
+            max_examples=examples,
             stateful_step_count=40,
             deadline=None,
             suppress_health_check=list(HealthCheck),
         ),
     )
+
+
+def test_a_ledger_does_what_the_model_does(backend):
+    check(backend, 150 if backend is MemoryLedger else 60)
+
+
+class TakingTurns:
+    """A file that several processes use: one goes on where another one has stopped."""
+
+    def __init__(self):
+        store = sqlite_store()
+        self.ledgers = [store(), store(), store()]
+        self.chance = random.Random(1)
+
+    def close_connection(self):
+        for ledger in self.ledgers:
+            ledger.close_connection()
+
+    def __getattr__(self, name):
+        if self.chance.random() < 0.05:
+            self.ledgers.append(self.ledgers.pop(0))
+        return getattr(self.ledgers[0], name)
+
+
+def test_processes_that_take_turns_do_what_the_model_does(monkeypatch):
+    monkeypatch.setattr(sqlite_steps, "MOST", 20)
+    monkeypatch.setattr(sqlite, "uuid4", lambda: UUID(int=1))  # they open and close as one
+    check(TakingTurns, 100)
