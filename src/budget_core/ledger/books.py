@@ -119,8 +119,8 @@ class BookLedger(Ledger):
         with self._step:
             if self._forgotten:
                 self._drop_forgotten()
-            if (known := self._replayed(hold_id, accounts, amounts, final)) is not None:
-                return known
+            if hold_id in self._live or hold_id in self._records:
+                return self._replayed(hold_id, accounts, amounts, final)
             last = self._nodes[final] if final is not None else None
             hold = Hold(hold_id, tuple(accounts), amounts)
             live = LiveHold(hold, self._route(accounts), last, self._now(), self._owner)
@@ -347,12 +347,10 @@ class BookLedger(Ledger):
 
     def _replayed(
         self, hold_id: str, accounts: Sequence[str], amounts: Amounts, final: str | None
-    ) -> Hold | None:
+    ) -> Hold:
         live = self._live.get(hold_id)
         if live is None:
-            if hold_id in self._records:
-                raise HoldConflict(f"Hold {hold_id} has ended; its id cannot be used again.")
-            return None
+            raise HoldConflict(f"Hold {hold_id} has ended; its id cannot be used again.")
         last = live.final.id if live.final is not None else None
         if live.hold != Hold(hold_id, tuple(accounts), amounts) or last != final:
             raise HoldConflict(f"Hold {hold_id} is live with another payload: {live.hold}.")

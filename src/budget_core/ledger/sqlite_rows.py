@@ -159,6 +159,9 @@ class Holds(MutableMapping[str, LiveHold]):
         self._known = None
         self._changed.clear()
 
+    def __contains__(self, key: object) -> bool:
+        return key in self._all()
+
     def __getitem__(self, key: str) -> LiveHold:
         known = self._all()
         live = known[key]

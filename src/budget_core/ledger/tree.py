@@ -298,9 +298,10 @@ class LiveHold:
         above: what it takes in the ancestors of `final`.
         at: when it was made, in seconds since 1970; the windows of that moment hold it.
         owner: the process whose call it is.
+        windowed: the accounts on its way that have windows.
     """
 
-    __slots__ = ("above", "at", "final", "hold", "owner", "route")
+    __slots__ = ("above", "at", "final", "hold", "owner", "route", "windowed")
 
     def __init__(
         self, hold: Hold, route: Route, final: Node | None, at: float, owner: str = ""
@@ -310,6 +311,7 @@ class LiveHold:
         self.at = at
         self.owner = owner
         self.final = final
+        self.windowed = [node for node in route.path if node.windows]
         self.above = hold.amounts
         if final is not None:
             self.above = Amounts(
@@ -338,7 +340,8 @@ class LiveHold:
             self.final.final = self.hold.id
         for node in self.route.checked:
             node.hold(self.part(node))
-        self._hold_in_windows(1)
+        if self.windowed:
+            self._hold_in_windows(1)
         return None
 
     def lift(self) -> None:
@@ -350,7 +353,8 @@ class LiveHold:
             held[1] -= tokens
             held[2] -= llm_calls
             held[3] -= tool_calls
-        self._hold_in_windows(-1)
+        if self.windowed:
+            self._hold_in_windows(-1)
         if self.final is not None:
             self.final.final = None
 
@@ -371,7 +375,7 @@ class LiveHold:
             self.route.trim()
 
     def _hold_in_windows(self, sign: int) -> None:
-        for node in self.route.path:
+        for node in self.windowed:
             for window in node.windows:
                 window.hold(self.at, sign * self.hold.amounts[window.at])
 
@@ -384,7 +388,7 @@ class LiveHold:
             for node in self.route.checked:
                 if denial := node.refusal(self.hold.amounts, node.kept):
                     return denial
-            return self._window_refusal()
+            return self._window_refusal() if self.windowed else None
         if final.final is not None:
             return self._ended(final, "finalized")
         for node in self.route.checked:
@@ -394,8 +398,8 @@ class LiveHold:
         return self._window_refusal()
 
     def _window_refusal(self) -> Denial | None:
-        for node in self.route.path:
-            if node.windows and (denial := node.window_refusal(self.hold.amounts, self.at)):
+        for node in self.windowed:
+            if denial := node.window_refusal(self.hold.amounts, self.at):
                 return denial
         return None
 
