@@ -4,17 +4,24 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 from budget_core.ledger.base import Entry
 from budget_core.ledger.tree import LiveHold, Node, plus
 from budget_core.limits import UNITS, ZERO, Amounts
 
-if TYPE_CHECKING:
-    from budget_core.ledger.books import Records
+
+class Kept(Protocol):
+    """The entries of a ledger: those that are kept, and what the others came to."""
+
+    def __iter__(self) -> Iterator[Entry]:
+        """Return those that are kept, oldest first."""
+
+    def folded(self, account: str) -> tuple[Amounts, Amounts]:
+        """Return what records that are not kept came to: spent, and spent beyond their holds."""
 
 
-def faults(nodes: Collection[Node], live: Collection[LiveHold], records: Records) -> Iterator[str]:
+def faults(nodes: Collection[Node], live: Collection[LiveHold], records: Kept) -> Iterator[str]:
     """Return what does not agree, account by account; nothing if all is well."""
     spent, beyond = _replayed(records)
     everything = _everything(nodes, live)
@@ -86,4 +93,4 @@ def _window_faults(node: Node, live: Iterable[LiveHold]) -> Iterator[str]:
             )
 
 
-__all__ = ["faults", "unheld"]
+__all__ = ["Kept", "faults", "unheld"]

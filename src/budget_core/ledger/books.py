@@ -10,7 +10,7 @@ from time import time
 from typing import Final, Protocol
 
 from budget_core.errors import AccountConflict, HoldConflict, InvalidBudget
-from budget_core.ledger.audit import faults
+from budget_core.ledger.audit import Kept, faults
 from budget_core.ledger.base import (
     Account,
     Balance,
@@ -31,8 +31,8 @@ STANDING: Final = "*"
 """The owner of an account that is open whoever runs."""
 
 
-class Records(Protocol):
-    """The entries of a ledger: those that are kept, and what the others came to."""
+class Records(Kept, Protocol):
+    """The entries of a ledger, by their ids, too."""
 
     def get(self, key: str) -> Entry | None:
         """Return the last record under an id, if it is still known."""
@@ -42,12 +42,6 @@ class Records(Protocol):
 
     def add(self, entry: Entry) -> None:
         """Keep a record."""
-
-    def __iter__(self) -> Iterator[Entry]:
-        """Return those that are kept, oldest first."""
-
-    def folded(self, account: str) -> tuple[Amounts, Amounts]:
-        """Return what records that are not kept came to: spent, and spent beyond their holds."""
 
 
 class BookLedger(Ledger):
