@@ -117,16 +117,14 @@ class SqliteLedger(BookLedger):
             raise told from error
 
     def _begin(self, *, write: bool) -> None:
-        if self._resting:
-            self._resting, self._version = False, -1
+        self._resting = False
         if self._pid != os.getpid():
-            self._nodes.stale()
-            self._version, self._pid, self._owner = -1, os.getpid(), uuid4().hex[:16]
+            self._pid, self._owner = os.getpid(), uuid4().hex[:16]
             self._seen = self._reaped = float("-inf")
-        if write:
-            self._rows.connection = self.database.begin()
-        else:
-            self._rows.connection = self.database.connection()
+        connection = self.database.begin() if write else self.database.connection()
+        if connection is not self._rows.connection:
+            self._rows.connection, self._version = connection, -1
+        if not write:
             self._guarded("BEGIN")
         try:
             version = self._rows.execute("PRAGMA data_version").fetchone()[0]

@@ -58,7 +58,7 @@ MIGRATIONS: Final[dict[int, str]] = {0: _SCHEMA}
 
 
 class Database:
-    """One connection a process, made when it is first needed, and anew after a fork.
+    """One connection a process, made when it is first needed; closed by a fork, on both sides.
 
     Attributes:
         path: of the file; beside it lie SQLite's own and ``-turn``, whose lock is the turn.
@@ -213,16 +213,22 @@ class Database:
 
 
 _inherited: list[Any] = []
-"""Connections of parent processes: never closed here, as that would free the parent's locks."""
+"""Connections of parents whose fork Python was not told of: never used, and never closed."""
 _databases: WeakSet[Database] = WeakSet()
 _forking: list[Database] = []
 
 
 def _before_fork() -> None:
-    """Let no thread be inside SQLite: what it has locked would stay locked in the child."""
+    """Let no thread be inside SQLite, and leave nothing open that a child would inherit.
+
+    In a child that has inherited a connection, SQLite takes the parent's locks for its own. Then
+    the log is deleted under it when the parent closes the file, and what it records is lost.
+    """
     _forking[:] = list(_databases)
     for database in _forking:
         database.lock.acquire()
+        with suppress(sqlite3.Error):
+            database.close()
 
 
 def _after_fork() -> None:

@@ -233,6 +233,24 @@ print(ledger.charge(new_id(), ["a"], Amounts(usd=2)).after[0].usd)
         assert (spent(ledger), ledger.balance("a").reserved.usd) == (6, 0)
         assert ledger.verify() == []
 
+    def test_a_fork_goes_on_when_its_parent_closes_the_file(self, ledger, path):
+        read, write = os.pipe()
+        ledger.charge(new_id(), ["a"], usd(1))
+        child = os.fork()
+        if child == 0:
+            ledger.charge(new_id(), ["a"], usd(10))
+            os.close(write)
+            os.read(read, 1)  # until the parent has closed the file
+            ledger.charge(new_id(), ["a"], usd(100))
+            os._exit(0)
+        os.close(read)
+        while spent(ledger) < 11:
+            pass
+        ledger.close_connection()
+        os.close(write)
+        assert os.waitpid(child, 0)[1] == 0
+        assert spent(ledger) == 111
+
     def test_a_fork_while_another_thread_writes(self, ledger):
         stop = threading.Event()
 
