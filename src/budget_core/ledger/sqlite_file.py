@@ -66,13 +66,13 @@ class Database:
     """
 
     def __init__(self, path: str | os.PathLike[str], durability: Durability, wait: float) -> None:
-        self.path = Path(path)
         self.lock = RLock()
         self._durability = durability
         self._wait = wait
         self._connection: sqlite3.Connection | None = None
         self._turn: int | None = None
         self._pid = os.getpid()
+        self.path = Path(os.path.realpath(path))  # wherever the process goes later
         _databases.add(self)
 
     def connection(self) -> sqlite3.Connection:
@@ -138,6 +138,9 @@ class Database:
                 if self._turn is not None:
                     os.close(self._turn)
             self._connection = self._turn = None
+
+    def __del__(self) -> None:
+        self.close()
 
     def _opened(self) -> sqlite3.Connection:
         connection = None

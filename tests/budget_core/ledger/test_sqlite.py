@@ -1,13 +1,16 @@
 """A file: what becomes of it, and of those who share it."""
 
+import gc
 import os
 import sqlite3
 import subprocess
 import sys
 import threading
+from pathlib import Path
 
 import pytest
 
+from budget_core import AgentBudget
 from budget_core.errors import InvalidBudget, InvalidCost, LedgerUnavailable
 from budget_core.ledger import Account, Hold, ledger_from, new_id
 from budget_core.ledger.sqlite import SqliteLedger
@@ -55,6 +58,25 @@ class TestUrls:
         assert ledger_from("sqlite:///other.db") is not ledger
         with pytest.raises(InvalidBudget, match="same URL"):
             ledger_from("sqlite:///some.db?ttl=5")
+
+    def test_a_file_is_the_same_wherever_the_process_goes(self, tmp_path, monkeypatch):
+        monkeypatch.chdir(tmp_path)
+        ledger = SqliteLedger("some.db")
+        ledger.open(Account("a", None, TEN))
+        ledger.close_connection()
+        (tmp_path / "elsewhere").mkdir()
+        monkeypatch.chdir(tmp_path / "elsewhere")
+        assert spent(ledger) == 0
+        assert repr(ledger) == f"SqliteLedger('{tmp_path}/some.db')"
+        ledger.close_connection()
+
+    def test_one_that_is_dropped_leaves_no_file_open(self, path):
+        def files():
+            return [os.path.realpath(each) for each in Path("/proc/self/fd").iterdir()]
+
+        AgentBudget("$1", ledger=f"sqlite:////{path}").session("a").track(cost=0.1)
+        gc.collect()
+        assert not [file for file in files() if file.startswith(str(path))]
 
     def test_the_environment_names_the_default(self, tmp_path, monkeypatch):
         monkeypatch.setenv("BUDGET_LEDGER", f"sqlite:///{tmp_path}/some.db")
