@@ -241,10 +241,26 @@ class TestUrls:
         assert ledger._scripts.client.keys("{mine}:a:*") == [b"{mine}:a:a"]
         ledger.close_connection()
 
-    def test_a_password_is_not_shown(self):
-        assert (
-            repr(ledger_from("rediss://me:secret@host:1/0")) == "RedisLedger('rediss://host:1/0')"
+    def test_what_names_a_ledger_is_the_same_in_every_process(self):
+        url, client = "rediss://me:secret@host:1/0", redis.Redis(host="host", password="secret")  # noqa: S106
+        assert repr(ledger_from(url)) == "RedisLedger('rediss://host:1/0', namespace='budget')"
+        assert repr(RedisLedger(client, namespace="b")) == (
+            "RedisLedger('redis://host:6379/0', namespace='b')"
         )
+
+    @pytest.mark.parametrize(
+        "url",
+        [
+            "redis://me:secret@host/0?what=1", "redis://me:secret@host/0?ttl=soon",
+            "redis://host/0?password=secret", "redis://:sec/secret@host:port/0",
+            "redis://me:secret@host:port/0", "redis://me:secret@[::1/0",
+            "nosuch://me:secret@host/0",
+        ],
+    )  # fmt: skip
+    def test_a_password_is_not_shown(self, url):
+        with pytest.raises(InvalidBudget) as error:
+            ledger_from(url)
+        assert "secret" not in str(error.value)
 
     @pytest.mark.parametrize("query", ["what=1", "namespace={x}", "namespace=", "on_expiry=keep"])
     def test_nonsense_is_refused(self, query):

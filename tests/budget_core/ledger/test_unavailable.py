@@ -190,6 +190,25 @@ sys.stdin.readline()
         fresh.close_connection()
 
 
+    def test_a_ledger_is_not_told_what_its_neighbour_is_owed(self, server):
+        script = f"""
+from budget_core import AgentBudget
+from budget_core.ledger.redis import RedisLedger
+session = AgentBudget("$1", ledger=RedisLedger({server.url!r}, timeout=0.2)).session("a")
+RedisLedger({server.url!r})._scripts.client.shutdown(nosave=True)
+session.track(cost=0.2)
+"""
+        subprocess.run([sys.executable, "-c", script], check=True, timeout=60)  # noqa: S603
+        server.process.wait()
+        server.start()
+        neighbour = RedisLedger(server.url, namespace="other")
+        ledger = RedisLedger(server.url)
+        assert budget(neighbour).session("a").spent == 0
+        assert budget(ledger).session("a").spent == 0.2
+        neighbour.close_connection()
+        ledger.close_connection()
+
+
 class TestJournal:
     DEBT = Debt("charge", "x-1", ("a",), Amounts(5))
 
