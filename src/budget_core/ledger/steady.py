@@ -78,16 +78,23 @@ class SteadyLedger(Ledger):
         *,
         final: str | None = None,
     ) -> Hold | Denial:
+        sent = False
+
+        def question() -> Hold | Denial:
+            nonlocal sent
+            sent = True
+            return self.inner.reserve(hold_id, accounts, amounts, final=final)
+
+        answer: Hold | Denial | None
         try:
-            answer = self._ask(lambda: self.inner.reserve(hold_id, accounts, amounts, final=final))
+            answer = self._ask(question)
         except LedgerUnavailable:
-            if final is not None or not self._open.issuperset(accounts):
+            hold = Hold(hold_id, tuple(accounts), amounts)
+            answer = self._held_here(hold) if final is None else None
+            if sent and not isinstance(answer, Hold):  # it may be held: the answer was lost
+                self._owe(Debt("release", hold_id, hold.accounts, ZERO))
+            if answer is None:
                 raise
-            if self._rooms.left(accounts) is None:
-                raise
-            if denial := self._rooms.refusal(accounts, amounts):
-                return denial
-            answer = Hold(hold_id, tuple(accounts), amounts)
         if isinstance(answer, Hold):
             self._hold(answer)
         return answer
@@ -252,9 +259,7 @@ class SteadyLedger(Ledger):
         try:
             answer = self._ask(statement)
         except LedgerUnavailable:
-            _log.warning("%r did not answer, and is owed the %s of %s", self, debt.what, debt.id)
-            self._journal.add(debt)
-            keep_alive(self)
+            self._owe(debt)
             if debt.what == "release":
                 return None  # type: ignore[return-value]
             owed = Entry(debt.id, "commit", debt.accounts, (), ZERO, debt.amounts)
@@ -262,6 +267,11 @@ class SteadyLedger(Ledger):
         if isinstance(answer, Entry):
             self._remember(answer)
         return answer
+
+    def _owe(self, debt: Debt) -> None:
+        _log.warning("%r did not answer, and is owed the %s of %s", self, debt.what, debt.id)
+        self._journal.add(debt)
+        keep_alive(self)
 
     def _remember(self, entry: Entry) -> None:
         for account, spent in zip(entry.path, entry.after, strict=False):
@@ -304,6 +314,12 @@ class SteadyLedger(Ledger):
         if account.parent is not None and account.parent in self._accounts:
             self._reopen(account.parent)
         self.inner.open(account)
+
+    def _held_here(self, hold: Hold) -> Hold | Denial | None:
+        """Hold what was left when the ledger was last heard; None if that must not be."""
+        if not self._open.issuperset(hold.accounts) or self._rooms.left(hold.accounts) is None:
+            return None
+        return self._rooms.refusal(hold.accounts, hold.amounts) or hold
 
     def _hold(self, hold: Hold) -> None:
         if hold.id not in self._holds:

@@ -2,6 +2,7 @@
 
 import logging
 import os
+import signal
 import subprocess
 import sys
 
@@ -76,6 +77,21 @@ class TestClosed:
         assert inner.verify() == []
         assert journals(tmp_path) == []
         assert not any(entry.late for entry in inner.entries())
+
+
+    @pytest.mark.parametrize("mode", ["closed", "open"])
+    def test_a_hold_whose_answer_was_lost_is_given_back(self, inner, server, mode):
+        session = budget(inner, mode).session("a")
+        session.open_call(request(0.1)).release()  # the server knows the script
+        inner.top_up("a", Amounts(usd=USD))
+        os.kill(server.process.pid, signal.SIGSTOP)
+        try:
+            with pytest.raises(LedgerUnavailable if mode == "closed" else BudgetExhausted):
+                session.open_call(request(1.1))
+        finally:
+            os.kill(server.process.pid, signal.SIGCONT)
+        assert session.reserved == 0
+        assert inner.holds() == []
 
 
 class TestOpen:
