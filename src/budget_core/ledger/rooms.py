@@ -64,9 +64,9 @@ class Rooms:
             return self._path(accounts)
 
     def forget(self, account: str) -> None:
-        """Drop an account that nobody can name any more."""
-        with self._lock:
-            self._rooms.pop(account, None)
+        """Drop an account that nobody can name any more; finalizers may, so without the lock."""
+        self._rooms.pop(account, None)
+        self._parents.pop(account, None)
 
     def _path(self, accounts: Sequence[str]) -> list[str] | None:
         path: dict[str, None] = {}

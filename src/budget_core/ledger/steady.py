@@ -7,6 +7,7 @@ What was spent is owed to it, and told when it is back, whatever the policy. Cal
 from __future__ import annotations
 
 import logging
+from collections import deque
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import suppress
 from threading import Lock
@@ -55,6 +56,7 @@ class SteadyLedger(Ledger):
         self._holds: dict[str, Hold] = {}
         self._balances: dict[str, Balance] = {}
         self._accounts: dict[str, Account] = {}
+        self._forgotten: deque[str] = deque()
         self._paying = Lock()
         self._away_until = float("-inf")
         self._adopted = False
@@ -198,11 +200,10 @@ class SteadyLedger(Ledger):
                 raise
 
     def forget(self, account: str) -> None:
-        self.inner.forget(account)
-        self._open.discard(account)
-        self._accounts.pop(account, None)
-        self._balances.pop(account, None)
-        self._rooms.forget(account)
+        # called by finalizers, which may run inside an operation: nothing here may wait
+        self._forgotten.append(account)
+        if not self._journal:
+            self._forget()
 
     def llm_holds(self, account: str, besides: Collection[str] = ()) -> bool:
         with suppress(LedgerUnavailable):
@@ -291,6 +292,17 @@ class SteadyLedger(Ledger):
                 else:
                     self._journal.paid(debt)
             self._away_until = float("-inf")
+        self._forget()
+
+    def _forget(self) -> None:
+        """Drop forgotten accounts, once what they spent is told."""
+        while self._forgotten:
+            account = self._forgotten.popleft()
+            self.inner.forget(account)
+            self._open.discard(account)
+            self._accounts.pop(account, None)
+            self._balances.pop(account, None)
+            self._rooms.forget(account)
 
     def _pay_one(self, debt: Debt) -> None:
         try:

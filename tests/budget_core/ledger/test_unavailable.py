@@ -1,17 +1,21 @@
 """A ledger that is away for a while: a real server, killed and started again."""
 
+import gc
 import logging
 import os
 import signal
 import subprocess
 import sys
+import threading
 
 import pytest
 
 from budget_core import AgentBudget, BudgetExhausted, CallRequest, LedgerUnavailable, Usage, declare
+from budget_core.ledger import Headroom
 from budget_core.ledger import steady as module
 from budget_core.ledger.journal import Debt, Journal
 from budget_core.ledger.redis import RedisLedger
+from budget_core.ledger.rooms import Rooms
 from budget_core.ledger.steady import SteadyLedger, steady
 from budget_core.limits import Amounts
 
@@ -165,6 +169,18 @@ class TestOpen:
         server.start()
         assert budget(inner).session("a").spent == 0.4
 
+    def test_what_a_session_owes_is_told_though_nobody_can_name_it(self, inner, server):
+        declare("team", "$1", ledger=inner)
+        session = budget(inner, parent="team").session()
+        server.kill()
+        session.track(cost=0.1)
+        del session
+        gc.collect()
+        server.start()
+        steady(inner).beat()
+        assert inner.balance("team").spent.usd == USD // 10
+        assert [balance.account for balance in inner.accounts()] == ["team"]
+
     def test_a_server_that_comes_back_empty_is_told_at_least_this(self, inner, server):
         session = budget(inner).session("a")
         server.kill()
@@ -261,6 +277,22 @@ class TestJournal:
         ledger.beat()
         assert ledger.owed == 0
         assert len(list((tmp_path / "j").iterdir())) == 1
+
+
+def test_a_finalizer_may_forget_in_the_middle_of_an_operation():
+    rooms = Rooms()
+    for name in ("a", "b"):
+        rooms.know(name, None, Headroom(5, None, None, None))
+
+    def amounts():
+        rooms.forget("b")
+        yield from (1, 0, 0, 0)
+
+    thread = threading.Thread(target=rooms.take, args=(["a"], amounts()), daemon=True)
+    thread.start()
+    thread.join(10)
+    assert not thread.is_alive()
+    assert (rooms.left(["a"]), rooms.left(["b"])) == ((4, None, None, None), None)
 
 
 def test_one_ledger_has_one_memory(inner):
