@@ -1,5 +1,6 @@
 """What ledgers that outlive a process promise besides the contract. Each `store()` is a process."""
 
+import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 
@@ -8,6 +9,7 @@ import pytest
 from budget_core import AgentBudget, declare
 from budget_core.errors import AccountConflict, HoldConflict, InvalidBudget
 from budget_core.ledger import Account, Denial, Hold, new_id
+from budget_core.ledger.heartbeat import keep_alive
 from budget_core.limits import ZERO, Amounts, Limit, Limits
 
 DEAD = 61.0
@@ -311,6 +313,37 @@ class TestExpiry:
             assert money(alive, "a") == [(0, 4)]
             time.sleep(0.05)
         assert not slow.commit(hold, usd(1), ["a"]).late
+
+
+class TestHeartbeat:
+    class Ledger:
+        def __init__(self, beat, ttl):
+            self.beat, self.ttl = beat, ttl
+
+    def test_one_that_hangs_keeps_no_other_from_being_told(self):
+        told, hanging, go_on = threading.Semaphore(0), threading.Event(), threading.Event()
+
+        def hang():
+            hanging.set()
+            go_on.wait(60)
+
+        ledgers = [self.Ledger(hang, 0.03), self.Ledger(told.release, 0.03)]
+        keep_alive(ledgers[0])
+        assert hanging.wait(10)
+        keep_alive(ledgers[1])
+        assert all(told.acquire(timeout=10) for _ in range(3))
+        go_on.set()
+
+    def test_it_ends_with_its_ledger(self):
+        before = set(threading.enumerate())
+        told = threading.Event()
+        ledger = self.Ledger(told.set, 900)
+        keep_alive(ledger)
+        (thread,) = set(threading.enumerate()) - before
+        assert told.wait(10)
+        del ledger
+        thread.join(10)
+        assert not thread.is_alive()
 
 
 class TestSessions:

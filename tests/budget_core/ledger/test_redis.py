@@ -242,7 +242,7 @@ class TestUrls:
         ledger.close_connection()
 
     def test_what_names_a_ledger_is_the_same_in_every_process(self):
-        url, client = "rediss://me:secret@host:1/0", redis.Redis(host="host", password="secret")  # noqa: S106
+        url, client = "rediss://me:secret@host:1/0", redis.Redis(host="host", password="secret")
         assert repr(ledger_from(url)) == "RedisLedger('rediss://host:1/0', namespace='budget')"
         assert repr(RedisLedger(client, namespace="b")) == (
             "RedisLedger('redis://host:6379/0', namespace='b')"

@@ -82,7 +82,6 @@ class TestClosed:
         assert journals(tmp_path) == []
         assert not any(entry.late for entry in inner.entries())
 
-
     @pytest.mark.parametrize("mode", ["closed", "open"])
     def test_a_hold_whose_answer_was_lost_is_given_back(self, inner, server, mode):
         session = budget(inner, mode).session("a")
@@ -220,7 +219,6 @@ sys.stdin.readline()
         assert budget(fresh).session("a").spent == 0.3
         assert journals(tmp_path) == []
         fresh.close_connection()
-
 
     def test_a_ledger_is_not_told_what_its_neighbour_is_owed(self, server):
         script = f"""
