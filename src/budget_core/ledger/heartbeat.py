@@ -37,16 +37,20 @@ def keep_alive(ledger: Beating) -> None:
 
 def _tell(known: ref[Beating], gone: SimpleQueue[None]) -> None:
     while (ledger := known()) is not None:
-        try:
-            ledger.beat()
-        except Exception as error:  # noqa: BLE001  it beats again
-            _log.warning("The heartbeat did not reach its ledger: %s", error)
         pause = ledger.ttl / 3
         del ledger
         try:
             gone.get(timeout=pause)
         except Empty:
-            continue
+            _beat(known())
+
+
+def _beat(ledger: Beating | None) -> None:
+    try:
+        if ledger is not None:
+            ledger.beat()
+    except Exception as error:  # noqa: BLE001  it beats again
+        _log.warning("The heartbeat did not reach its ledger: %s", error)
 
 
 def _fresh() -> None:
