@@ -28,6 +28,7 @@ from budget_core.lineage import everyone, groups_of, own_groups
 from budget_core.loops import LoopWatch
 from budget_core.money import Money, parse_cost, parse_usd, to_usd
 from budget_core.opening import Opening, default_wait, open_now, open_soon
+from budget_core.namesakes import namesakes
 from budget_core.policy import DEFAULT_WAIT, Policy, Report, Reserve, TopUp, reserve_for
 from budget_core.refusals import exhausted_by, stopped_by
 from budget_core.tools import tracked
@@ -81,6 +82,7 @@ class BudgetSession:
         self.ledger = ledger
         self.totals = Totals()
         self.groups = own_groups(self)
+        self._namesakes = namesakes(ledger, self.account)
         self._lock = RLock()  # reentrant: a finalizer may run in here
         self._calls: dict[str, Call] = {}
         self._events: deque[Event] = deque(maxlen=KEPT_EVENTS)
@@ -430,8 +432,10 @@ class BudgetSession:
         for child in self.children():
             child.sweep()
         self.sweep()
-        if self.balance().state == "open":
-            self.ledger.close(self.account)
+        with self._namesakes.lock:
+            self._namesakes.open.discard(self)
+            if not self._namesakes.open and self.balance().state == "open":
+                self.ledger.close(self.account)
         self._ended = self._ended or monotonic()
 
     def sweep(self) -> None:
@@ -571,7 +575,10 @@ class BudgetSession:
         lasts: Lasts = "name" if self._named else "run"
         account = Account(self.account, under, limits, reserve, allocate, lasts)
         self._account = getattr(self, "_account", account)
-        answer = self._opened(update=update)
+        with self._namesakes.lock:
+            answer = self._opened(update=update)
+            if isinstance(answer, Balance):
+                self._namesakes.open.add(self)
         if isinstance(answer, Denial):
             request = CallRequest(kind="tool", name=f"session {self.id}", cost=answer.requested)
             raise exhausted_by(answer, self.id, request)

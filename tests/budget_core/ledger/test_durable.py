@@ -1,5 +1,6 @@
 """What ledgers that outlive a process promise besides the contract. Each `store()` is a process."""
 
+import gc
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -336,17 +337,34 @@ class TestHeartbeat:
 
     def test_it_ends_with_its_ledger(self):
         before = set(threading.enumerate())
-        told = threading.Event()
-        ledger = self.Ledger(told.set, 900)
+        ledger = self.Ledger(None, 900)
         keep_alive(ledger)
         (thread,) = set(threading.enumerate()) - before
-        assert told.wait(10)
         del ledger
         thread.join(10)
         assert not thread.is_alive()
 
 
 class TestSessions:
+    def test_who_closes_closes_for_no_namesake(self, backend):
+        budget = AgentBudget("$1", ledger=backend())
+        sessions = [budget.session("a") for _ in range(3)]
+        sessions[0].close()
+        sessions[0].close()
+        sessions[1].track(cost=0.1)
+        sessions[1].close()
+        assert sessions[2].balance().state == "open"
+        sessions[2].close()
+        assert sessions[0].balance().state == "closed"
+
+    def test_a_namesake_that_was_dropped_keeps_nothing_open(self, backend):
+        budget = AgentBudget("$1", ledger=backend())
+        budget.session("a")
+        gc.collect()
+        with budget.session("a") as session:
+            pass
+        assert session.balance().state == "closed"
+
     def test_a_name_goes_on_in_another_process(self, store):
         with AgentBudget("$1", ledger=store()).session("thread-42") as session:
             session.track(cost=0.3)
