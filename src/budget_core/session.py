@@ -27,8 +27,8 @@ from budget_core.limits import UNITS, UNLIMITED, Amounts, Limit, Limits
 from budget_core.lineage import everyone, groups_of, own_groups
 from budget_core.loops import LoopWatch
 from budget_core.money import Money, parse_cost, parse_usd, to_usd
-from budget_core.opening import Opening, default_wait, open_now, open_soon
 from budget_core.namesakes import namesakes
+from budget_core.opening import Opening, default_wait, open_now, open_soon
 from budget_core.policy import DEFAULT_WAIT, Policy, Report, Reserve, TopUp, reserve_for
 from budget_core.refusals import exhausted_by, stopped_by
 from budget_core.tools import tracked

@@ -330,7 +330,7 @@ class BookLedger(Ledger):
         asked: Amounts | None = None,
     ) -> Entry:
         route, now = self._route_of_record(accounts), self._now()
-        route.spend(amounts, now)
+        route.spend(amounts, route.moment(now))
         route.trim()
         entry = Entry(
             key, kind, tuple(accounts), route.ids, ZERO, amounts, route.spent(),

@@ -232,6 +232,10 @@ class Route(NamedTuple):
             tuple(dict.fromkeys(node for route in routes for node in route.allocated)),
         )
 
+    def moment(self, now: float) -> float:
+        """Return `now`, or when the newest window began if the clock was set back since."""
+        return max([now, *(window.begun for node in self.path for window in node.windows)])
+
     def spend(self, amounts: Amounts, at: float) -> None:
         """Record what was spent, out of the allocations that it passes.
 
@@ -378,8 +382,11 @@ class LiveHold:
         return self._window_refusal()
 
     def _window_refusal(self) -> Denial | None:
-        for node in self.route.path:
-            if node.windows and (denial := node.window_refusal(self.hold.amounts, self.at)):
+        windowed, now = [node for node in self.route.path if node.windows], self.at
+        if windowed:
+            self.at = self.route.moment(now)
+        for node in windowed:
+            if denial := node.window_refusal(self.hold.amounts, now):
                 return denial
         return None
 
