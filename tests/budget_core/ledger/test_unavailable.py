@@ -1,12 +1,16 @@
 """A ledger that is away for a while: a real server, killed and started again."""
 
+import fcntl
 import gc
 import logging
 import os
 import signal
+import socket
 import subprocess
 import sys
+import tempfile
 import threading
+from pathlib import Path
 
 import pytest
 
@@ -268,6 +272,104 @@ class TestJournal:
         assert list(other) == [self.DEBT]
         other.paid(self.DEBT)
         assert list(tmp_path.iterdir()) == []
+
+    def test_what_is_paid_is_not_told_again_by_whoever_takes_it_over(self, tmp_path):
+        mine, other_debt = Journal("one", tmp_path), self.DEBT._replace(id="x-2")
+        mine.add(self.DEBT)
+        mine.add(other_debt)
+        mine.paid(self.DEBT)
+        os.close(mine._file)  # it is dead
+        other = Journal("one", tmp_path)
+        other.adopt()
+        assert list(other) == [other_debt]
+
+    @pytest.mark.parametrize(
+        "line", [b"5", b"[1, 2, 3, 4]", b"{}", b"\xff\xfe", b'["cancel", "x", [], [1, 2, 3, 4]]']
+    )
+    def test_one_that_is_damaged_is_read_as_far_as_that_goes_and_kept(self, tmp_path, line):
+        mine = Journal("one", tmp_path)
+        mine.add(self.DEBT)
+        (path,) = tmp_path.iterdir()
+        path.write_bytes(line + b"\n" + path.read_bytes())
+        os.close(mine._file)  # it is dead
+        other = Journal("one", tmp_path)
+        other.adopt()
+        assert list(other) == [self.DEBT]
+        assert path.with_suffix(".damaged").exists()
+
+    def test_a_disk_that_is_full_in_the_middle_of_a_line(self, tmp_path):
+        script = f"""
+import resource
+from budget_core.ledger.journal import Debt, Journal
+from budget_core.limits import Amounts
+resource.setrlimit(resource.RLIMIT_FSIZE, (100, 1000))
+journal = Journal("one", {str(tmp_path)!r})
+for n in range(3):
+    journal.add(Debt("charge", f"x-{{n}}", ("a",), Amounts(5)))
+resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))
+journal.add(Debt("charge", "x-9", ("a",), Amounts(5)))
+print(len(journal))
+"""
+        done = subprocess.run(  # noqa: S603
+            [sys.executable, "-c", script], capture_output=True, text=True, check=True, timeout=60
+        )
+        assert done.stdout == "4\n"
+        journal = Journal("one", tmp_path)
+        journal.adopt()
+        assert [debt.id for debt in journal] == ["x-0", "x-1", "x-9"]
+
+    def test_where_nothing_can_be_written_debts_are_in_memory(self, inner, server, tmp_path):
+        (tmp_path / "budget-suite").write_text("a file, not a folder")
+        session = budget(inner).session("a")
+        server.kill()
+        session.track(cost=0.1)
+        server.start()
+        assert session.spent == 0.1
+
+    def test_who_has_no_home_has_a_journal_too(self, monkeypatch, tmp_path):
+        monkeypatch.delenv("XDG_STATE_HOME")
+        monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+
+        def nowhere():
+            raise RuntimeError("Could not determine home directory.")
+
+        monkeypatch.setattr(Path, "home", nowhere)
+        Journal("one").add(self.DEBT)
+        assert len(list(tmp_path.glob("budget-suite-*/*.jsonl"))) == 1
+
+    def test_a_fork_leaves_debts_and_their_file_to_its_parent(self, tmp_path):
+        mine = Journal("one", tmp_path)
+        mine.add(self.DEBT)
+        ours, theirs = socket.socketpair()
+        with mine._lock:  # another thread may be writing
+            child = os.fork()
+            if child == 0:
+                mine.add(self.DEBT._replace(id="x-2"))
+                theirs.send(b"%d" % len(mine))
+                theirs.recv(1)
+                os._exit(0)
+        assert ours.recv(1) == b"1"
+        os.close(mine._file)  # it is dead, and its child lives
+        other = Journal("one", tmp_path)
+        other.adopt()
+        ours.send(b"!")
+        os.waitpid(child, 0)
+        assert list(other) == [self.DEBT]
+        ours.close()
+        theirs.close()
+
+    def test_a_new_file_that_was_taken_for_a_dead_ones_is_made_again(self, tmp_path, monkeypatch):
+        mine, adopted, flock = Journal("one", tmp_path), [], fcntl.flock
+
+        def late(file, how):
+            if how == fcntl.LOCK_EX and not adopted:
+                adopted.append(Journal("one", tmp_path))
+                adopted[0].adopt()
+            flock(file, how)
+
+        monkeypatch.setattr(fcntl, "flock", late)
+        mine.add(self.DEBT)
+        assert [path.exists() for path in (mine._path, *tmp_path.iterdir())] == [True, True]
 
     def test_what_a_ledger_refuses_stays_in_the_file(self, inner, tmp_path):
         ledger = SteadyLedger(inner, Journal("one", tmp_path / "j"))
