@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from threading import RLock
 from typing import TYPE_CHECKING
 from weakref import WeakKeyDictionary, WeakSet, WeakValueDictionary
@@ -35,3 +36,16 @@ def namesakes(ledger: Ledger, account: str) -> Namesakes:
     with _lock:
         known = _known.setdefault(ledger, WeakValueDictionary())
         return known.setdefault(account, Namesakes())
+
+
+def _forked() -> None:
+    """Wait for no thread of the parent process."""
+    global _lock  # noqa: PLW0603
+    _lock = RLock()
+    for accounts in _known.values():
+        for each in accounts.values():
+            each.lock = RLock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forked)

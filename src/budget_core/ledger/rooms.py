@@ -68,6 +68,10 @@ class Rooms:
         self._rooms.pop(account, None)
         self._parents.pop(account, None)
 
+    def forked(self) -> None:
+        """Wait for no thread of the parent process."""
+        self._lock = Lock()
+
     def _path(self, accounts: Sequence[str]) -> list[str] | None:
         path: dict[str, None] = {}
         for account in accounts:

@@ -7,12 +7,14 @@ What was spent is owed to it, and told when it is back, whatever the policy. Cal
 from __future__ import annotations
 
 import logging
+import os
 from collections import deque
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import suppress
 from threading import Lock
 from time import monotonic
 from typing import Final, TypeVar, cast
+from weakref import WeakSet
 
 from budget_core.errors import AgentBudgetError, HoldConflict, LedgerUnavailable
 from budget_core.ledger.base import (
@@ -60,6 +62,7 @@ class SteadyLedger(Ledger):
         self._paying = Lock()
         self._away_until = float("-inf")
         self._adopted = False
+        _all.add(self)
 
     def go_on_without(self, account: str) -> None:
         """Let calls of `account` go on while the ledger does not answer."""
@@ -239,6 +242,11 @@ class SteadyLedger(Ledger):
             with suppress(LedgerUnavailable):
                 self._pay()
 
+    def forked(self) -> None:
+        """Wait for no thread of the parent process."""
+        self._paying = Lock()
+        self._rooms.forked()
+
     def __repr__(self) -> str:
         return repr(self.inner)
 
@@ -281,12 +289,15 @@ class SteadyLedger(Ledger):
 
     def _pay(self) -> None:
         with self._paying:
+            if monotonic() < self._away_until:  # whoever was before us has waited for nothing
+                raise LedgerUnavailable("it did not answer a moment ago")
             for debt in self._journal:
                 try:
                     self._pay_one(debt)
+                except LedgerUnavailable:
+                    self._away_until = monotonic() + RETRY
+                    raise
                 except (KeyError, AgentBudgetError) as error:
-                    if isinstance(error, LedgerUnavailable):
-                        raise
                     _log.error("%r will not take the %s: %r", self, debt, error)
                     self._journal.shelve(debt)
                 else:
@@ -371,5 +382,15 @@ def steady(ledger: Ledger) -> Ledger:
 
 
 _making = Lock()
+_all: WeakSet[SteadyLedger] = WeakSet()
+
+
+def _forked() -> None:
+    for ledger in _all:
+        ledger.forked()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forked)
 
 __all__ = ["SteadyLedger", "steady"]

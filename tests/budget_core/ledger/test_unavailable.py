@@ -10,6 +10,7 @@ import subprocess
 import sys
 import tempfile
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -241,6 +242,50 @@ session.track(cost=0.2)
         assert budget(ledger).session("a").spent == 0.2
         neighbour.close_connection()
         ledger.close_connection()
+
+
+def connections(inner):
+    """Count how often the server was connected to."""
+    return inner._scripts.client.info("stats")["total_connections_received"]
+
+
+class TestThreads:
+    def test_those_who_wait_for_one_that_hangs_wait_once_for_all(self, inner, server, monkeypatch):
+        monkeypatch.setattr(module, "RETRY", 60)
+        session = budget(inner, "closed").session("a")
+        steady(inner)._journal.add(TestJournal.DEBT)
+        began = threading.Barrier(8)
+
+        def call(_):
+            began.wait()
+            with pytest.raises(LedgerUnavailable):
+                session.open_call(request(0.1))
+
+        before = connections(inner)
+        os.kill(server.process.pid, signal.SIGSTOP)
+        try:
+            with ThreadPoolExecutor(8) as pool:
+                list(pool.map(call, range(8)))
+        finally:
+            os.kill(server.process.pid, signal.SIGCONT)
+        assert connections(inner) == before + 1
+
+    def test_a_fork_waits_for_no_thread_of_its_parent(self, inner):
+        session = budget(inner, "closed").session("a")
+        ledger, namesakes = steady(inner), session._namesakes
+        with ledger._paying, ledger._rooms._lock:
+            locked = threading.Thread(target=namesakes.lock.acquire)  # never given back
+            locked.start()
+            locked.join()
+            child = os.fork()
+            if child == 0:
+                signal.alarm(10)
+                ledger._journal.add(TestJournal.DEBT._replace(accounts=("a",)))
+                session.track(cost=0.1)
+                session.close()
+                os._exit(0)
+        assert os.waitpid(child, 0)[1] == 0
+        assert session.spent_nanos == USD // 10 + 5
 
 
 class TestJournal:
