@@ -66,6 +66,10 @@ class SteadyLedger(Ledger):
 
     def go_on_without(self, account: str) -> None:
         """Let calls of `account` go on while the ledger does not answer."""
+        known = self._accounts.get(account)
+        if known is not None and (parent := known.parent) and parent not in self._accounts:
+            # one that only others open: what is left of it is for all sessions below it here
+            self._rooms.know(parent, None, self._ask(lambda: self.inner.headroom((parent,))))
         self._open.add(account)
 
     @property

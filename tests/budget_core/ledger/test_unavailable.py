@@ -150,6 +150,18 @@ class TestOpen:
         server.start()
         assert parent.spent_nanos == inner.balance("team").spent.usd == USD
 
+    def test_a_shared_accounts_money_is_not_spent_by_each_session(self, inner, server):
+        declare("team", "$1", ledger=inner)
+        sessions = [budget(inner, limit="$0.7", parent="team").session() for _ in range(2)]
+        server.kill()
+        sessions[0].open_call(request(0.7)).settle(None)
+        with pytest.raises(BudgetExhausted):
+            sessions[1].open_call(request(0.7))
+        sessions[1].open_call(request(0.3)).settle(None)
+        server.start()
+        assert sessions[0].spent_nanos + sessions[1].spent_nanos == USD
+        assert inner.balance("team").spent.usd == USD
+
     def test_what_was_never_known_is_refused(self, inner, server):
         known = budget(inner).session("a")
         server.kill()
