@@ -261,8 +261,9 @@ class BookLedger(Ledger):
         return (entry for entry in kept if account is None or account in entry.path)
 
     def verify(self) -> list[str]:
-        with self._turn:
+        with self._reading():
             self._drop_forgotten()
+        with self._look:  # others may write meanwhile
             return list(faults(self._nodes.values(), list(self._live.values()), self._records))
 
     def llm_holds(self, account: str, besides: Collection[str] = ()) -> bool:

@@ -22,6 +22,14 @@ from budget_core.limits import ZERO
 KEPT_AFTER_DEATH: Final = 86_400.0
 """Seconds for which accounts that only a dead process could name are kept, for late commits."""
 
+FORGOTTEN: Final = """
+SELECT id, parent FROM account WHERE gone
+    AND NOT EXISTS (SELECT 1 FROM account AS child WHERE child.parent = account.id)
+    AND NOT EXISTS (
+        SELECT 1 FROM hold, json_each(hold.path) AS each WHERE each.value = account.id
+    )"""
+"""Accounts that are forgotten, and in and below which nothing lives."""
+
 
 class SqliteLedger(BookLedger):
     """Keeps everything in a file, shared by the processes of one machine.
@@ -253,12 +261,7 @@ class SqliteLedger(BookLedger):
     def _purge(self) -> None:
         """Delete forgotten accounts in which, and below which, nothing lives any more."""
         while True:
-            rows = self._rows.execute(
-                "SELECT id, parent FROM account WHERE gone"
-                " AND NOT EXISTS (SELECT 1 FROM account AS child WHERE child.parent = account.id)"
-                " AND NOT EXISTS (SELECT 1 FROM hold, json_each(hold.path) AS each"
-                " WHERE each.value = account.id)"
-            ).fetchall()
+            rows = self._rows.execute(FORGOTTEN).fetchall()
             for key, parent in rows:
                 self._rows.execute("DELETE FROM account WHERE id = ?", (key,))
                 del self._nodes[key]

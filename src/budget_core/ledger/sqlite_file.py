@@ -21,7 +21,7 @@ except ImportError:  # pragma: no cover  no sidecar there: SQLite's own lock has
 
 Durability: TypeAlias = Literal["normal", "full"]
 
-VERSION: Final = 1
+VERSION: Final = 2
 _SCHEMA: Final = """
 CREATE TABLE account (
     id TEXT PRIMARY KEY, parent TEXT, opened TEXT NOT NULL, limits TEXT NOT NULL,
@@ -53,7 +53,8 @@ CREATE TABLE lease (
     dead INTEGER NOT NULL
 ) WITHOUT ROWID;
 """
-MIGRATIONS: Final[dict[int, str]] = {0: _SCHEMA}
+_GONE: Final = "CREATE INDEX account_gone ON account (id) WHERE gone;"
+MIGRATIONS: Final[dict[int, str]] = {0: _SCHEMA, 1: _GONE}
 """What leads from each version of the schema to the next."""
 
 

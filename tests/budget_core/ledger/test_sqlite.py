@@ -13,8 +13,8 @@ import pytest
 from budget_core import AgentBudget
 from budget_core.errors import InvalidBudget, InvalidCost, LedgerUnavailable
 from budget_core.ledger import Account, Hold, ledger_from, new_id
-from budget_core.ledger.sqlite import SqliteLedger
-from budget_core.ledger.sqlite_file import VERSION
+from budget_core.ledger.sqlite import FORGOTTEN, SqliteLedger
+from budget_core.ledger.sqlite_file import MIGRATIONS, VERSION
 from budget_core.limits import Amounts, Limits
 
 TEN = Limits.of("10")
@@ -191,6 +191,16 @@ except LedgerUnavailable as error:
         with pytest.raises(LedgerUnavailable, match="newer"):
             ledger.balance("a")
 
+    def test_an_older_version_of_the_file_is_brought_up_to_date(self, path):
+        other = sqlite3.connect(path)
+        other.executescript(f"{MIGRATIONS[0]} PRAGMA user_version = 1;")
+        other.close()
+        ledger = SqliteLedger(path)
+        ledger.open(Account("a", None, TEN))
+        connection = ledger.database.connection()
+        assert connection.execute("PRAGMA user_version").fetchone() == (VERSION,)
+        ledger.close_connection()
+
     def test_a_write_ahead_log_that_was_cut_short(self, path):
         script = f"""
 import os
@@ -294,6 +304,29 @@ print(ledger.charge(new_id(), ["a"], Amounts(usd=2)).after[0].usd)
             writer.join()
         assert spent(ledger) // 1_000_000 == 5
         assert ledger.verify() == []
+
+
+def test_verifying_keeps_nobody_from_spending(ledger, path):
+    other = SqliteLedger(path, timeout=0.2)
+    entries, told = type(ledger._records).__iter__, []
+
+    class Entries(type(ledger._records)):
+        def __iter__(self):
+            told.append(other.charge(new_id(), ["a"], usd(1)))
+            return entries(self)
+
+    ledger.charge(new_id(), ["a"], usd(2))
+    ledger._records.__class__ = Entries
+    assert ledger.verify() == []
+    assert told[0].after == (usd(3),)
+    assert ledger.verify() == []
+    other.close_connection()
+
+
+def test_forgetting_looks_at_no_account_that_is_not_forgotten(ledger):
+    connection = ledger.database.connection()
+    steps = [row[3] for row in connection.execute(f"EXPLAIN QUERY PLAN {FORGOTTEN}")]
+    assert "account_gone" in steps[0]
 
 
 def test_a_finalizer_that_reads_in_the_middle_of_an_operation_is_answered(ledger):
