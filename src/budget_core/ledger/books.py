@@ -138,6 +138,7 @@ class BookLedger(Ledger):
             if denial := wider.place(force=less):
                 live.place(force=True)
                 return denial
+            wider.route.trim()
             self._live[hold_id] = wider
         self._wake()
         return hold
