@@ -159,6 +159,7 @@ class SqliteLedger(BookLedger):
             raise self.database.unavailable(failure) from failure
         if error is not None:
             self._nodes.stale()
+            self._seen = float("-inf")  # the lease may be taken back, too
         try:
             self.database.end(commit=error is None)
         except BaseException:

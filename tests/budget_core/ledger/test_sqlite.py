@@ -265,6 +265,15 @@ print(ledger.charge(new_id(), ["a"], Amounts(usd=2)).after[0].usd)
         assert (spent(ledger), ledger.balance("a").reserved.usd) == (6, 0)
         assert ledger.verify() == []
 
+    def test_a_first_operation_that_fails_leaves_the_process_its_lease(self, ledger, path):
+        dead = SqliteLedger(path)
+        with pytest.raises(KeyError):
+            dead.charge(new_id(), ["nobody"], usd(1))
+        dead.reserve(new_id(), ["a"], usd(5))
+        ledger._shift += 61
+        assert (spent(ledger), ledger.holds()) == (5, [])
+        dead.close_connection()
+
     def test_a_fork_goes_on_when_its_parent_closes_the_file(self, ledger, path):
         read, write = os.pipe()
         ledger.charge(new_id(), ["a"], usd(1))
