@@ -251,7 +251,7 @@ class RedisLedger(Ledger):
 
     def _entry(self, name: str, arguments: Any, hold_id: str) -> Entry:
         answer = self._run(name, arguments)
-        if answer[:1] == b"{":
+        if answer[:1] in {b"{", "{"}:  # the latter from a client that decodes
             self._read(answer, hold_id)
         return records.entry_from(answer)
 

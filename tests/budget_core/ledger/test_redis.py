@@ -9,7 +9,7 @@ import threading
 import pytest
 import redis
 
-from budget_core.errors import InvalidBudget, LedgerUnavailable
+from budget_core.errors import HoldConflict, InvalidBudget, LedgerUnavailable
 from budget_core.ledger import Account, ledger_from, new_id
 from budget_core.ledger.redis import RedisLedger
 from budget_core.ledger.redis_records import offsets
@@ -275,6 +275,20 @@ class TestUrls:
         monkeypatch.delitem(sys.modules, "budget_core.ledger.redis_scripts")
         with pytest.raises(InvalidBudget, match=r"budget-suite\[redis\]"):
             ledger_from("redis://elsewhere/0")
+
+
+def test_a_client_that_decodes_will_do(redis_server):
+    client = redis.Redis(port=redis_server.port, decode_responses=True)
+    ledger = RedisLedger(client, namespace=f"text{new_id()}")
+    ledger.open(Account("a", None, TEN))
+    hold = ledger.reserve(new_id(), ["a"], usd(4)).id
+    assert ledger.commit(hold, usd(3), ["a"]).amounts == usd(3)
+    with pytest.raises(HoldConflict):
+        ledger.commit(hold, usd(4), ["a"])
+    with pytest.raises(KeyError):
+        ledger.charge(new_id(), ["nobody"], usd(4))
+    assert ledger.verify() == []
+    ledger.close_connection()
 
 
 def test_a_zones_offsets_change_when_its_clocks_do():
