@@ -75,7 +75,7 @@ class BudgetSession:
         self.id = name or f"sess_{uuid.uuid4().hex[:12]}"
         self.parent = parent
         self.account = _account_name(self.id, ledger, parent)
-        self._under, self._named = under, name is not None and _lasting(ledger, parent)
+        self._under, self._named = under, bool(name) and _lasting(ledger, parent)
         self.policy = policy
         self._above: tuple[BudgetSession, ...] = parent.lineage if parent else ()
         self.limits = limits if parent is None else limits.lowered(parent.unspent(limits))
@@ -96,7 +96,7 @@ class BudgetSession:
         self._open_account(self.limits if allocate else limits, allocate=allocate, update=update)
         if parent is not None:
             parent.adopt(self)
-        if name is None:
+        if not name:
             weakref.finalize(self, ledger.forget, self.account).atexit = False
 
     # -- what is left ------------------------------------------------------------------------
@@ -434,8 +434,8 @@ class BudgetSession:
         self.sweep()
         with self._namesakes.lock:
             self._namesakes.open.discard(self)
-            if not self._namesakes.open and self.balance().state == "open":
-                self.ledger.close(self.account)
+            if not self._namesakes.open:
+                self._close_account()
         self._ended = self._ended or monotonic()
 
     def sweep(self) -> None:
@@ -586,6 +586,14 @@ class BudgetSession:
             self.ledger.go_on_without(self.account)
         if any(answer.spent):
             self.alerts.pass_over(answer.spent)
+
+    def _close_account(self) -> None:
+        try:
+            still_open = self.balance().state == "open"
+        except LedgerUnavailable:
+            still_open = True
+        if still_open:
+            self.ledger.close(self.account)
 
     def _opened(self, *, update: bool) -> Balance | Denial:
         try:

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from hashlib import sha256
 from pathlib import Path
 from threading import Lock
-from typing import Any, Literal, NamedTuple, TypeAlias
+from typing import Any, Literal, NamedTuple, TypeAlias, get_args
 from uuid import uuid4
 from weakref import WeakSet
 
@@ -22,12 +22,15 @@ try:
 except ImportError:  # pragma: no cover  there, a journal is read by its own process only
     fcntl = None  # type: ignore[assignment]
 
-What: TypeAlias = Literal["commit", "release", "charge"]
+What: TypeAlias = Literal["commit", "release", "charge", "close"]
 _log = logging.getLogger("budget_core")
 
 
 class Debt(NamedTuple):
-    """An operation that the ledger has not heard of: its id makes it count once."""
+    """An operation that the ledger has not heard of: its id makes it count once.
+
+    That of a "close" is the account's.
+    """
 
     what: What
     id: str
@@ -176,7 +179,7 @@ def _read(file: int) -> tuple[list[Debt], bool]:
                         pass
                     case ["paid", what, str(key)]:
                         debts.pop((what, key), None)
-                    case ["commit" | "release" | "charge" as what, str(key), accounts, amounts]:
+                    case [what, str(key), accounts, amounts] if what in get_args(What):
                         debts[what, key] = Debt(what, key, tuple(accounts), Amounts(*amounts))
                     case _:
                         damaged = True

@@ -202,9 +202,9 @@ class SteadyLedger(Ledger):
         try:
             self._ask(lambda: self.inner.close(account, state))
         except LedgerUnavailable:
-            # what it had set aside comes back when this process is not heard of any more
-            if state != "closed" or account not in self._open:
+            if state != "closed":
                 raise
+            self._owe(Debt("close", account, (account,), ZERO))
 
     def forget(self, account: str) -> None:
         # called by finalizers, which may run inside an operation: nothing here may wait
@@ -284,6 +284,7 @@ class SteadyLedger(Ledger):
     def _owe(self, debt: Debt) -> None:
         _log.warning("%r did not answer, and is owed the %s of %s", self, debt.what, debt.id)
         self._journal.add(debt)
+        _owing.add(self)
         keep_alive(self)
 
     def _remember(self, entry: Entry) -> None:
@@ -307,6 +308,8 @@ class SteadyLedger(Ledger):
                 else:
                     self._journal.paid(debt)
             self._away_until = float("-inf")
+            if not self._journal:
+                _owing.discard(self)
         self._forget()
 
     def _forget(self) -> None:
@@ -335,6 +338,9 @@ class SteadyLedger(Ledger):
                 self.inner.charge(debt.id, debt.accounts, debt.amounts)
             case "release":
                 self.inner.release(debt.id)
+            case "close":
+                if self.inner.balance(debt.id).state == "open":
+                    self.inner.close(debt.id)
 
     def _reopen(self, key: str) -> None:
         account = self._accounts[key]
@@ -387,9 +393,12 @@ def steady(ledger: Ledger) -> Ledger:
 
 _making = Lock()
 _all: WeakSet[SteadyLedger] = WeakSet()
+_owing: set[SteadyLedger] = set()
+"""Those that are owed something: kept until that is told, though nobody uses them any more."""
 
 
 def _forked() -> None:
+    _owing.clear()
     for ledger in _all:
         ledger.forked()
 

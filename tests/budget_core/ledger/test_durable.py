@@ -427,8 +427,9 @@ class TestSessions:
         session.child_session("$0.5", name="researcher").track(cost=0.1)
         assert {ledger.describe(b.account).lasts for b in ledger.accounts()} == {"run"}
 
-    def test_a_session_without_a_name_leaves_nothing(self, store):
+    @pytest.mark.parametrize("name", [None, ""])
+    def test_a_session_without_a_name_leaves_nothing(self, store, name):
         ledger = store()
-        AgentBudget("$1", ledger=ledger).session().track(cost=0.1)
+        AgentBudget("$1", ledger=ledger).session(name).track(cost=0.1)
         assert ledger.accounts() == []
         assert ZERO not in [entry.amounts for entry in ledger.entries()]

@@ -12,6 +12,7 @@ import tempfile
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from weakref import ref
 
 import pytest
 
@@ -100,6 +101,26 @@ class TestClosed:
             os.kill(server.process.pid, signal.SIGCONT)
         assert session.reserved == 0
         assert inner.holds() == []
+
+    def test_a_session_may_end_meanwhile_and_its_account_is_closed_later(self, inner, server):
+        with budget(inner, "closed", finalization_reserve="$0.1").session("a") as session:
+            server.kill()
+        server.start()
+        assert session.balance().state == "closed"
+        with session:
+            assert session.balance().state == "open"
+
+    def test_one_that_is_owed_something_is_kept_until_it_is_told(self, server):
+        ledger = RedisLedger(server.url, timeout=0.2)
+        session, known = budget(ledger, "closed").session("a"), ref(steady(ledger))
+        server.kill()
+        session.track(cost=0.1)
+        del session, ledger
+        gc.collect()
+        server.start()
+        known().beat()
+        gc.collect()
+        assert known() is None
 
 
 class TestOpen:
