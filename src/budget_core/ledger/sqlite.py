@@ -190,6 +190,7 @@ class SqliteLedger(BookLedger):
             self._seen = now
             keep_alive(self)
         if now - self._reaped > min(self.ttl / 10, 1.0):
+            self.database.check()
             self._reaped = now
             self._reap(now)
 

@@ -72,6 +72,7 @@ class Database:
         self._wait = wait
         self._connection: sqlite3.Connection | None = None
         self._turn: int | None = None
+        self._opened_as: tuple[int, int] | None = None
         self._pid = os.getpid()
         self.path = Path(os.path.realpath(path))  # wherever the process goes later
         _databases.add(self)
@@ -86,9 +87,22 @@ class Database:
             _inherited.append((self._connection, self._turn))  # closing it is the parent's business
             self._connection = self._turn = None
             self._pid = os.getpid()
+        if self._connection is not None and self._opened_as is None:
+            self.close()
         if self._connection is None:
             self._connection = self._opened()
+            self._opened_as = self._identity()
         return self._connection
+
+    def check(self) -> None:
+        """See to it that what is written is in the file of that name.
+
+        Raises:
+            LedgerUnavailable: it was moved, replaced or deleted; the next operation opens it anew.
+        """
+        if self._identity() != self._opened_as:
+            self._opened_as = None
+            raise LedgerUnavailable(f"{self.path} was moved, replaced or deleted while in use")
 
     def begin(self) -> sqlite3.Connection:
         """Wait for our turn among all processes, and begin to write.
@@ -142,6 +156,13 @@ class Database:
 
     def __del__(self) -> None:
         self.close()
+
+    def _identity(self) -> tuple[int, int] | None:
+        try:
+            found = self.path.stat()
+        except OSError:
+            return None
+        return found.st_dev, found.st_ino
 
     def _opened(self) -> sqlite3.Connection:
         connection = None

@@ -149,6 +149,20 @@ class TestTrouble:
         with pytest.raises(LedgerUnavailable):
             ledger.charge(new_id(), ["a"], usd(1))
 
+    @pytest.mark.parametrize("how", ["moved", "deleted"])
+    def test_a_file_that_is_moved_or_deleted_while_it_is_in_use(self, ledger, path, how):
+        ledger.charge(new_id(), ["a"], usd(5))
+        ledger._shift += 2  # it is looked at now and then
+        if how == "moved":
+            path.rename(path.with_suffix(".old"))
+        else:
+            path.unlink()
+        with pytest.raises(LedgerUnavailable, match="moved, replaced or deleted"):
+            ledger.charge(new_id(), ["a"], usd(1))
+        ledger.open(Account("a", None, TEN))
+        ledger.charge(new_id(), ["a"], usd(1))
+        assert (path.exists(), spent(ledger)) == (True, 1)
+
     def test_a_folder_that_is_not_there(self, tmp_path):
         with pytest.raises(LedgerUnavailable, match="unable to open"):
             SqliteLedger(tmp_path / "no" / "some.db").balance("a")
