@@ -263,10 +263,25 @@ class SteadyLedger(Ledger):
         try:
             if self._journal:
                 self._pay()
-            return question()
+            return self._answer(question)
         except LedgerUnavailable:
             self._away_until = monotonic() + RETRY
             raise
+
+    def _answer(self, question: Callable[[], T]) -> T:
+        """Return what the ledger answers; if it came back without an account, open that again."""
+        try:
+            return question()
+        except KeyError as error:
+            lost = error.args[0]
+            if lost not in self._accounts:
+                raise
+        _log.error("%r has lost account %r and what it had spent", self, lost)
+        try:
+            self._reopen(lost)
+        except KeyError as error:
+            raise LedgerUnavailable(f"{self!r} has lost account {error.args[0]!r}") from None
+        return self._answer(question)
 
     def _tell(self, statement: Callable[[], T], debt: Debt) -> T:
         try:
@@ -303,6 +318,8 @@ class SteadyLedger(Ledger):
                     self._away_until = monotonic() + RETRY
                     raise
                 except (KeyError, AgentBudgetError) as error:
+                    if isinstance(error, KeyError) and self._accounts.keys() >= set(debt.accounts):
+                        continue  # somebody has to declare an account above them again
                     _log.error("%r will not take the %s: %r", self, debt, error)
                     self._journal.shelve(debt)
                 else:
@@ -310,7 +327,7 @@ class SteadyLedger(Ledger):
             self._away_until = float("-inf")
             if not self._journal:
                 _owing.discard(self)
-        self._forget()
+                self._forget()
 
     def _forget(self) -> None:
         """Drop forgotten accounts, once what they spent is told."""

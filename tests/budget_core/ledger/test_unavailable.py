@@ -206,6 +206,29 @@ class TestOpen:
         server.start()
         assert budget(inner).session("a").spent == 0.4
 
+    @pytest.mark.parametrize("mode", ["closed", "open"])
+    def test_one_that_has_lost_its_accounts_is_told_what_calls_come_to(self, inner, server, mode):
+        parent = budget(inner, mode).session("a")
+        child = parent.child_session("$0.5", name="b")
+        call = child.open_call(request(0.2))
+        inner._scripts.client.flushall()
+        call.settle(None)
+        child.open_call(request(0.1)).settle(None)
+        assert (parent.spent, child.spent) == (0.3, 0.3)
+        assert inner.verify() == []
+
+    def test_a_shared_account_that_is_lost_must_be_declared_again(self, inner, server):
+        declare("team", "$1", ledger=inner)
+        session = budget(inner, "closed", parent="team").session("a")
+        call = session.open_call(request(0.2))
+        inner._scripts.client.flushall()
+        call.settle(None)
+        with pytest.raises(LedgerUnavailable, match="lost account 'team'"):
+            session.open_call(request(0.1))
+        declare("team", "$1", ledger=inner)
+        session.open_call(request(0.1)).settle(None)
+        assert inner.balance("team").spent.usd == 3 * USD // 10
+
     def test_what_a_session_owes_is_told_though_nobody_can_name_it(self, inner, server):
         declare("team", "$1", ledger=inner)
         session = budget(inner, parent="team").session()
