@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Mapping
+from math import inf
 from threading import Lock
 from typing import Any, Final
 from urllib.parse import parse_qsl, urlsplit
@@ -18,7 +19,7 @@ from budget_core.ledger.memory import MemoryLedger
 ENVIRONMENT: Final = "BUDGET_LEDGER"
 """The variable that names the ledger where nobody else does."""
 
-_NUMBERS: Final = frozenset({"ttl", "timeout"})
+_NUMBERS: Final = {"ttl": float, "timeout": float, "keep_entries": int}
 _known: WeakValueDictionary[str, Ledger] = WeakValueDictionary()
 _lock = Lock()
 
@@ -109,15 +110,14 @@ def _options(url: str, query: str, known: tuple[str, ...]) -> dict[str, Any]:
         try:
             options[name] = _read(name, value)
         except ValueError:
-            raise InvalidBudget(f"{shown(url)!r}: {name}={value!r} is no number.") from None
+            raise InvalidBudget(f"{shown(url)!r}: {name}={value!r} is no number above 0.") from None
     return options
 
 
 def _read(name: str, value: str) -> Any:
-    if name == "keep_entries":
-        return int(value)
-    if name in _NUMBERS:
-        if not float(value) > 0:
-            raise ValueError
-        return float(value)
-    return value
+    if name not in _NUMBERS:
+        return value
+    number = _NUMBERS[name](value)
+    if not 0 < number < inf:
+        raise ValueError(value)
+    return number

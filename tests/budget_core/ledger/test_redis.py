@@ -262,7 +262,17 @@ class TestUrls:
             ledger_from(url)
         assert "secret" not in str(error.value)
 
-    @pytest.mark.parametrize("query", ["what=1", "namespace={x}", "namespace=", "on_expiry=keep"])
+    @pytest.mark.parametrize(
+        "query",
+        [
+            "what=1",
+            "timeout=inf",
+            "keep_entries=0",
+            "namespace={x}",
+            "namespace=",
+            "on_expiry=keep",
+        ],
+    )
     def test_nonsense_is_refused(self, query):
         with pytest.raises(InvalidBudget):
             ledger_from(f"redis://localhost/0?{query}")
