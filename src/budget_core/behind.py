@@ -13,9 +13,10 @@ import os
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor, wait
-from threading import get_ident
+from threading import Lock, get_ident
 
 _log = logging.getLogger("budget_core")
+_lock = Lock()
 _pool: ThreadPoolExecutor | None = None
 _pending: deque[Future[None]] = deque()
 _worker: int | None = None
@@ -33,11 +34,12 @@ def in_event_loop() -> bool:
 def behind(action: Callable[[], object]) -> None:
     """Do `action` in a thread, after those before it; what it raises is logged."""
     global _pool  # noqa: PLW0603
-    if _pool is None:
-        _pool = ThreadPoolExecutor(1, "budget-ledger")
-    while _pending and _pending[0].done():
-        _pending.popleft()
-    _pending.append(_pool.submit(contextvars.copy_context().run, _do, action))
+    with _lock:  # the loops of several threads
+        if _pool is None:
+            _pool = ThreadPoolExecutor(1, "budget-ledger")
+        while _pending and _pending[0].done():
+            _pending.popleft()
+        _pending.append(_pool.submit(contextvars.copy_context().run, _do, action))
 
 
 def drain() -> None:
@@ -56,8 +58,8 @@ def _do(action: Callable[[], object]) -> None:
 
 
 def _fresh() -> None:
-    global _pool, _worker  # noqa: PLW0603
-    _pool = _worker = None
+    global _lock, _pool, _worker
+    _lock, _pool, _worker = Lock(), None, None
     _pending.clear()
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, replace
+from decimal import Decimal
 from typing import Final, Literal, NamedTuple, TypeAlias, get_args
 
 from budget_core.errors import InvalidBudget
@@ -61,7 +62,7 @@ class Limit:
         amount, slash, window = value.partition("/")
         when = _window(window, value) if slash else ()
         if counted := _COUNT.fullmatch(amount.strip()):
-            number = float(counted[1].replace(",", "")) * _SCALE[counted[2].lower()]
+            number = Decimal(counted[1].replace(",", "")) * _SCALE[counted[2].lower()]
             return cls(_UNIT_WORDS[counted[3].lower()], int(number), *when)
         return cls("usd", parse_usd(amount), *when)
 

@@ -27,6 +27,7 @@ from budget_core.limits import UNITS, UNLIMITED, Amounts, Limit, Limits
 from budget_core.lineage import everyone, groups_of, own_groups
 from budget_core.loops import LoopWatch
 from budget_core.money import Money, parse_cost, parse_usd, to_usd
+from budget_core.namesakes import namesakes
 from budget_core.opening import Opening, default_wait, open_now, open_soon
 from budget_core.policy import DEFAULT_WAIT, Policy, Report, Reserve, TopUp, reserve_for
 from budget_core.refusals import exhausted_by, stopped_by
@@ -74,13 +75,14 @@ class BudgetSession:
         self.id = name or f"sess_{uuid.uuid4().hex[:12]}"
         self.parent = parent
         self.account = _account_name(self.id, ledger, parent)
-        self._under, self._named = under, name is not None and _lasting(ledger, parent)
+        self._under, self._named = under, bool(name) and _lasting(ledger, parent)
         self.policy = policy
         self._above: tuple[BudgetSession, ...] = parent.lineage if parent else ()
         self.limits = limits if parent is None else limits.lowered(parent.unspent(limits))
         self.ledger = ledger
         self.totals = Totals()
         self.groups = own_groups(self)
+        self._namesakes = namesakes(ledger, self.account)
         self._lock = RLock()  # reentrant: a finalizer may run in here
         self._calls: dict[str, Call] = {}
         self._events: deque[Event] = deque(maxlen=KEPT_EVENTS)
@@ -94,7 +96,7 @@ class BudgetSession:
         self._open_account(self.limits if allocate else limits, allocate=allocate, update=update)
         if parent is not None:
             parent.adopt(self)
-        if name is None:
+        if not name:
             weakref.finalize(self, ledger.forget, self.account).atexit = False
 
     # -- what is left ------------------------------------------------------------------------
@@ -430,8 +432,10 @@ class BudgetSession:
         for child in self.children():
             child.sweep()
         self.sweep()
-        if self.balance().state == "open":
-            self.ledger.close(self.account)
+        with self._namesakes.lock:
+            self._namesakes.open.discard(self)
+            if not self._namesakes.open:
+                self._close_account()
         self._ended = self._ended or monotonic()
 
     def sweep(self) -> None:
@@ -571,7 +575,10 @@ class BudgetSession:
         lasts: Lasts = "name" if self._named else "run"
         account = Account(self.account, under, limits, reserve, allocate, lasts)
         self._account = getattr(self, "_account", account)
-        answer = self._opened(update=update)
+        with self._namesakes.lock:
+            answer = self._opened(update=update)
+            if isinstance(answer, Balance):
+                self._namesakes.open.add(self)
         if isinstance(answer, Denial):
             request = CallRequest(kind="tool", name=f"session {self.id}", cost=answer.requested)
             raise exhausted_by(answer, self.id, request)
@@ -579,6 +586,14 @@ class BudgetSession:
             self.ledger.go_on_without(self.account)
         if any(answer.spent):
             self.alerts.pass_over(answer.spent)
+
+    def _close_account(self) -> None:
+        try:
+            still_open = self.balance().state == "open"
+        except LedgerUnavailable:
+            still_open = True
+        if still_open:
+            self.ledger.close(self.account)
 
     def _opened(self, *, update: bool) -> Balance | Denial:
         try:

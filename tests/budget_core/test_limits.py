@@ -22,6 +22,7 @@ USD = 1_000_000_000
         ("3 llm_calls", Limit("llm_calls", 3)),
         ("7 tool calls/h", Limit("tool_calls", 7, "hour")),
         ("2M tokens/day", Limit("tokens", 2_000_000, "day")),
+        ("1.001k tokens", Limit("tokens", 1_001)),
         ("1.5k tokens", Limit("tokens", 1_500)),
         ("1 token", Limit("tokens", 1)),
     ],

@@ -10,6 +10,7 @@ from os import environ
 from pathlib import Path
 from typing import Any
 
+from rich.markup import escape
 from rich.table import Table
 
 from budget_core.budget import declare
@@ -31,7 +32,7 @@ def show_accounts(url: str | None, *, as_json: bool) -> None:
     for balance in balances:
         left = balance.remaining()
         table.add_row(
-            balance.account,
+            escape(balance.account),
             ", ".join(map(str, balance.limits.every)) or "unlimited",
             format_amount("usd", balance.spent.usd),
             format_amount("usd", balance.reserved.usd),
@@ -56,7 +57,7 @@ def show_holds(url: str | None, account: str | None, *, as_json: bool) -> None:
     table = Table("hold", "accounts", "amounts", "age", "expires", box=None)
     for view in views:
         expires = "never" if view.expires_in is None else f"in {view.expires_in:.0f} s"
-        names = ", ".join(view.hold.accounts)
+        names = escape(", ".join(view.hold.accounts))
         table.add_row(
             view.hold.id, names, _amounts(view.hold.amounts), f"{view.age:.0f} s", expires
         )
@@ -77,7 +78,7 @@ def show_entries(url: str | None, account: str | None, last: int, *, as_json: bo
         table.add_row(
             _when(entry.time),
             entry.kind,
-            ", ".join(entry.accounts),
+            escape(", ".join(entry.accounts)),
             _amounts(entry.amounts),
             _amounts(entry.held),
             " ".join(notes),

@@ -24,13 +24,14 @@ class Kept(Protocol):
 def faults(nodes: Collection[Node], live: Collection[LiveHold], records: Kept) -> Iterator[str]:
     """Return what does not agree, account by account; nothing if all is well."""
     spent, beyond = _replayed(records)
-    everything = _everything(nodes, live)
+    held, holds = _held(nodes, live)
     for node in nodes:
         folded, folded_beyond = records.folded(node.id)
         yield from _spent_faults(node, plus(folded, spent[node.id]))
         yield from _limit_faults(node, plus(folded_beyond, beyond[node.id]))
-        yield from _held_faults(node, live, everything)
-        yield from _window_faults(node, live)
+        if list(held[node]) != node.held:
+            yield f"{node.id}: reserved {node.held} but holds and set-asides come to {held[node]}"
+        yield from _window_faults(node, holds[node])
 
 
 def unheld(entry: Entry) -> Amounts:
@@ -53,11 +54,24 @@ def _replayed(records: Iterable[Entry]) -> tuple[dict[str, Amounts], dict[str, A
     return spent, beyond
 
 
-def _everything(nodes: Iterable[Node], live: Iterable[LiveHold]) -> tuple[Node, ...]:
-    """Add the forgotten accounts that something still passes through."""
-    found = dict.fromkeys(each for node in nodes for each in node.path)
-    found.update(dict.fromkeys(each for hold in live for each in hold.route.path))
-    return tuple(found)
+def _held(
+    nodes: Iterable[Node], live: Iterable[LiveHold]
+) -> tuple[dict[Node, Amounts], dict[Node, list[LiveHold]]]:
+    """Return what holds and set-asides take of each account, and the holds that pass through it."""
+    held: dict[Node, Amounts] = defaultdict(lambda: ZERO)
+    holds: dict[Node, list[LiveHold]] = defaultdict(list)
+    # forgotten accounts that something still passes through set aside, too
+    everything = dict.fromkeys(each for node in nodes for each in node.path)
+    for hold in live:
+        for node in hold.route.checked:
+            held[node] = plus(held[node], hold.part(node))
+        for node in hold.route.path:
+            holds[node].append(hold)
+            everything.update(dict.fromkeys(node.path))
+    for other in everything:
+        for node in other.parent.route.checked if other.parent else ():
+            held[node] = plus(held[node], Amounts(*other.aside))
+    return held, holds
 
 
 def _spent_faults(node: Node, replayed: Amounts) -> Iterator[str]:
@@ -71,21 +85,9 @@ def _limit_faults(node: Node, beyond: Amounts) -> Iterator[str]:
             yield f"{node.id}: spent and reserved exceed the limit of {limit} {UNITS[at]}"
 
 
-def _held_faults(node: Node, live: Iterable[LiveHold], nodes: Iterable[Node]) -> Iterator[str]:
-    held = ZERO
-    for hold in live:
-        held = plus(held, hold.part(node)) if node in hold.route.checked else held
-    for other in nodes:
-        if other is not node and other.parent and node in other.parent.route.checked:
-            held = plus(held, Amounts(*other.aside))
-    if list(held) != node.held:
-        yield f"{node.id}: reserved {node.held} but holds and set-asides come to {held}"
-
-
 def _window_faults(node: Node, live: Iterable[LiveHold]) -> Iterator[str]:
     for window in node.windows:
-        through = [hold for hold in live if node in hold.route.path]
-        counted = [hold for hold in through if window.counts(hold.at) is not None]
+        counted = [hold for hold in live if window.counts(hold.at) is not None]
         held = sum(hold.hold.amounts[window.at] for hold in counted)
         if held != window.used()[1]:
             yield (

@@ -137,6 +137,7 @@ class BookLedger(Ledger):
             if denial := wider.place(force=less):
                 live.place(force=True)
                 return denial
+            wider.route.trim()
             self._live[hold_id] = wider
         self._wake()
         return hold
@@ -262,6 +263,7 @@ class BookLedger(Ledger):
     def verify(self) -> list[str]:
         with self._reading():
             self._drop_forgotten()
+        with self._look:  # others may write meanwhile
             return list(faults(self._nodes.values(), list(self._live.values()), self._records))
 
     def llm_holds(self, account: str, besides: Collection[str] = ()) -> bool:
@@ -321,7 +323,7 @@ class BookLedger(Ledger):
         asked: Amounts | None = None,
     ) -> Entry:
         route, now = self._route_of_record(accounts), self._now()
-        route.spend(amounts, now)
+        route.spend(amounts, route.moment(now))
         route.trim()
         entry = Entry(
             key, kind, tuple(accounts), route.ids, ZERO, amounts, route.spent(),

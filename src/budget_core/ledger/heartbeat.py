@@ -1,13 +1,16 @@
-"""One thread a process that tells its ledgers now and then that this process is alive."""
+"""One thread a ledger that tells it now and then that this process is alive.
+
+A thread each, so that one ledger that does not answer keeps no other from being told.
+"""
 
 from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Callable
-from threading import Event, Lock, Thread
+from queue import Empty, SimpleQueue
+from threading import Lock, Thread
 from typing import Protocol
-from weakref import WeakSet
+from weakref import WeakSet, ref
 
 _log = logging.getLogger("budget_core")
 
@@ -21,62 +24,44 @@ class Beating(Protocol):
         """Renew what says that this process is alive."""
 
 
-class Heartbeat:
-    """Tells every ledger that was added, three times a time to live, until it is collected."""
-
-    def __init__(self) -> None:
-        self._lock = Lock()
-        self._ledgers: WeakSet[Beating] = WeakSet()
-        self._thread: Thread | None = None
-        self._bell = Event()
-
-    def add(self, ledger: Beating) -> None:
-        """Begin to tell `ledger`."""
-        with self._lock:
-            if ledger in self._ledgers and self._thread is not None:
-                return
-            self._ledgers.add(ledger)
-            if self._thread is None:
-                self._thread = Thread(target=self._run, name="budget-heartbeat", daemon=True)
-                self._thread.start()
-        self._bell.set()
-
-    def _run(self) -> None:
-        while True:
-            with self._lock:
-                ledgers = list(self._ledgers)
-                if not ledgers:
-                    self._thread = None
-                    return
-            for ledger in ledgers:
-                _tell(ledger.beat)
-            pause = min(ledger.ttl for ledger in ledgers) / 3
-            del ledgers, ledger
-            self._bell.wait(pause)
-            self._bell.clear()
+def keep_alive(ledger: Beating) -> None:
+    """Tell `ledger`, from now on three times a time to live, until it is collected."""
+    with _lock:
+        if ledger in _told:
+            return
+        _told.add(ledger)
+    gone: SimpleQueue[None] = SimpleQueue()  # may be filled by the garbage collector
+    known = ref(ledger, lambda _: gone.put(None))
+    Thread(target=_tell, args=(known, gone), name="budget-heartbeat", daemon=True).start()
 
 
-def _tell(beat: Callable[[], None]) -> None:
+def _tell(known: ref[Beating], gone: SimpleQueue[None]) -> None:
+    while (ledger := known()) is not None:
+        pause = ledger.ttl / 3
+        del ledger
+        try:
+            gone.get(timeout=pause)
+        except Empty:
+            _beat(known())
+
+
+def _beat(ledger: Beating | None) -> None:
     try:
-        beat()
+        if ledger is not None:
+            ledger.beat()
     except Exception as error:  # noqa: BLE001  it beats again
         _log.warning("The heartbeat did not reach its ledger: %s", error)
 
 
 def _fresh() -> None:
-    global heartbeat  # noqa: PLW0603
-    heartbeat = Heartbeat()
+    global _lock, _told
+    _lock, _told = Lock(), WeakSet()
 
 
-heartbeat: Heartbeat
+_lock: Lock
+_told: WeakSet[Beating]
 _fresh()
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_fresh)
-
-
-def keep_alive(ledger: Beating) -> None:
-    """Let this process's heartbeat tell `ledger`, too."""
-    heartbeat.add(ledger)
-
 
 __all__ = ["keep_alive"]

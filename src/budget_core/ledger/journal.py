@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import logging
 import os
+import tempfile
 from collections.abc import Iterator
 from hashlib import sha256
 from pathlib import Path
 from threading import Lock
-from typing import Any, Literal, NamedTuple, TypeAlias
+from typing import Any, Literal, NamedTuple, TypeAlias, get_args
 from uuid import uuid4
+from weakref import WeakSet
 
 from budget_core.limits import Amounts
 
@@ -18,11 +22,15 @@ try:
 except ImportError:  # pragma: no cover  there, a journal is read by its own process only
     fcntl = None  # type: ignore[assignment]
 
-What: TypeAlias = Literal["commit", "release", "charge"]
+What: TypeAlias = Literal["commit", "release", "charge", "close"]
+_log = logging.getLogger("budget_core")
 
 
 class Debt(NamedTuple):
-    """An operation that the ledger has not heard of: its id makes it count once."""
+    """An operation that the ledger has not heard of: its id makes it count once.
+
+    That of a "close" is the account's.
+    """
 
     what: What
     id: str
@@ -33,7 +41,8 @@ class Debt(NamedTuple):
 class Journal:
     """Debts to one ledger, in a file a process. Made with the first debt, gone with the last.
 
-    Files of processes that have died are taken over by whoever looks next.
+    Files of processes that have died are taken over by whoever looks next. What cannot be written
+    is remembered all the same, as long as this process lives.
 
     Args:
         ledger: what names the ledger.
@@ -47,8 +56,8 @@ class Journal:
         self._file: int | None = None
         self._shelved = False
         self._path: Path | None = None
-        self._pid = os.getpid()
         self._debts: dict[tuple[What, str], Debt] = {}
+        _journals.add(self)
 
     def __len__(self) -> int:
         return len(self._debts)
@@ -60,24 +69,25 @@ class Journal:
     def add(self, debt: Debt) -> None:
         """Write a debt down, on the disk."""
         with self._lock:
-            self._forked()
             self._debts[debt.what, debt.id] = debt
-            if self._file is None:
-                self._file, self._path = self._made()
-            os.write(self._file, (json.dumps(debt) + "\n").encode())
-            os.fsync(self._file)
+            try:
+                self._write(debt)
+                os.fsync(self._open_file())
+            except OSError as error:
+                _log.error("A debt is only in memory, as %s: %s", error, debt)
 
     def paid(self, debt: Debt) -> None:
         """Strike a debt out; the file goes with the last one."""
         with self._lock:
-            self._forked()
             self._debts.pop((debt.what, debt.id), None)
-            if (
-                not self._debts
-                and not self._shelved
-                and self._file is not None
-                and self._path is not None
-            ):
+            if self._file is None or self._path is None:
+                return
+            if self._debts or self._shelved:
+                try:
+                    self._write(("paid", debt.what, debt.id))
+                except OSError as error:
+                    _log.warning("A debt that is paid could not be struck out: %s", error)
+            else:
                 self._path.unlink(missing_ok=True)
                 os.close(self._file)
                 self._file = self._path = None
@@ -94,25 +104,48 @@ class Journal:
             if path == self._path or (file := _locked(path)) is None:
                 continue
             try:
-                for debt in _read(path):
+                debts, damaged = _read(file)
+                for debt in debts:
                     self.add(debt)
-                path.unlink(missing_ok=True)
+                if damaged:
+                    kept = path.rename(path.with_suffix(".damaged"))
+                    _log.error("Not every line of a journal can be read; it is kept as %s", kept)
+                else:
+                    path.unlink(missing_ok=True)
+            except OSError as error:
+                _log.error("%s could not be taken over: %s", path, error)
             finally:
                 os.close(file)
 
-    def _made(self) -> tuple[int, Path]:
-        self._folder.mkdir(parents=True, exist_ok=True)
-        path = self._folder / f"{self._name}-{uuid4().hex}.jsonl"
-        file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
-        if fcntl is not None:
-            fcntl.flock(file, fcntl.LOCK_EX)
-        return file, path
-
-    def _forked(self) -> None:
+    def forked(self) -> None:
         """Leave the debts of a parent process to that."""
-        if self._pid != os.getpid():
-            self._pid, self._file, self._path = os.getpid(), None, None
-            self._debts.clear()
+        self._lock = Lock()
+        self._debts.clear()
+        if self._file is not None:
+            os.close(self._file)  # the lock is the parent's as long as that has it open
+            self._file = self._path = None
+
+    def _write(self, line: Any) -> None:
+        # begins on a line of its own, also behind one that could not be finished
+        data = f"\n{json.dumps(line)}\n".encode()
+        if os.write(self._open_file(), data) < len(data):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    def _open_file(self) -> int:
+        if self._file is None:
+            self._file, self._path = self._made()
+        return self._file
+
+    def _made(self) -> tuple[int, Path]:
+        self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        while True:
+            path = self._folder / f"{self._name}-{uuid4().hex}.jsonl"
+            file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+            if fcntl is not None:
+                fcntl.flock(file, fcntl.LOCK_EX)
+            if os.fstat(file).st_nlink:
+                return file, path
+            os.close(file)  # somebody was quicker to lock it, and took it for a dead one's
 
 
 def _locked(path: Path) -> int | None:
@@ -128,21 +161,51 @@ def _locked(path: Path) -> int | None:
     except OSError:
         os.close(file)
         return None
+    if not os.fstat(file).st_nlink:  # somebody else has just taken it over
+        os.close(file)
+        return None
     return file
 
 
-def _read(path: Path) -> Iterator[Debt]:
-    for line in path.read_text(encoding="utf-8").splitlines():
-        try:
-            what, key, accounts, amounts = json.loads(line)
-        except ValueError:  # the process died while it wrote: nobody was told that it is written
-            continue
-        yield Debt(what, key, tuple(accounts), Amounts(*amounts))
+def _read(file: int) -> tuple[list[Debt], bool]:
+    """Return the debts of a file that are not struck out, and whether it is damaged."""
+    debts: dict[tuple[What, str], Debt] = {}
+    damaged = False
+    with open(file, encoding="utf-8", errors="replace", closefd=False) as text:
+        for line in text:
+            try:
+                match json.loads(line) if line.strip() else None:
+                    case None:
+                        pass
+                    case ["paid", what, str(key)]:
+                        debts.pop((what, key), None)
+                    case [what, str(key), accounts, amounts] if what in get_args(What):
+                        debts[what, key] = Debt(what, key, tuple(accounts), Amounts(*amounts))
+                    case _:
+                        damaged = True
+            except (ValueError, TypeError):
+                # one without an end was being written when its process died: nobody was told of it
+                damaged = damaged or line.endswith("\n")
+    return list(debts.values()), damaged
 
 
 def _state_folder() -> Path:
-    base: Any = os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state"
+    try:
+        base = os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state"
+    except RuntimeError:  # whoever this is has no home
+        return Path(tempfile.gettempdir()) / f"budget-suite-{os.getuid()}"
     return Path(base) / "budget-suite"
 
+
+_journals: WeakSet[Journal] = WeakSet()
+
+
+def _forked() -> None:
+    for journal in _journals:
+        journal.forked()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forked)
 
 __all__ = ["Debt", "Journal"]

@@ -8,7 +8,6 @@ from collections import deque
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from time import monotonic
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
 from uuid import uuid4
 
 from budget_core.errors import AccountConflict, HoldConflict, InvalidBudget
@@ -29,6 +28,7 @@ from budget_core.ledger.base import (
 )
 from budget_core.ledger.heartbeat import keep_alive
 from budget_core.ledger.redis_scripts import Scripts, connect
+from budget_core.ledger.resolve import shown
 from budget_core.limits import Amounts
 
 if TYPE_CHECKING:
@@ -74,7 +74,8 @@ class RedisLedger(Ledger):
         self.options: Mapping[str, Any] = {}
         self.ttl = ttl
         client = connect(server, timeout) if isinstance(server, str) else server
-        self._name = _safe(server) if isinstance(server, str) else repr(server)
+        self._name = shown(server) if isinstance(server, str) else _name_of(server)
+        self._namespace = namespace
         self._scripts = Scripts(client, f"{{{namespace}}}", timeout)
         self._settings = (ttl, on_expiry)
         self._keep = keep_entries
@@ -220,7 +221,7 @@ class RedisLedger(Ledger):
         self._scripts.client.close()
 
     def __repr__(self) -> str:
-        return f"RedisLedger({self._name!r})"
+        return f"RedisLedger({self._name!r}, namespace={self._namespace!r})"
 
     # -- inside ------------------------------------------------------------------------------
 
@@ -250,7 +251,7 @@ class RedisLedger(Ledger):
 
     def _entry(self, name: str, arguments: Any, hold_id: str) -> Entry:
         answer = self._run(name, arguments)
-        if answer[:1] == b"{":
+        if answer[:1] in {b"{", "{"}:  # the latter from a client that decodes
             self._read(answer, hold_id)
         return records.entry_from(answer)
 
@@ -290,11 +291,11 @@ def _by_id(balance: Balance) -> str:
     return balance.account
 
 
-def _safe(url: str) -> str:
-    """Leave the password out."""
-    parts = urlsplit(url)
-    host = parts.netloc.rpartition("@")[2]
-    return parts._replace(netloc=host).geturl()
+def _name_of(client: redis.Redis) -> str:
+    """Name a client's server alike in every process."""
+    at = client.get_connection_kwargs()
+    host = at.get("path") or at.get("host")
+    return f"redis://{host}:{at.get('port')}/{at.get('db') or 0}" if host else repr(client)
 
 
 __all__ = ["RedisLedger"]

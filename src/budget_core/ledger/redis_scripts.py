@@ -17,7 +17,8 @@ from redis.exceptions import ConnectionError as NoConnection
 from redis.exceptions import TimeoutError as NoAnswer
 from redis.retry import Retry
 
-from budget_core.errors import LedgerUnavailable
+from budget_core.errors import InvalidBudget, LedgerUnavailable
+from budget_core.ledger.resolve import shown
 
 _COMMON: Final = ("head", "amounts", "windows", "tree", "holds", "main")
 _PASSING: Final = (NoConnection, NoAnswer, BusyLoadingError, TryAgainError)
@@ -35,14 +36,23 @@ def script(name: str) -> tuple[str, str]:
 
 
 def connect(url: str, timeout: float) -> redis.Redis:
-    """Return a client whose every wait is bounded. It connects when it is first needed."""
-    return redis.Redis.from_url(
-        url,
-        socket_timeout=timeout,
-        socket_connect_timeout=timeout,
-        retry=Retry(NoBackoff(), 0),
-        health_check_interval=0,
-    )
+    """Return a client whose every wait is bounded. It connects when it is first needed.
+
+    Raises:
+        InvalidBudget: the URL names no server.
+    """
+    try:
+        return redis.Redis.from_url(
+            url,
+            socket_timeout=timeout,
+            socket_connect_timeout=timeout,
+            retry=Retry(NoBackoff(), 0),
+            health_check_interval=0,
+        )
+    except ValueError as error:
+        raise InvalidBudget(
+            f"{shown(url)!r} names no server: {error}. Write 'redis://localhost:6379/0'."
+        ) from None
 
 
 class Scripts:

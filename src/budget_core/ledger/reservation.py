@@ -139,9 +139,8 @@ class Reservation:
         return any(group.ledger.blocks for group in self.groups)
 
     def _take_back(self, held_in: list[Ledger]) -> None:
-        if held_in:
-            _every([partial(ledger.release, self.id) for ledger in held_in])
-            self.id = new_id()
+        _every([partial(ledger.release, self.id) for ledger in held_in])
+        self.id = new_id()  # a release may still be on its way
 
     def _final_in(self, ledger: Ledger) -> str | None:
         return self.final[1] if self.final is not None and self.final[0] is ledger else None

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping
+from math import inf
 from threading import Lock
 from typing import Any, Final
 from urllib.parse import parse_qsl, urlsplit
@@ -17,7 +19,7 @@ from budget_core.ledger.memory import MemoryLedger
 ENVIRONMENT: Final = "BUDGET_LEDGER"
 """The variable that names the ledger where nobody else does."""
 
-_NUMBERS: Final = frozenset({"ttl", "timeout"})
+_NUMBERS: Final = {"ttl": float, "timeout": float, "keep_entries": int}
 _known: WeakValueDictionary[str, Ledger] = WeakValueDictionary()
 _lock = Lock()
 
@@ -43,9 +45,14 @@ def ledger_from(value: Ledger | str | None) -> Ledger:
     if isinstance(ledger, Ledger):
         return ledger
     raise InvalidBudget(
-        f"No ledger for {url!r}. Known: 'memory://', 'sqlite:///budgets.db', "
+        f"No ledger for {shown(url)!r}. Known: 'memory://', 'sqlite:///budgets.db', "
         "'redis://localhost/0', a Ledger object, and what plugins add (hook budget_ledger)."
     )
+
+
+def shown(url: str) -> str:
+    """Return a URL as messages may show it: no password, no settings."""
+    return re.sub("//.*@", "//", url.partition("?")[0])
 
 
 def _sqlite(url: str) -> Ledger:
@@ -70,12 +77,11 @@ def _redis(url: str) -> Ledger:
         if error.name != "redis":
             raise
         raise InvalidBudget(
-            f"{url!r} needs the Redis client: pip install 'budget-suite[redis]'."
+            f"{shown(url)!r} needs the Redis client: pip install 'budget-suite[redis]'."
         ) from None
-    parts = urlsplit(url)
     known = ("namespace", "ttl", "on_expiry", "timeout", "keep_entries")
-    options = _options(url, parts.query, known)
-    server = parts._replace(query="").geturl()
+    server, _, query = url.partition("?")
+    options = _options(url, query, known)
     key = f"{server} {options.get('namespace', '')}"
     return _one("redis", key, options, lambda: RedisLedger(server, **options))
 
@@ -100,19 +106,18 @@ def _options(url: str, query: str, known: tuple[str, ...]) -> dict[str, Any]:
     options: dict[str, Any] = {}
     for name, value in parse_qsl(query, keep_blank_values=True):
         if name not in known:
-            raise InvalidBudget(f"{url!r}: {name!r} is none of {', '.join(known)}.")
+            raise InvalidBudget(f"{shown(url)!r}: {name!r} is none of {', '.join(known)}.")
         try:
             options[name] = _read(name, value)
         except ValueError:
-            raise InvalidBudget(f"{url!r}: {name}={value!r} is no number.") from None
+            raise InvalidBudget(f"{shown(url)!r}: {name}={value!r} is no number above 0.") from None
     return options
 
 
 def _read(name: str, value: str) -> Any:
-    if name == "keep_entries":
-        return int(value)
-    if name in _NUMBERS:
-        if not float(value) > 0:
-            raise ValueError
-        return float(value)
-    return value
+    if name not in _NUMBERS:
+        return value
+    number = _NUMBERS[name](value)
+    if not 0 < number < inf:
+        raise ValueError(value)
+    return number

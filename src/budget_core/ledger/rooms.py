@@ -64,9 +64,13 @@ class Rooms:
             return self._path(accounts)
 
     def forget(self, account: str) -> None:
-        """Drop an account that nobody can name any more."""
-        with self._lock:
-            self._rooms.pop(account, None)
+        """Drop an account that nobody can name any more; finalizers may, so without the lock."""
+        self._rooms.pop(account, None)
+        self._parents.pop(account, None)
+
+    def forked(self) -> None:
+        """Wait for no thread of the parent process."""
+        self._lock = Lock()
 
     def _path(self, accounts: Sequence[str]) -> list[str] | None:
         path: dict[str, None] = {}

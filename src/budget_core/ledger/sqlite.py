@@ -26,6 +26,14 @@ Mode: TypeAlias = Literal["turn", "step", "look"]
 KEPT_AFTER_DEATH: Final = 86_400.0
 """Seconds for which accounts that only a dead process could name are kept, for late commits."""
 
+FORGOTTEN: Final = """
+SELECT id, parent FROM account WHERE gone
+    AND NOT EXISTS (SELECT 1 FROM account AS child WHERE child.parent = account.id)
+    AND NOT EXISTS (
+        SELECT 1 FROM hold, json_each(hold.path) AS each WHERE each.value = account.id
+    )"""
+"""Accounts that are forgotten, and in and below which nothing lives."""
+
 
 class SqliteLedger(BookLedger):
     """Keeps everything in a file, shared by the processes of one machine.
@@ -110,11 +118,11 @@ class SqliteLedger(BookLedger):
             self.database.lock.release()
             raise self.database.unavailable(error) from error
 
-    def leave(self, mode: Mode, error: BaseException | None) -> None:
+    def leave(self, error: BaseException | None) -> None:
         """End an operation: all of it is in the file, or nothing."""
         try:
             if self._depth == 1:
-                self._finish(mode, error)
+                self._finish(error)
         finally:
             self._depth -= 1
             self.database.lock.release()
@@ -126,16 +134,17 @@ class SqliteLedger(BookLedger):
             self._revive()
         self._moment = time() + self._shift
         database, steps = self.database, self._steps
-        if mode == "look":
-            steps.connection = database.connection()
-            steps.connection.execute("BEGIN")
-        else:
-            steps.connection = database.take_turn()
+        connection = database.connection() if mode == "look" else database.take_turn()
+        if connection is not steps.connection:
+            steps.connection = connection
+            self._stale()
         try:
+            if mode == "look":
+                connection.execute("BEGIN")
             due = mode != "look" and self._due()
             self._whole = mode == "turn" or due
             if self._whole:
-                database.begin(steps.connection)
+                database.begin(connection)
             steps.writing = True
             self._catch_up()
             if due:
@@ -143,22 +152,26 @@ class SqliteLedger(BookLedger):
                 steps.write()
             steps.writing = mode != "look"
         except BaseException:
-            self._stale()
-            database.end(steps.connection, commit=False)
+            self._fail()
             raise
 
-    def _finish(self, mode: Mode, error: BaseException | None) -> None:
-        database, connection = self.database, self._steps.connection
+    def _finish(self, error: BaseException | None) -> None:
         try:
             if error is None:
                 self._write()
-            elif mode != "look":
-                self._stale()
-            database.end(connection, commit=error is None)
+                self.database.end(self._steps.connection, commit=True)
+            else:
+                self._fail()
         except BaseException as failure:
-            self._stale()
-            database.end(connection, commit=False)
-            raise database.unavailable(failure) from failure
+            self._fail()
+            raise self.database.unavailable(failure) from failure
+
+    def _fail(self) -> None:
+        """Take back what an operation has done, in the file and in memory."""
+        self._stale()
+        if self._whole:
+            self._seen = self._reaped = float("-inf")  # the lease may be taken back, too
+        self.database.end(self._steps.connection, commit=False)
 
     def _write(self) -> None:
         steps = self._steps
@@ -250,6 +263,7 @@ class SqliteLedger(BookLedger):
             self._seen = now
             keep_alive(self)
         if now - self._reaped > min(self.ttl / 10, 1.0):
+            self.database.check()
             self._reaped = now
             self._reap(now)
 
@@ -321,12 +335,7 @@ class SqliteLedger(BookLedger):
     def _purge(self) -> None:
         """Delete forgotten accounts in which, and below which, nothing lives any more."""
         while True:
-            rows = self._steps.execute(
-                "SELECT id, parent FROM account WHERE gone"
-                " AND NOT EXISTS (SELECT 1 FROM account AS child WHERE child.parent = account.id)"
-                " AND NOT EXISTS (SELECT 1 FROM hold, json_each(hold.path) AS each"
-                " WHERE each.value = account.id)"
-            ).fetchall()
+            rows = self._steps.execute(FORGOTTEN).fetchall()
             for key, parent in rows:
                 self._steps.execute("DELETE FROM account WHERE id = ?", (key,))
                 del self._nodes[key]
@@ -352,7 +361,7 @@ class _Operation(AbstractContextManager[None]):
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self._leave(self._mode, error)
+        self._leave(error)
 
 
 __all__ = ["SqliteLedger"]

@@ -27,6 +27,7 @@ CREATE TABLE account (
     aside TEXT NOT NULL, excess TEXT NOT NULL, owners TEXT NOT NULL, windows TEXT NOT NULL
 ) WITHOUT ROWID;
 CREATE INDEX account_parent ON account (parent);
+CREATE INDEX account_gone ON account (id) WHERE gone;
 CREATE TABLE hold (
     id TEXT PRIMARY KEY, accounts TEXT NOT NULL, path TEXT NOT NULL,
     usd INTEGER NOT NULL, tokens INTEGER NOT NULL,
@@ -59,7 +60,7 @@ MIGRATIONS: Final[dict[int, str]] = {0: _SCHEMA}
 
 
 class Database:
-    """One connection a process, made when it is first needed, and anew after a fork.
+    """One connection a process, made when it is first needed; closed by a fork, on both sides.
 
     Attributes:
         path: of the file; beside it lie SQLite's own, and ``-turn``.
@@ -67,13 +68,14 @@ class Database:
     """
 
     def __init__(self, path: str | os.PathLike[str], durability: Durability, wait: float) -> None:
-        self.path = Path(path)
         self.lock = RLock()
         self._durability = durability
         self._wait = wait
         self._connection: sqlite3.Connection | None = None
         self._turn: Turn | None = None
+        self._opened_as: tuple[int, int] | None = None
         self._pid = os.getpid()
+        self.path = Path(os.path.realpath(path))  # wherever the process goes later
         _databases.add(self)
 
     def connection(self) -> sqlite3.Connection:
@@ -86,9 +88,22 @@ class Database:
             _inherited.append((self._connection, self._turn))  # closing it is the parent's business
             self._connection = self._turn = None
             self._pid = os.getpid()
+        if self._connection is not None and self._opened_as is None:
+            self.close()
         if self._connection is None:
             self._connection = self._opened()
+            self._opened_as = self._identity()
         return self._connection
+
+    def check(self) -> None:
+        """See to it that what is written is in the file of that name.
+
+        Raises:
+            LedgerUnavailable: it was moved, replaced or deleted; the next operation opens it anew.
+        """
+        if self._identity() != self._opened_as:
+            self._opened_as = None
+            raise LedgerUnavailable(f"{self.path} was moved, replaced or deleted while in use")
 
     def take_turn(self) -> sqlite3.Connection:
         """Wait for our turn among all processes: nobody else writes until `end`.
@@ -150,6 +165,16 @@ class Database:
                     self._turn.close()
             self._connection = self._turn = None
 
+    def __del__(self) -> None:
+        self.close()
+
+    def _identity(self) -> tuple[int, int] | None:
+        try:
+            found = self.path.stat()
+        except OSError:
+            return None
+        return found.st_dev, found.st_ino
+
     def _opened(self) -> sqlite3.Connection:
         connection = None
         try:
@@ -202,16 +227,22 @@ class Database:
 
 
 _inherited: list[Any] = []
-"""Connections of parent processes: never closed here, as that would free the parent's locks."""
+"""Connections of parents whose fork Python was not told of: never used, and never closed."""
 _databases: WeakSet[Database] = WeakSet()
 _forking: list[Database] = []
 
 
 def _before_fork() -> None:
-    """Let no thread be inside SQLite: what it has locked would stay locked in the child."""
+    """Let no thread be inside SQLite, and leave nothing open that a child would inherit.
+
+    In a child that has inherited a connection, SQLite takes the parent's locks for its own. Then
+    the log is deleted under it when the parent closes the file, and what it records is lost.
+    """
     _forking[:] = list(_databases)
     for database in _forking:
         database.lock.acquire()
+        with suppress(sqlite3.Error):
+            database.close()
 
 
 def _after_fork() -> None:

@@ -7,11 +7,14 @@ What was spent is owed to it, and told when it is back, whatever the policy. Cal
 from __future__ import annotations
 
 import logging
+import os
+from collections import deque
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import suppress
 from threading import Lock
 from time import monotonic
 from typing import Final, TypeVar, cast
+from weakref import WeakSet
 
 from budget_core.errors import AgentBudgetError, HoldConflict, LedgerUnavailable
 from budget_core.ledger.base import (
@@ -55,12 +58,18 @@ class SteadyLedger(Ledger):
         self._holds: dict[str, Hold] = {}
         self._balances: dict[str, Balance] = {}
         self._accounts: dict[str, Account] = {}
+        self._forgotten: deque[str] = deque()
         self._paying = Lock()
         self._away_until = float("-inf")
         self._adopted = False
+        _all.add(self)
 
     def go_on_without(self, account: str) -> None:
         """Let calls of `account` go on while the ledger does not answer."""
+        known = self._accounts.get(account)
+        if known is not None and (parent := known.parent) and parent not in self._accounts:
+            # one that only others open: what is left of it is for all sessions below it here
+            self._rooms.know(parent, None, self._ask(lambda: self.inner.headroom((parent,))))
         self._open.add(account)
 
     @property
@@ -78,16 +87,23 @@ class SteadyLedger(Ledger):
         *,
         final: str | None = None,
     ) -> Hold | Denial:
+        sent = False
+
+        def question() -> Hold | Denial:
+            nonlocal sent
+            sent = True
+            return self.inner.reserve(hold_id, accounts, amounts, final=final)
+
+        answer: Hold | Denial | None
         try:
-            answer = self._ask(lambda: self.inner.reserve(hold_id, accounts, amounts, final=final))
+            answer = self._ask(question)
         except LedgerUnavailable:
-            if final is not None or not self._open.issuperset(accounts):
+            hold = Hold(hold_id, tuple(accounts), amounts)
+            answer = self._held_here(hold) if final is None else None
+            if sent and not isinstance(answer, Hold):  # it may be held: the answer was lost
+                self._owe(Debt("release", hold_id, hold.accounts, ZERO))
+            if answer is None:
                 raise
-            if self._rooms.left(accounts) is None:
-                raise
-            if denial := self._rooms.refusal(accounts, amounts):
-                return denial
-            answer = Hold(hold_id, tuple(accounts), amounts)
         if isinstance(answer, Hold):
             self._hold(answer)
         return answer
@@ -186,16 +202,15 @@ class SteadyLedger(Ledger):
         try:
             self._ask(lambda: self.inner.close(account, state))
         except LedgerUnavailable:
-            # what it had set aside comes back when this process is not heard of any more
-            if state != "closed" or account not in self._open:
+            if state != "closed":
                 raise
+            self._owe(Debt("close", account, (account,), ZERO))
 
     def forget(self, account: str) -> None:
-        self.inner.forget(account)
-        self._open.discard(account)
-        self._accounts.pop(account, None)
-        self._balances.pop(account, None)
-        self._rooms.forget(account)
+        # called by finalizers, which may run inside an operation: nothing here may wait
+        self._forgotten.append(account)
+        if not self._journal:
+            self._forget()
 
     def llm_holds(self, account: str, besides: Collection[str] = ()) -> bool:
         with suppress(LedgerUnavailable):
@@ -231,6 +246,11 @@ class SteadyLedger(Ledger):
             with suppress(LedgerUnavailable):
                 self._pay()
 
+    def forked(self) -> None:
+        """Wait for no thread of the parent process."""
+        self._paying = Lock()
+        self._rooms.forked()
+
     def __repr__(self) -> str:
         return repr(self.inner)
 
@@ -243,18 +263,31 @@ class SteadyLedger(Ledger):
         try:
             if self._journal:
                 self._pay()
-            return question()
+            return self._answer(question)
         except LedgerUnavailable:
             self._away_until = monotonic() + RETRY
             raise
+
+    def _answer(self, question: Callable[[], T]) -> T:
+        """Return what the ledger answers; if it came back without an account, open that again."""
+        try:
+            return question()
+        except KeyError as error:
+            lost = error.args[0]
+            if lost not in self._accounts:
+                raise
+        _log.error("%r has lost account %r and what it had spent", self, lost)
+        try:
+            self._reopen(lost)
+        except KeyError as error:
+            raise LedgerUnavailable(f"{self!r} has lost account {error.args[0]!r}") from None
+        return self._answer(question)
 
     def _tell(self, statement: Callable[[], T], debt: Debt) -> T:
         try:
             answer = self._ask(statement)
         except LedgerUnavailable:
-            _log.warning("%r did not answer, and is owed the %s of %s", self, debt.what, debt.id)
-            self._journal.add(debt)
-            keep_alive(self)
+            self._owe(debt)
             if debt.what == "release":
                 return None  # type: ignore[return-value]
             owed = Entry(debt.id, "commit", debt.accounts, (), ZERO, debt.amounts)
@@ -263,6 +296,12 @@ class SteadyLedger(Ledger):
             self._remember(answer)
         return answer
 
+    def _owe(self, debt: Debt) -> None:
+        _log.warning("%r did not answer, and is owed the %s of %s", self, debt.what, debt.id)
+        self._journal.add(debt)
+        _owing.add(self)
+        keep_alive(self)
+
     def _remember(self, entry: Entry) -> None:
         for account, spent in zip(entry.path, entry.after, strict=False):
             if (known := self._balances.get(account)) is not None:
@@ -270,17 +309,35 @@ class SteadyLedger(Ledger):
 
     def _pay(self) -> None:
         with self._paying:
+            if monotonic() < self._away_until:  # whoever was before us has waited for nothing
+                raise LedgerUnavailable("it did not answer a moment ago")
             for debt in self._journal:
                 try:
                     self._pay_one(debt)
+                except LedgerUnavailable:
+                    self._away_until = monotonic() + RETRY
+                    raise
                 except (KeyError, AgentBudgetError) as error:
-                    if isinstance(error, LedgerUnavailable):
-                        raise
+                    if isinstance(error, KeyError) and self._accounts.keys() >= set(debt.accounts):
+                        continue  # somebody has to declare an account above them again
                     _log.error("%r will not take the %s: %r", self, debt, error)
                     self._journal.shelve(debt)
                 else:
                     self._journal.paid(debt)
             self._away_until = float("-inf")
+            if not self._journal:
+                _owing.discard(self)
+                self._forget()
+
+    def _forget(self) -> None:
+        """Drop forgotten accounts, once what they spent is told."""
+        while self._forgotten:
+            account = self._forgotten.popleft()
+            self.inner.forget(account)
+            self._open.discard(account)
+            self._accounts.pop(account, None)
+            self._balances.pop(account, None)
+            self._rooms.forget(account)
 
     def _pay_one(self, debt: Debt) -> None:
         try:
@@ -298,12 +355,21 @@ class SteadyLedger(Ledger):
                 self.inner.charge(debt.id, debt.accounts, debt.amounts)
             case "release":
                 self.inner.release(debt.id)
+            case "close":
+                if self.inner.balance(debt.id).state == "open":
+                    self.inner.close(debt.id)
 
     def _reopen(self, key: str) -> None:
         account = self._accounts[key]
         if account.parent is not None and account.parent in self._accounts:
             self._reopen(account.parent)
         self.inner.open(account)
+
+    def _held_here(self, hold: Hold) -> Hold | Denial | None:
+        """Hold what was left when the ledger was last heard; None if that must not be."""
+        if not self._open.issuperset(hold.accounts) or self._rooms.left(hold.accounts) is None:
+            return None
+        return self._rooms.refusal(hold.accounts, hold.amounts) or hold
 
     def _hold(self, hold: Hold) -> None:
         if hold.id not in self._holds:
@@ -343,5 +409,18 @@ def steady(ledger: Ledger) -> Ledger:
 
 
 _making = Lock()
+_all: WeakSet[SteadyLedger] = WeakSet()
+_owing: set[SteadyLedger] = set()
+"""Those that are owed something: kept until that is told, though nobody uses them any more."""
+
+
+def _forked() -> None:
+    _owing.clear()
+    for ledger in _all:
+        ledger.forked()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forked)
 
 __all__ = ["SteadyLedger", "steady"]

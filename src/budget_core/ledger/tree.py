@@ -232,6 +232,10 @@ class Route(NamedTuple):
             tuple(dict.fromkeys(node for route in routes for node in route.allocated)),
         )
 
+    def moment(self, now: float) -> float:
+        """Return `now`, or when the newest window began if the clock was set back since."""
+        return max([now, *(window.begun for node in self.path for window in node.windows)])
+
     def spend(self, amounts: Amounts, at: float) -> None:
         """Record what was spent, out of the allocations that it passes.
 
@@ -398,8 +402,11 @@ class LiveHold:
         return self._window_refusal()
 
     def _window_refusal(self) -> Denial | None:
+        now = self.at
+        if self.windowed:
+            self.at = self.route.moment(now)
         for node in self.windowed:
-            if denial := node.window_refusal(self.hold.amounts, self.at):
+            if denial := node.window_refusal(self.hold.amounts, now):
                 return denial
         return None
 

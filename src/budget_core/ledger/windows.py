@@ -47,6 +47,11 @@ class Window:
             for old in [each for each in self.slots if each <= slot - self.span]:
                 del self.slots[old]
 
+    @property
+    def begun(self) -> float:
+        """The first moment that still counts however far a clock is set back."""
+        return max(self.since, self._start(self.newest))
+
     def counts(self, at: float) -> int | None:
         """Return the slot of what was held or spent `at` that time, None if it is over."""
         slot = self._slot(at)

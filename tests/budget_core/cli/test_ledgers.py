@@ -68,6 +68,18 @@ def _usd(dollars):
     return Amounts(usd=int(dollars * 10**9))
 
 
+def test_names_are_shown_as_they_are(budget, url):
+    name = "[/team] [red]'x'"
+    with AgentBudget("$5", ledger=url).session(name) as session:
+        session.track(cost=1)
+        session.open_call(CallRequest(kind="tool", name="t", cost=10**9))
+        for command in ("accounts", "holds", "entries"):
+            done = budget(command)
+            assert done.exit_code == 0, done.output
+            assert name in done.stdout
+    assert budget("verify").exit_code == 0
+
+
 def test_verify(budget, team):
     assert told(budget("verify", "--json")) == {"accounts": 2, "faults": []}
     assert "2 accounts agree" in budget("verify").stdout

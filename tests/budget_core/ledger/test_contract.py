@@ -668,6 +668,12 @@ class TestAllocation:
         getattr(ledger, end)("inner")
         assert money(ledger, "root") == [(0, 0)]
 
+    def test_what_a_hold_no_longer_needs_of_a_closed_one_comes_back(self, ledger):
+        hold = held(ledger, 3, "a")
+        ledger.close("a")
+        ledger.extend(hold, usd(1))
+        assert money(ledger, "root") == [(0, 1)]
+
     def test_a_reserve_inside_a_closed_allocation_comes_back(self, ledger):
         opened(ledger, "inner", 4, "a", reserve=usd(2))
         ledger.close("a")

@@ -1,5 +1,7 @@
 """What ledgers that outlive a process promise besides the contract. Each `store()` is a process."""
 
+import gc
+import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 
@@ -8,6 +10,7 @@ import pytest
 from budget_core import AgentBudget, declare
 from budget_core.errors import AccountConflict, HoldConflict, InvalidBudget
 from budget_core.ledger import Account, Denial, Hold, new_id
+from budget_core.ledger.heartbeat import keep_alive
 from budget_core.limits import ZERO, Amounts, Limit, Limits
 
 DEAD = 61.0
@@ -313,7 +316,55 @@ class TestExpiry:
         assert not slow.commit(hold, usd(1), ["a"]).late
 
 
+class TestHeartbeat:
+    class Ledger:
+        def __init__(self, beat, ttl):
+            self.beat, self.ttl = beat, ttl
+
+    def test_one_that_hangs_keeps_no_other_from_being_told(self):
+        told, hanging, go_on = threading.Semaphore(0), threading.Event(), threading.Event()
+
+        def hang():
+            hanging.set()
+            go_on.wait(60)
+
+        ledgers = [self.Ledger(hang, 0.03), self.Ledger(told.release, 0.03)]
+        keep_alive(ledgers[0])
+        assert hanging.wait(10)
+        keep_alive(ledgers[1])
+        assert all(told.acquire(timeout=10) for _ in range(3))
+        go_on.set()
+
+    def test_it_ends_with_its_ledger(self):
+        before = set(threading.enumerate())
+        ledger = self.Ledger(None, 900)
+        keep_alive(ledger)
+        (thread,) = set(threading.enumerate()) - before
+        del ledger
+        thread.join(10)
+        assert not thread.is_alive()
+
+
 class TestSessions:
+    def test_who_closes_closes_for_no_namesake(self, backend):
+        budget = AgentBudget("$1", ledger=backend())
+        sessions = [budget.session("a") for _ in range(3)]
+        sessions[0].close()
+        sessions[0].close()
+        sessions[1].track(cost=0.1)
+        sessions[1].close()
+        assert sessions[2].balance().state == "open"
+        sessions[2].close()
+        assert sessions[0].balance().state == "closed"
+
+    def test_a_namesake_that_was_dropped_keeps_nothing_open(self, backend):
+        budget = AgentBudget("$1", ledger=backend())
+        budget.session("a")
+        gc.collect()
+        with budget.session("a") as session:
+            pass
+        assert session.balance().state == "closed"
+
     def test_a_name_goes_on_in_another_process(self, store):
         with AgentBudget("$1", ledger=store()).session("thread-42") as session:
             session.track(cost=0.3)
@@ -376,8 +427,9 @@ class TestSessions:
         session.child_session("$0.5", name="researcher").track(cost=0.1)
         assert {ledger.describe(b.account).lasts for b in ledger.accounts()} == {"run"}
 
-    def test_a_session_without_a_name_leaves_nothing(self, store):
+    @pytest.mark.parametrize("name", [None, ""])
+    def test_a_session_without_a_name_leaves_nothing(self, store, name):
         ledger = store()
-        AgentBudget("$1", ledger=ledger).session().track(cost=0.1)
+        AgentBudget("$1", ledger=ledger).session(name).track(cost=0.1)
         assert ledger.accounts() == []
         assert ZERO not in [entry.amounts for entry in ledger.entries()]

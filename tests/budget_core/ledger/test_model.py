@@ -206,6 +206,7 @@ class Ledgers(RuleBasedStateMachine):
         self.answered(answer, blocked)
         aside = self.model.nodes[final].aside if final else 0
         self.model.holds[hold] = before if blocked else (union, amount, final, aside)
+        self.model.give_back()
 
     @precondition(lambda self: self.model.holds)
     @rule(data=st.data(), amount=AMOUNT)

@@ -9,7 +9,7 @@ import threading
 import pytest
 import redis
 
-from budget_core.errors import InvalidBudget, LedgerUnavailable
+from budget_core.errors import HoldConflict, InvalidBudget, LedgerUnavailable
 from budget_core.ledger import Account, ledger_from, new_id
 from budget_core.ledger.redis import RedisLedger
 from budget_core.ledger.redis_records import offsets
@@ -241,12 +241,38 @@ class TestUrls:
         assert ledger._scripts.client.keys("{mine}:a:*") == [b"{mine}:a:a"]
         ledger.close_connection()
 
-    def test_a_password_is_not_shown(self):
-        assert (
-            repr(ledger_from("rediss://me:secret@host:1/0")) == "RedisLedger('rediss://host:1/0')"
+    def test_what_names_a_ledger_is_the_same_in_every_process(self):
+        url, client = "rediss://me:secret@host:1/0", redis.Redis(host="host", password="secret")
+        assert repr(ledger_from(url)) == "RedisLedger('rediss://host:1/0', namespace='budget')"
+        assert repr(RedisLedger(client, namespace="b")) == (
+            "RedisLedger('redis://host:6379/0', namespace='b')"
         )
 
-    @pytest.mark.parametrize("query", ["what=1", "namespace={x}", "namespace=", "on_expiry=keep"])
+    @pytest.mark.parametrize(
+        "url",
+        [
+            "redis://me:secret@host/0?what=1", "redis://me:secret@host/0?ttl=soon",
+            "redis://host/0?password=secret", "redis://:sec/secret@host:port/0",
+            "redis://me:secret@host:port/0", "redis://me:secret@[::1/0",
+            "nosuch://me:secret@host/0",
+        ],
+    )  # fmt: skip
+    def test_a_password_is_not_shown(self, url):
+        with pytest.raises(InvalidBudget) as error:
+            ledger_from(url)
+        assert "secret" not in str(error.value)
+
+    @pytest.mark.parametrize(
+        "query",
+        [
+            "what=1",
+            "timeout=inf",
+            "keep_entries=0",
+            "namespace={x}",
+            "namespace=",
+            "on_expiry=keep",
+        ],
+    )
     def test_nonsense_is_refused(self, query):
         with pytest.raises(InvalidBudget):
             ledger_from(f"redis://localhost/0?{query}")
@@ -259,6 +285,20 @@ class TestUrls:
         monkeypatch.delitem(sys.modules, "budget_core.ledger.redis_scripts")
         with pytest.raises(InvalidBudget, match=r"budget-suite\[redis\]"):
             ledger_from("redis://elsewhere/0")
+
+
+def test_a_client_that_decodes_will_do(redis_server):
+    client = redis.Redis(port=redis_server.port, decode_responses=True)
+    ledger = RedisLedger(client, namespace=f"text{new_id()}")
+    ledger.open(Account("a", None, TEN))
+    hold = ledger.reserve(new_id(), ["a"], usd(4)).id
+    assert ledger.commit(hold, usd(3), ["a"]).amounts == usd(3)
+    with pytest.raises(HoldConflict):
+        ledger.commit(hold, usd(4), ["a"])
+    with pytest.raises(KeyError):
+        ledger.charge(new_id(), ["nobody"], usd(4))
+    assert ledger.verify() == []
+    ledger.close_connection()
 
 
 def test_a_zones_offsets_change_when_its_clocks_do():

@@ -1,17 +1,20 @@
 """A file: what becomes of it, and of those who share it."""
 
+import gc
 import os
 import sqlite3
 import subprocess
 import sys
 import threading
+from pathlib import Path
 
 import pytest
 
+from budget_core import AgentBudget
 from budget_core.errors import InvalidBudget, InvalidCost, LedgerUnavailable
 from budget_core.ledger import Account, Hold, ledger_from, new_id
-from budget_core.ledger.sqlite import SqliteLedger
-from budget_core.ledger.sqlite_file import VERSION
+from budget_core.ledger.sqlite import FORGOTTEN, SqliteLedger
+from budget_core.ledger.sqlite_file import MIGRATIONS, VERSION
 from budget_core.limits import Amounts, Limits
 
 TEN = Limits.of("10")
@@ -55,6 +58,25 @@ class TestUrls:
         assert ledger_from("sqlite:///other.db") is not ledger
         with pytest.raises(InvalidBudget, match="same URL"):
             ledger_from("sqlite:///some.db?ttl=5")
+
+    def test_a_file_is_the_same_wherever_the_process_goes(self, tmp_path, monkeypatch):
+        monkeypatch.chdir(tmp_path)
+        ledger = SqliteLedger("some.db")
+        ledger.open(Account("a", None, TEN))
+        ledger.close_connection()
+        (tmp_path / "elsewhere").mkdir()
+        monkeypatch.chdir(tmp_path / "elsewhere")
+        assert spent(ledger) == 0
+        assert repr(ledger) == f"SqliteLedger('{tmp_path}/some.db')"
+        ledger.close_connection()
+
+    def test_one_that_is_dropped_leaves_no_file_open(self, path):
+        def files():
+            return [os.path.realpath(each) for each in Path("/proc/self/fd").iterdir()]
+
+        AgentBudget("$1", ledger=f"sqlite:////{path}").session("a").track(cost=0.1)
+        gc.collect()
+        assert not [file for file in files() if file.startswith(str(path))]
 
     def test_the_environment_names_the_default(self, tmp_path, monkeypatch):
         monkeypatch.setenv("BUDGET_LEDGER", f"sqlite:///{tmp_path}/some.db")
@@ -127,6 +149,20 @@ class TestTrouble:
         with pytest.raises(LedgerUnavailable):
             ledger.charge(new_id(), ["a"], usd(1))
 
+    @pytest.mark.parametrize("how", ["moved", "deleted"])
+    def test_a_file_that_is_moved_or_deleted_while_it_is_in_use(self, ledger, path, how):
+        ledger.charge(new_id(), ["a"], usd(5))
+        ledger._shift += 2  # it is looked at now and then
+        if how == "moved":
+            path.rename(path.with_suffix(".old"))
+        else:
+            path.unlink()
+        with pytest.raises(LedgerUnavailable, match="moved, replaced or deleted"):
+            ledger.charge(new_id(), ["a"], usd(1))
+        ledger.open(Account("a", None, TEN))
+        ledger.charge(new_id(), ["a"], usd(1))
+        assert (path.exists(), spent(ledger)) == (True, 1)
+
     def test_a_folder_that_is_not_there(self, tmp_path):
         with pytest.raises(LedgerUnavailable, match="unable to open"):
             SqliteLedger(tmp_path / "no" / "some.db").balance("a")
@@ -168,6 +204,16 @@ except LedgerUnavailable as error:
         other.close()
         with pytest.raises(LedgerUnavailable, match="newer"):
             ledger.balance("a")
+
+    def test_an_older_version_of_the_file_is_brought_up_to_date(self, path):
+        other = sqlite3.connect(path)
+        other.executescript(f"{MIGRATIONS[0]} PRAGMA user_version = 1;")
+        other.close()
+        ledger = SqliteLedger(path)
+        ledger.open(Account("a", None, TEN))
+        connection = ledger.database.connection()
+        assert connection.execute("PRAGMA user_version").fetchone() == (VERSION,)
+        ledger.close_connection()
 
     def test_a_write_ahead_log_that_was_cut_short(self, path):
         script = f"""
@@ -233,6 +279,33 @@ print(ledger.charge(new_id(), ["a"], Amounts(usd=2)).after[0].usd)
         assert (spent(ledger), ledger.balance("a").reserved.usd) == (6, 0)
         assert ledger.verify() == []
 
+    def test_a_first_operation_that_fails_leaves_the_process_its_lease(self, ledger, path):
+        dead = SqliteLedger(path)
+        with pytest.raises(KeyError):
+            dead.charge(new_id(), ["nobody"], usd(1))
+        dead.reserve(new_id(), ["a"], usd(5))
+        ledger._shift += 61
+        assert (spent(ledger), ledger.holds()) == (5, [])
+        dead.close_connection()
+
+    def test_a_fork_goes_on_when_its_parent_closes_the_file(self, ledger, path):
+        read, write = os.pipe()
+        ledger.charge(new_id(), ["a"], usd(1))
+        child = os.fork()
+        if child == 0:
+            ledger.charge(new_id(), ["a"], usd(10))
+            os.close(write)
+            os.read(read, 1)  # until the parent has closed the file
+            ledger.charge(new_id(), ["a"], usd(100))
+            os._exit(0)
+        os.close(read)
+        while spent(ledger) < 11:
+            pass
+        ledger.close_connection()
+        os.close(write)
+        assert os.waitpid(child, 0)[1] == 0
+        assert spent(ledger) == 111
+
     def test_a_fork_while_another_thread_writes(self, ledger):
         stop = threading.Event()
 
@@ -254,6 +327,29 @@ print(ledger.charge(new_id(), ["a"], Amounts(usd=2)).after[0].usd)
             writer.join()
         assert spent(ledger) // 1_000_000 == 5
         assert ledger.verify() == []
+
+
+def test_verifying_keeps_nobody_from_spending(ledger, path):
+    other = SqliteLedger(path, timeout=0.2)
+    entries, told = type(ledger._records).__iter__, []
+
+    class Entries(type(ledger._records)):
+        def __iter__(self):
+            told.append(other.charge(new_id(), ["a"], usd(1)))
+            return entries(self)
+
+    ledger.charge(new_id(), ["a"], usd(2))
+    ledger._records.__class__ = Entries
+    assert ledger.verify() == []
+    assert told[0].after == (usd(3),)
+    assert ledger.verify() == []
+    other.close_connection()
+
+
+def test_forgetting_looks_at_no_account_that_is_not_forgotten(ledger):
+    connection = ledger.database.connection()
+    steps = [row[3] for row in connection.execute(f"EXPLAIN QUERY PLAN {FORGOTTEN}")]
+    assert "account_gone" in steps[0]
 
 
 def test_a_finalizer_that_reads_in_the_middle_of_an_operation_is_answered(ledger):

@@ -1,16 +1,27 @@
 """A ledger that is away for a while: a real server, killed and started again."""
 
+import fcntl
+import gc
 import logging
 import os
+import signal
+import socket
 import subprocess
 import sys
+import tempfile
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from weakref import ref
 
 import pytest
 
 from budget_core import AgentBudget, BudgetExhausted, CallRequest, LedgerUnavailable, Usage, declare
+from budget_core.ledger import Headroom
 from budget_core.ledger import steady as module
 from budget_core.ledger.journal import Debt, Journal
 from budget_core.ledger.redis import RedisLedger
+from budget_core.ledger.rooms import Rooms
 from budget_core.ledger.steady import SteadyLedger, steady
 from budget_core.limits import Amounts
 
@@ -77,6 +88,40 @@ class TestClosed:
         assert journals(tmp_path) == []
         assert not any(entry.late for entry in inner.entries())
 
+    @pytest.mark.parametrize("mode", ["closed", "open"])
+    def test_a_hold_whose_answer_was_lost_is_given_back(self, inner, server, mode):
+        session = budget(inner, mode).session("a")
+        session.open_call(request(0.1)).release()  # the server knows the script
+        inner.top_up("a", Amounts(usd=USD))
+        os.kill(server.process.pid, signal.SIGSTOP)
+        try:
+            with pytest.raises(LedgerUnavailable if mode == "closed" else BudgetExhausted):
+                session.open_call(request(1.1))
+        finally:
+            os.kill(server.process.pid, signal.SIGCONT)
+        assert session.reserved == 0
+        assert inner.holds() == []
+
+    def test_a_session_may_end_meanwhile_and_its_account_is_closed_later(self, inner, server):
+        with budget(inner, "closed", finalization_reserve="$0.1").session("a") as session:
+            server.kill()
+        server.start()
+        assert session.balance().state == "closed"
+        with session:
+            assert session.balance().state == "open"
+
+    def test_one_that_is_owed_something_is_kept_until_it_is_told(self, server):
+        ledger = RedisLedger(server.url, timeout=0.2)
+        session, known = budget(ledger, "closed").session("a"), ref(steady(ledger))
+        server.kill()
+        session.track(cost=0.1)
+        del session, ledger
+        gc.collect()
+        server.start()
+        known().beat()
+        gc.collect()
+        assert known() is None
+
 
 class TestOpen:
     def test_goes_on_within_what_was_left(self, inner, server):
@@ -126,6 +171,18 @@ class TestOpen:
         server.start()
         assert parent.spent_nanos == inner.balance("team").spent.usd == USD
 
+    def test_a_shared_accounts_money_is_not_spent_by_each_session(self, inner, server):
+        declare("team", "$1", ledger=inner)
+        sessions = [budget(inner, limit="$0.7", parent="team").session() for _ in range(2)]
+        server.kill()
+        sessions[0].open_call(request(0.7)).settle(None)
+        with pytest.raises(BudgetExhausted):
+            sessions[1].open_call(request(0.7))
+        sessions[1].open_call(request(0.3)).settle(None)
+        server.start()
+        assert sessions[0].spent_nanos + sessions[1].spent_nanos == USD
+        assert inner.balance("team").spent.usd == USD
+
     def test_what_was_never_known_is_refused(self, inner, server):
         known = budget(inner).session("a")
         server.kill()
@@ -148,6 +205,41 @@ class TestOpen:
             session.track(cost=0.1)
         server.start()
         assert budget(inner).session("a").spent == 0.4
+
+    @pytest.mark.parametrize("mode", ["closed", "open"])
+    def test_one_that_has_lost_its_accounts_is_told_what_calls_come_to(self, inner, server, mode):
+        parent = budget(inner, mode).session("a")
+        child = parent.child_session("$0.5", name="b")
+        call = child.open_call(request(0.2))
+        inner._scripts.client.flushall()
+        call.settle(None)
+        child.open_call(request(0.1)).settle(None)
+        assert (parent.spent, child.spent) == (0.3, 0.3)
+        assert inner.verify() == []
+
+    def test_a_shared_account_that_is_lost_must_be_declared_again(self, inner, server):
+        declare("team", "$1", ledger=inner)
+        session = budget(inner, "closed", parent="team").session("a")
+        call = session.open_call(request(0.2))
+        inner._scripts.client.flushall()
+        call.settle(None)
+        with pytest.raises(LedgerUnavailable, match="lost account 'team'"):
+            session.open_call(request(0.1))
+        declare("team", "$1", ledger=inner)
+        session.open_call(request(0.1)).settle(None)
+        assert inner.balance("team").spent.usd == 3 * USD // 10
+
+    def test_what_a_session_owes_is_told_though_nobody_can_name_it(self, inner, server):
+        declare("team", "$1", ledger=inner)
+        session = budget(inner, parent="team").session()
+        server.kill()
+        session.track(cost=0.1)
+        del session
+        gc.collect()
+        server.start()
+        steady(inner).beat()
+        assert inner.balance("team").spent.usd == USD // 10
+        assert [balance.account for balance in inner.accounts()] == ["team"]
 
     def test_a_server_that_comes_back_empty_is_told_at_least_this(self, inner, server):
         session = budget(inner).session("a")
@@ -189,6 +281,68 @@ sys.stdin.readline()
         assert journals(tmp_path) == []
         fresh.close_connection()
 
+    def test_a_ledger_is_not_told_what_its_neighbour_is_owed(self, server):
+        script = f"""
+from budget_core import AgentBudget
+from budget_core.ledger.redis import RedisLedger
+session = AgentBudget("$1", ledger=RedisLedger({server.url!r}, timeout=0.2)).session("a")
+RedisLedger({server.url!r})._scripts.client.shutdown(nosave=True)
+session.track(cost=0.2)
+"""
+        subprocess.run([sys.executable, "-c", script], check=True, timeout=60)  # noqa: S603
+        server.process.wait()
+        server.start()
+        neighbour = RedisLedger(server.url, namespace="other")
+        ledger = RedisLedger(server.url)
+        assert budget(neighbour).session("a").spent == 0
+        assert budget(ledger).session("a").spent == 0.2
+        neighbour.close_connection()
+        ledger.close_connection()
+
+
+def connections(inner):
+    """Count how often the server was connected to."""
+    return inner._scripts.client.info("stats")["total_connections_received"]
+
+
+class TestThreads:
+    def test_those_who_wait_for_one_that_hangs_wait_once_for_all(self, inner, server, monkeypatch):
+        monkeypatch.setattr(module, "RETRY", 60)
+        session = budget(inner, "closed").session("a")
+        steady(inner)._journal.add(TestJournal.DEBT)
+        began = threading.Barrier(8)
+
+        def call(_):
+            began.wait()
+            with pytest.raises(LedgerUnavailable):
+                session.open_call(request(0.1))
+
+        before = connections(inner)
+        os.kill(server.process.pid, signal.SIGSTOP)
+        try:
+            with ThreadPoolExecutor(8) as pool:
+                list(pool.map(call, range(8)))
+        finally:
+            os.kill(server.process.pid, signal.SIGCONT)
+        assert connections(inner) == before + 1
+
+    def test_a_fork_waits_for_no_thread_of_its_parent(self, inner):
+        session = budget(inner, "closed").session("a")
+        ledger, namesakes = steady(inner), session._namesakes
+        with ledger._paying, ledger._rooms._lock:
+            locked = threading.Thread(target=namesakes.lock.acquire)  # never given back
+            locked.start()
+            locked.join()
+            child = os.fork()
+            if child == 0:
+                signal.alarm(10)
+                ledger._journal.add(TestJournal.DEBT._replace(accounts=("a",)))
+                session.track(cost=0.1)
+                session.close()
+                os._exit(0)
+        assert os.waitpid(child, 0)[1] == 0
+        assert session.spent_nanos == USD // 10 + 5
+
 
 class TestJournal:
     DEBT = Debt("charge", "x-1", ("a",), Amounts(5))
@@ -220,12 +374,126 @@ class TestJournal:
         other.paid(self.DEBT)
         assert list(tmp_path.iterdir()) == []
 
+    def test_what_is_paid_is_not_told_again_by_whoever_takes_it_over(self, tmp_path):
+        mine, other_debt = Journal("one", tmp_path), self.DEBT._replace(id="x-2")
+        mine.add(self.DEBT)
+        mine.add(other_debt)
+        mine.paid(self.DEBT)
+        os.close(mine._file)  # it is dead
+        other = Journal("one", tmp_path)
+        other.adopt()
+        assert list(other) == [other_debt]
+
+    @pytest.mark.parametrize(
+        "line", [b"5", b"[1, 2, 3, 4]", b"{}", b"\xff\xfe", b'["cancel", "x", [], [1, 2, 3, 4]]']
+    )
+    def test_one_that_is_damaged_is_read_as_far_as_that_goes_and_kept(self, tmp_path, line):
+        mine = Journal("one", tmp_path)
+        mine.add(self.DEBT)
+        (path,) = tmp_path.iterdir()
+        path.write_bytes(line + b"\n" + path.read_bytes())
+        os.close(mine._file)  # it is dead
+        other = Journal("one", tmp_path)
+        other.adopt()
+        assert list(other) == [self.DEBT]
+        assert path.with_suffix(".damaged").exists()
+
+    def test_a_disk_that_is_full_in_the_middle_of_a_line(self, tmp_path):
+        script = f"""
+import resource
+from budget_core.ledger.journal import Debt, Journal
+from budget_core.limits import Amounts
+resource.setrlimit(resource.RLIMIT_FSIZE, (100, 1000))
+journal = Journal("one", {str(tmp_path)!r})
+for n in range(3):
+    journal.add(Debt("charge", f"x-{{n}}", ("a",), Amounts(5)))
+resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))
+journal.add(Debt("charge", "x-9", ("a",), Amounts(5)))
+print(len(journal))
+"""
+        done = subprocess.run(  # noqa: S603
+            [sys.executable, "-c", script], capture_output=True, text=True, check=True, timeout=60
+        )
+        assert done.stdout == "4\n"
+        journal = Journal("one", tmp_path)
+        journal.adopt()
+        assert [debt.id for debt in journal] == ["x-0", "x-1", "x-9"]
+
+    def test_where_nothing_can_be_written_debts_are_in_memory(self, inner, server, tmp_path):
+        (tmp_path / "budget-suite").write_text("a file, not a folder")
+        session = budget(inner).session("a")
+        server.kill()
+        session.track(cost=0.1)
+        server.start()
+        assert session.spent == 0.1
+
+    def test_who_has_no_home_has_a_journal_too(self, monkeypatch, tmp_path):
+        monkeypatch.delenv("XDG_STATE_HOME")
+        monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+
+        def nowhere():
+            raise RuntimeError("Could not determine home directory.")
+
+        monkeypatch.setattr(Path, "home", nowhere)
+        Journal("one").add(self.DEBT)
+        assert len(list(tmp_path.glob("budget-suite-*/*.jsonl"))) == 1
+
+    def test_a_fork_leaves_debts_and_their_file_to_its_parent(self, tmp_path):
+        mine = Journal("one", tmp_path)
+        mine.add(self.DEBT)
+        ours, theirs = socket.socketpair()
+        with mine._lock:  # another thread may be writing
+            child = os.fork()
+            if child == 0:
+                mine.add(self.DEBT._replace(id="x-2"))
+                theirs.send(b"%d" % len(mine))
+                theirs.recv(1)
+                os._exit(0)
+        assert ours.recv(1) == b"1"
+        os.close(mine._file)  # it is dead, and its child lives
+        other = Journal("one", tmp_path)
+        other.adopt()
+        ours.send(b"!")
+        os.waitpid(child, 0)
+        assert list(other) == [self.DEBT]
+        ours.close()
+        theirs.close()
+
+    def test_a_new_file_that_was_taken_for_a_dead_ones_is_made_again(self, tmp_path, monkeypatch):
+        mine, adopted, flock = Journal("one", tmp_path), [], fcntl.flock
+
+        def late(file, how):
+            if how == fcntl.LOCK_EX and not adopted:
+                adopted.append(Journal("one", tmp_path))
+                adopted[0].adopt()
+            flock(file, how)
+
+        monkeypatch.setattr(fcntl, "flock", late)
+        mine.add(self.DEBT)
+        assert [path.exists() for path in (mine._path, *tmp_path.iterdir())] == [True, True]
+
     def test_what_a_ledger_refuses_stays_in_the_file(self, inner, tmp_path):
         ledger = SteadyLedger(inner, Journal("one", tmp_path / "j"))
         ledger._journal.add(self.DEBT)
         ledger.beat()
         assert ledger.owed == 0
         assert len(list((tmp_path / "j").iterdir())) == 1
+
+
+def test_a_finalizer_may_forget_in_the_middle_of_an_operation():
+    rooms = Rooms()
+    for name in ("a", "b"):
+        rooms.know(name, None, Headroom(5, None, None, None))
+
+    def amounts():
+        rooms.forget("b")
+        yield from (1, 0, 0, 0)
+
+    thread = threading.Thread(target=rooms.take, args=(["a"], amounts()), daemon=True)
+    thread.start()
+    thread.join(10)
+    assert not thread.is_alive()
+    assert (rooms.left(["a"]), rooms.left(["b"])) == ((4, None, None, None), None)
 
 
 def test_one_ledger_has_one_memory(inner):

@@ -102,6 +102,12 @@ class TestCalendar:
         ledger.charge(new_id(), ["a"], usd(5))
         assert refused(ledger, 1, "a").retry_after == pytest.approx(hours * 3_600 - 30, abs=5)
 
+    def test_a_day_without_a_midnight_begins_when_the_clocks_have_jumped(self, ledger):
+        set_clock(ledger, "2031-03-08T23:00", "America/Havana")
+        opened(ledger, "a", limit(5, "day", zone="America/Havana"))
+        ledger.charge(new_id(), ["a"], usd(5))
+        assert refused(ledger, 1, "a").retry_after == pytest.approx(3_600, abs=5)
+
     def test_what_never_fits_is_not_worth_waiting_for(self, ledger):
         opened(ledger, "a", limit(5, "day"))
         assert refused(ledger, 6, "a").retry_after is None
@@ -137,6 +143,26 @@ class TestCalendar:
         ledger.charge(new_id(), ["a"], usd(5))
         ledger._shift -= 3_600
         assert isinstance(ledger.reserve(new_id(), ["a"], usd(1)), Denial)
+
+    @pytest.mark.parametrize(
+        "a_limit",
+        [
+            limit(5, "day"), limit(5, "month", zone="Asia/Tokyo"), limit(5, "hour", rolling=True),
+        ],
+        ids=str,
+    )  # fmt: skip
+    def test_what_is_spent_after_a_clock_was_set_back_counts(self, ledger, a_limit):
+        set_clock(ledger, "2031-03-05T12:30")
+        opened(ledger, "a", a_limit)
+        for _ in range(2):
+            ledger._shift -= 40 * DAY
+            ledger.commit(held(ledger, 1, "a"), usd(1), ["a"])
+            hold = held(ledger, 1, "a")
+            assert isinstance(ledger.extend(hold, usd(2)), Hold)
+            ledger.release(hold)
+            ledger.charge(new_id(), ["a"], usd(1))
+        assert used(ledger) == (4, 0)
+        assert isinstance(ledger.reserve(new_id(), ["a"], usd(2)), Denial)
 
     def test_more_than_the_limit_refuses_even_what_costs_nothing(self, ledger):
         set_clock(ledger, "2031-03-05T12:00")

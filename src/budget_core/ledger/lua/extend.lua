@@ -23,6 +23,7 @@ return F.run(function(a)
   F.move(live, -1)
   local refused = F.place(wider, less)
   if refused then F.say({d = refused}) end
+  for _, n in ipairs(wider.route.allocated) do F.trim(n) end
   F.keep_hold(wider)
   return cjson.encode({accounts = union})
 end)

@@ -69,8 +69,11 @@ function F.hold_refusal(hold)
     if refused then return refused end
   end
   for _, n in ipairs(hold.route.path) do
-    local refused = n.windows[1] and F.window_refusal(n, hold.amounts)
-    if refused then return refused end
+    if n.windows[1] then
+      hold.at = F.windows().moment(hold.route, hold.at)
+      local refused = F.window_refusal(n, hold.amounts)
+      if refused then return refused end
+    end
   end
   return nil
 end
@@ -200,7 +203,11 @@ function F.charge_accounts(kind, id, accounts, amounts, final, asked)
     if not n then F.say({k = account}) end
     return n
   end or F.need)
-  F.spend(route, amounts, now)
+  local at = now
+  for _, n in ipairs(route.path) do
+    if n.windows[1] then at = F.windows().moment(route, at) end
+  end
+  F.spend(route, amounts, at)
   for _, n in ipairs(route.allocated) do F.trim(n) end
   return F.record(kind, id, accounts, route, {0, 0, 0, 0}, amounts, final, kind == 'commit', asked)
 end

@@ -56,7 +56,17 @@ function F.windows()
       return slot * w.width
     end
     local midnight = (w.kind == 'd' and slot or first_day(slot)) * 86400
-    return midnight - offset(w.zone, midnight - offset(w.zone, midnight))
+    local before, after = offset(w.zone, midnight - 86400), offset(w.zone, midnight + 86400)
+    local start = midnight - math.max(before, after)
+    -- where clocks jump at midnight, the day begins when they have
+    return slot_of(w, start) == slot and start or midnight - math.min(before, after)
+  end
+
+  local function moment(route, t)
+    for _, n in ipairs(route.path) do
+      for _, w in ipairs(n.windows) do t = math.max(t, w.since, start_of(w, w.newest)) end
+    end
+    return t
   end
 
   local function roll(w)
@@ -121,6 +131,6 @@ function F.windows()
     return w
   end
 
-  Windows = {roll = roll, used = used, add = add, retry_after = retry_after, new = new}
+  Windows = {moment = moment, roll = roll, used = used, add = add, retry_after = retry_after, new = new}
   return Windows
 end
