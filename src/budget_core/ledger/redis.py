@@ -9,6 +9,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
+from weakref import finalize
 
 from budget_core.errors import AccountConflict, HoldConflict, InvalidBudget
 from budget_core.ledger import redis_records as records
@@ -74,6 +75,8 @@ class RedisLedger(Ledger):
         self.options: Mapping[str, Any] = {}
         self.ttl = ttl
         client = connect(server, timeout) if isinstance(server, str) else server
+        if client is not server:
+            finalize(self, client.close).atexit = False
         self._name = shown(server) if isinstance(server, str) else _name_of(server)
         self._namespace = namespace
         self._scripts = Scripts(client, f"{{{namespace}}}", timeout)
