@@ -185,8 +185,14 @@ def declare(
     """
     every = Limits.of(*limits, tokens=tokens, llm_calls=llm_calls, tool_calls=tool_calls)
     account = Account(name, parent, every, lasts="standing")
+    where = ledger_from(ledger)
+    if where is not ledger and not where.outlives:
+        raise InvalidBudget(
+            f"{name!r} would be declared in a new ledger in memory, which nobody else has. Name "
+            "one that is shared: ledger='sqlite:///budgets.db', a Ledger object, or BUDGET_LEDGER."
+        )
     try:
-        answer = ledger_from(ledger).open(account, update=update)
+        answer = where.open(account, update=update)
     except KeyError:
         raise InvalidBudget(f"There is no account {parent!r} to put {name!r} under.") from None
     assert isinstance(answer, Balance)  # noqa: S101  nothing is set aside, so nothing is refused

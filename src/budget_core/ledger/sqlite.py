@@ -26,6 +26,8 @@ Mode: TypeAlias = Literal["turn", "step", "look"]
 KEPT_AFTER_DEATH: Final = 86_400.0
 """Seconds for which accounts that only a dead process could name are kept, for late commits."""
 
+MOST_KNOWN: Final = 10_000
+"""How many accounts to keep in memory."""
 FORGOTTEN: Final = """
 SELECT id, parent FROM account WHERE gone
     AND NOT EXISTS (SELECT 1 FROM account AS child WHERE child.parent = account.id)
@@ -109,7 +111,8 @@ class SqliteLedger(BookLedger):
         """Begin an operation, with everything as the file has it."""
         self.database.lock.acquire()
         self._depth += 1
-        if self._depth > 1:  # a finalizer that reads, in the middle of an operation
+        if self._depth > 1:  # a finalizer or a signal's handler, in the middle of an operation
+            self._whole |= mode != "look"
             return
         try:
             self._begin(mode)
@@ -190,6 +193,8 @@ class SqliteLedger(BookLedger):
         if self._gone:
             self._gone = False
             self._purge()
+        if len(self._nodes.known) > MOST_KNOWN:
+            self._stale()
 
     def _catch_up(self) -> None:
         """Repeat what others have done since our last operation."""

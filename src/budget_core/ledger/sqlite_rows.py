@@ -10,7 +10,7 @@ import json
 from collections.abc import Iterator, MutableMapping, Sequence
 from typing import Any, Final
 
-from budget_core.ledger.base import Account, Entry, Hold, number_of
+from budget_core.ledger.base import Entry, Hold, number_of
 from budget_core.ledger.sqlite_steps import Row, Steps
 from budget_core.ledger.sqlite_texts import (
     account_from,
@@ -50,19 +50,22 @@ ORDER BY number"""  # noqa: S608
 
 
 class Accounts(MutableMapping[str, Node]):
-    """The accounts that can be named."""
+    """The accounts that can be named.
+
+    Attributes:
+        known: those that were read.
+    """
 
     def __init__(self, steps: Steps) -> None:
+        self.known: dict[str, Node] = {}
         self._steps = steps
-        self._nodes: dict[str, Node] = {}
         self._written: dict[str, tuple[Any, Any]] = {}
-        self._read_in: dict[str, int] = {}
         self._touched: dict[tuple[str, ...], Route] = {}
-        self._epoch = 0
 
     def stale(self) -> None:
-        """Believe nothing of what was read before."""
-        self._epoch += 1
+        """Believe nothing of what was read before, and forget it."""
+        self.known.clear()
+        self._written.clear()
         self._touched.clear()
 
     def touch(self, route: Route) -> None:
@@ -71,9 +74,9 @@ class Accounts(MutableMapping[str, Node]):
 
     def even_gone(self, key: str) -> Node:
         """Return an account, also one that is forgotten but still there."""
-        if self._read_in.get(key) != self._epoch:
+        if key not in self.known:
             self._read(key)
-        node = self._nodes[key]
+        node = self.known[key]
         if self._steps.writing:
             self._touched[node.route.ids] = node.route
         return node
@@ -91,14 +94,12 @@ class Accounts(MutableMapping[str, Node]):
         return node
 
     def __setitem__(self, key: str, node: Node) -> None:
-        self._nodes[key] = node
-        self._read_in[key] = self._epoch
+        self.known[key] = node
         self.touch(node.route)
 
     def __delitem__(self, key: str) -> None:
-        self._nodes.pop(key, None)
+        self.known.pop(key, None)
         self._written.pop(key, None)
-        self._read_in.pop(key, None)
 
     def __iter__(self) -> Iterator[str]:
         rows = self._steps.execute("SELECT id FROM account WHERE NOT gone").fetchall()
@@ -125,24 +126,11 @@ class Accounts(MutableMapping[str, Node]):
         return bool(hot or whole)
 
     def _read(self, key: str) -> None:
-        rows = self._steps.execute(_PATH, (key,)).fetchall()
-        if not rows:
-            del self[key]
-        for row in rows:
-            self._restore(row)
-
-    def _restore(self, row: tuple[Any, ...]) -> None:
-        key, parent = row[0], row[1]
-        if self._read_in.get(key) == self._epoch:
-            return
-        above = self._nodes[parent] if parent is not None else None
-        account = account_from(key, parent, row[2])
-        node = self._nodes.get(key)
-        if node is None or node.parent is not above or node.account.allocated != account.allocated:
-            node = Node(account, above, 0.0)
-        _fill(node, account, row)
-        self._nodes[key], self._read_in[key] = node, self._epoch
-        self._written[key] = _state(node)
+        for row in self._steps.execute(_PATH, (key,)).fetchall():
+            if row[0] not in self.known:
+                above = self.known[row[1]] if row[1] is not None else None
+                node = self.known[row[0]] = _node_from(row, above)
+                self._written[node.id] = _state(node)
 
 
 class Holds(MutableMapping[str, LiveHold]):
@@ -321,10 +309,9 @@ def _account_row(node: Node) -> tuple[Any, ...]:
     )  # fmt: skip
 
 
-def _fill(node: Node, account: Account, row: tuple[Any, ...]) -> None:
-    limits = limits_from(row[3])
-    if node.account != account or node.limits != limits or node.windows:
-        node.change_to(account, limits)
+def _node_from(row: Row, above: Node | None) -> Node:
+    node = Node(account_from(row[0], row[1], row[2]), above, 0.0)
+    node.change_to(node.account, limits_from(row[3]))
     node.spent = Amounts(*row[4:8])
     node.held = list(row[8:12])
     node.state, node.final, node.gone = row[12], row[13], bool(row[14])
@@ -332,6 +319,7 @@ def _fill(node: Node, account: Account, row: tuple[Any, ...]) -> None:
     node.owners = set(json.loads(row[18]))
     for window, saved in zip(node.windows, json.loads(row[19]), strict=True):
         window.restore(saved)
+    return node
 
 
 def _hold_row(live: LiveHold) -> tuple[Any, ...]:

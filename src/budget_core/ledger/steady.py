@@ -205,6 +205,8 @@ class SteadyLedger(Ledger):
             if state != "closed":
                 raise
             self._owe(Debt("close", account, (account,), ZERO))
+        else:
+            self._let_go(account)
 
     def forget(self, account: str) -> None:
         # called by finalizers, which may run inside an operation: nothing here may wait
@@ -334,10 +336,14 @@ class SteadyLedger(Ledger):
         while self._forgotten:
             account = self._forgotten.popleft()
             self.inner.forget(account)
-            self._open.discard(account)
-            self._accounts.pop(account, None)
-            self._balances.pop(account, None)
-            self._rooms.forget(account)
+            self._let_go(account)
+
+    def _let_go(self, account: str) -> None:
+        """Keep nothing of an account that has ended, so that memory does not grow with each."""
+        self._open.discard(account)
+        self._accounts.pop(account, None)
+        self._balances.pop(account, None)
+        self._rooms.forget(account)
 
     def _pay_one(self, debt: Debt) -> None:
         try:

@@ -11,6 +11,7 @@ from budget_core import AgentBudget, declare
 from budget_core.errors import AccountConflict, HoldConflict, InvalidBudget
 from budget_core.ledger import Account, Denial, Hold, new_id
 from budget_core.ledger.heartbeat import keep_alive
+from budget_core.ledger.steady import steady
 from budget_core.limits import ZERO, Amounts, Limit, Limits
 
 DEAD = 61.0
@@ -400,6 +401,19 @@ class TestSessions:
             AgentBudget("$1", ledger=store(), parent="team:growth").session()
         with pytest.raises(InvalidBudget, match="'nobody'"):
             declare("a", "$1", ledger=store(), parent="nobody")
+
+    def test_declaring_where_nobody_else_looks_is_refused(self, monkeypatch):
+        monkeypatch.delenv("BUDGET_LEDGER", raising=False)
+        for ledger in (None, "memory://"):
+            with pytest.raises(InvalidBudget, match="nobody else has"):
+                declare("team", "$5", ledger=ledger)
+
+    def test_sessions_that_have_ended_take_no_memory(self, store):
+        ledger = steady(store())
+        for number in range(5):
+            with AgentBudget("$1", ledger=ledger).session(f"thread-{number}"):
+                pass
+        assert (ledger._balances, ledger._accounts) == ({}, {})
 
     def test_declaring_again_changes_nothing_unless_it_is_an_update(self, store):
         declare("team", "$1", ledger=store())

@@ -373,3 +373,31 @@ def test_amounts_that_no_integer_of_the_file_can_hold_are_refused(ledger):
         ledger.charge(new_id(), ["a"], usd(2**63))
     assert spent(ledger) == 0
     assert isinstance(ledger.reserve(new_id(), ["a"], usd(1)), Hold)
+
+
+def test_a_handler_of_a_signal_may_end_an_account_in_the_middle_of_an_operation(path, ledger):
+    class Meddler(str):
+        __slots__ = ()
+
+        def __hash__(self):
+            if not cancelled:
+                cancelled.append(True)
+                ledger.close("a", "cancelled")
+            return str.__hash__(self)
+
+    cancelled = []
+    ledger.charge(new_id(), [Meddler("a")], usd(1))
+    other = SqliteLedger(path)
+    assert (other.balance("a").state, spent(other)) == ("cancelled", 1)
+    assert other.verify() == []
+    other.close_connection()
+
+
+def test_accounts_that_are_not_used_any_more_take_no_memory(ledger, monkeypatch):
+    monkeypatch.setattr("budget_core.ledger.sqlite.MOST_KNOWN", 10)
+    for number in range(50):
+        ledger.open(Account(f"thread-{number}", None, TEN))
+        ledger.charge(new_id(), [f"thread-{number}"], usd(1))
+    assert len(ledger._nodes.known) <= 11
+    assert {balance.spent.usd for balance in ledger.accounts()} == {0, 1}
+    assert ledger.verify() == []
