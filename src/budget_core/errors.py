@@ -221,7 +221,7 @@ class LedgerUnavailable(AgentBudgetError):
     """
 
     def __init__(self, reason: str, session_id: str | None = None) -> None:
-        super().__init__(f"The ledger is unavailable: {reason}. The call was refused.")
+        super().__init__(f"The ledger is unavailable: {reason.rstrip('.')}. The call was refused.")
         self.reason = reason
         self.session_id = session_id
 

@@ -10,7 +10,7 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, NamedTuple, TypeAlias
 
-from budget_core.limits import UNITS, UNLIMITED, ZERO, Amounts, Limit, Limits, Unit
+from budget_core.limits import UNITS, UNLIMITED, ZERO, Amounts, Limit, Limits, Unit, format_amount
 
 State: TypeAlias = Literal["open", "finalized", "cancelled", "closed"]
 Lasts: TypeAlias = Literal["run", "name", "standing"]
@@ -304,10 +304,26 @@ class Ledger(ABC):
 
 def conflict(known: Account, asked: Account, *, update: bool) -> str:
     """Return the message for an account that exists in another form."""
-    advice = "." if update else ", or pass update=True to replace them."
+    pairs = list(zip(_terms(known), _terms(asked), strict=True))
+    had, wanted = zip(*(pair for pair in pairs if pair[0] != pair[1]), strict=True)
+    advice = "" if update else ", or pass update=True to replace limits and reserve"
     return (
-        f"Account {asked.id!r} exists with {known}, and cannot be opened again as {asked}. "
-        f"Use another name, or the same limits{advice}"
+        f"Account {asked.id!r} was opened with {', '.join(had)}, and cannot be opened again with "
+        f"{', '.join(wanted)}. Use another name, or what it was opened with{advice}."
+    )
+
+
+def _terms(account: Account) -> tuple[str, ...]:
+    reserve = [
+        format_amount(unit, amount)
+        for unit, amount in zip(UNITS, account.reserve, strict=True)
+        if amount
+    ]
+    return (
+        " and ".join(map(str, account.limits.every)) or "no limit",
+        f"{' and '.join(reserve) or 'nothing'} kept back",
+        f"parent {account.parent!r}" if account.parent is not None else "no parent",
+        "an allocation" if account.allocated else "no allocation",
     )
 
 

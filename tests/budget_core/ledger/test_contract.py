@@ -88,7 +88,7 @@ class TestOpen:
     def test_another_payload_under_a_known_name_is_a_conflict(self, ledger, other):
         opened(ledger, "root", 10)
         opened(ledger, "a", 5, "root")
-        with pytest.raises(AccountConflict, match="'a'"):
+        with pytest.raises(AccountConflict, match="'a' was opened with"):
             ledger.open(other)
         assert ledger.balance("a").limits == limited(5)
 
