@@ -15,7 +15,9 @@ from hypothesis.stateful import (
 )
 from tests.budget_core.ledger.conftest import sqlite_store
 
-from budget_core.ledger import Account, Denial, MemoryLedger, new_id, sqlite, sqlite_steps
+from budget_core.ledger import Account, Denial, MemoryLedger, new_id
+from budget_core.ledger.sqlite import ledger as sqlite
+from budget_core.ledger.sqlite import steps
 from budget_core.limits import Amounts, Limit, Limits
 
 
@@ -308,6 +310,6 @@ class TakingTurns:
 
 
 def test_processes_that_take_turns_do_what_the_model_does(monkeypatch):
-    monkeypatch.setattr(sqlite_steps, "MOST", 20)
+    monkeypatch.setattr(steps, "MOST", 20)
     monkeypatch.setattr(sqlite, "uuid4", lambda: UUID(int=1))  # they open and close as one
     check(TakingTurns, 100)

@@ -12,8 +12,8 @@ import redis
 from budget_core.errors import HoldConflict, InvalidBudget, LedgerUnavailable
 from budget_core.ledger import Account, ledger_from, new_id
 from budget_core.ledger.redis import RedisLedger
-from budget_core.ledger.redis_records import offsets
-from budget_core.ledger.redis_scripts import script
+from budget_core.ledger.redis.records import offsets
+from budget_core.ledger.redis.scripts import script
 from budget_core.limits import Amounts, Limit, Limits
 
 TEN = Limits.of("10")
@@ -281,8 +281,9 @@ class TestUrls:
         import sys
 
         monkeypatch.setitem(sys.modules, "redis", None)
-        monkeypatch.delitem(sys.modules, "budget_core.ledger.redis")
-        monkeypatch.delitem(sys.modules, "budget_core.ledger.redis_scripts")
+        for name in ("budget_core.ledger.redis", "budget_core.ledger.redis.ledger"):
+            monkeypatch.delitem(sys.modules, name)
+        monkeypatch.delitem(sys.modules, "budget_core.ledger.redis.scripts")
         with pytest.raises(InvalidBudget, match=r"budget-suite\[redis\]"):
             ledger_from("redis://elsewhere/0")
 

@@ -13,8 +13,9 @@ import pytest
 from budget_core import AgentBudget
 from budget_core.errors import InvalidBudget, InvalidCost, LedgerUnavailable
 from budget_core.ledger import Account, Hold, ledger_from, new_id
-from budget_core.ledger.sqlite import FORGOTTEN, SqliteLedger
-from budget_core.ledger.sqlite_file import MIGRATIONS, VERSION
+from budget_core.ledger.sqlite import SqliteLedger
+from budget_core.ledger.sqlite.file import MIGRATIONS, VERSION
+from budget_core.ledger.sqlite.ledger import FORGOTTEN
 from budget_core.limits import Amounts, Limits
 
 TEN = Limits.of("10")
@@ -394,7 +395,7 @@ def test_a_handler_of_a_signal_may_end_an_account_in_the_middle_of_an_operation(
 
 
 def test_accounts_that_are_not_used_any_more_take_no_memory(ledger, monkeypatch):
-    monkeypatch.setattr("budget_core.ledger.sqlite.MOST_KNOWN", 10)
+    monkeypatch.setattr("budget_core.ledger.sqlite.ledger.MOST_KNOWN", 10)
     for number in range(50):
         ledger.open(Account(f"thread-{number}", None, TEN))
         ledger.charge(new_id(), [f"thread-{number}"], usd(1))

@@ -1,6 +1,6 @@
 """Accounts, holds and records of a SQLite file as the books see them.
 
-What is here in memory is true: whatever others did is repeated first (`sqlite_steps`). What has
+What is here in memory is true: whatever others did is repeated first (`steps`). What has
 changed is written by `flush`.
 """
 
@@ -11,8 +11,8 @@ from collections.abc import Iterator, MutableMapping, Sequence
 from typing import Any, Final
 
 from budget_core.ledger.base import Entry, Hold, number_of
-from budget_core.ledger.sqlite_steps import Row, Steps
-from budget_core.ledger.sqlite_texts import (
+from budget_core.ledger.sqlite.steps import Row, Steps
+from budget_core.ledger.sqlite.texts import (
     account_from,
     entry_from,
     limits_from,

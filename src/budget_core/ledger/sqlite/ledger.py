@@ -14,10 +14,10 @@ from budget_core.errors import InvalidBudget
 from budget_core.ledger.base import OnExpiry
 from budget_core.ledger.books import STANDING, BookLedger
 from budget_core.ledger.heartbeat import keep_alive
-from budget_core.ledger.sqlite_file import Database, Durability
-from budget_core.ledger.sqlite_rows import Accounts, Entries, Holds
-from budget_core.ledger.sqlite_steps import Row, Steps
-from budget_core.ledger.sqlite_texts import names_from
+from budget_core.ledger.sqlite.file import Database, Durability
+from budget_core.ledger.sqlite.rows import Accounts, Entries, Holds
+from budget_core.ledger.sqlite.steps import Row, Steps
+from budget_core.ledger.sqlite.texts import names_from
 from budget_core.ledger.tree import LiveHold, Node, Route
 from budget_core.limits import ZERO, Amounts
 

@@ -12,7 +12,6 @@ from uuid import uuid4
 from weakref import finalize
 
 from budget_core.errors import AccountConflict, HoldConflict, InvalidBudget
-from budget_core.ledger import redis_records as records
 from budget_core.ledger.audit import faults
 from budget_core.ledger.base import (
     Account,
@@ -28,7 +27,8 @@ from budget_core.ledger.base import (
     conflict,
 )
 from budget_core.ledger.heartbeat import keep_alive
-from budget_core.ledger.redis_scripts import Scripts, connect
+from budget_core.ledger.redis import records
+from budget_core.ledger.redis.scripts import Scripts, connect
 from budget_core.ledger.resolve import shown
 from budget_core.limits import Amounts
 

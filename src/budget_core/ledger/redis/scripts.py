@@ -28,7 +28,7 @@ _PAUSES: Final = (0.0, 0.05, 0.1, 0.2, 0.4)
 @cache
 def script(name: str) -> tuple[str, str]:
     """Return the source of an operation's script, and its SHA-1."""
-    folder = files("budget_core.ledger") / "lua"
+    folder = files("budget_core.ledger.redis") / "lua"
     source = "\n".join(
         (folder / f"{part}.lua").read_text(encoding="utf-8") for part in (*_COMMON, name)
     )

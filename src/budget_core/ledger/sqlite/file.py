@@ -11,7 +11,7 @@ from typing import Any, Final, Literal, TypeAlias
 from weakref import WeakSet
 
 from budget_core.errors import InvalidCost, LedgerUnavailable
-from budget_core.ledger.sqlite_turn import Turn, fcntl
+from budget_core.ledger.sqlite.turn import Turn, fcntl
 
 Durability: TypeAlias = Literal["normal", "full"]
 

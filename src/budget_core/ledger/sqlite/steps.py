@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from typing import Any, Final, TypeAlias
 
 from budget_core.ledger.base import Entry
-from budget_core.ledger.sqlite_texts import entry_columns, names
+from budget_core.ledger.sqlite.texts import entry_columns, names
 from budget_core.ledger.tree import LiveHold
 
 Row: TypeAlias = tuple[Any, ...]
