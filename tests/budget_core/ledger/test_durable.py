@@ -198,12 +198,8 @@ def leftovers(ledger):
         one = "SELECT (SELECT count(*) FROM account) + (SELECT count(*) FROM entry) - 1"
         return ledger.database.connection().execute(one).fetchone()[0]
     client = ledger._scripts.client
-    return (
-        len(client.keys(f"{ledger._scripts._prefix}:a:*"))
-        - 1
-        + client.scard(f"{ledger._scripts._prefix}:accounts")
-        - 1
-    )
+    prefix = ledger._scripts._prefix
+    return sum(client.hlen(f"{prefix}:{what}") - 1 for what in ("accounts", "cold"))
 
 
 class TestExpiry:

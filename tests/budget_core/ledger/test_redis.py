@@ -5,13 +5,14 @@ import select
 import signal
 import socket
 import threading
+import time
 
 import pytest
 import redis
 
 from budget_core.errors import HoldConflict, InvalidBudget, LedgerUnavailable
 from budget_core.ledger import Account, ledger_from, new_id
-from budget_core.ledger.redis import RedisLedger
+from budget_core.ledger.redis import RedisLedger, scripts
 from budget_core.ledger.redis.records import offsets
 from budget_core.ledger.redis.scripts import script
 from budget_core.limits import Amounts, Limit, Limits
@@ -207,10 +208,42 @@ def test_records_beyond_those_that_are_kept_are_folded_and_all_adds_up(redis_ser
     for n in range(20):
         hold = ledger.reserve(new_id(), ["a"], usd(2)).id
         ledger.commit(hold, usd(n % 4), ["a"])
+    ledger.beat()
     assert [entry.amounts.usd for entry in ledger.entries()] == [3, 0, 1, 2, 3]
     assert ledger.balance("root").spent == usd(30)
     assert ledger.verify() == []
     ledger.close_connection()
+
+
+class TestTheShortWay:
+    """Reserves and commits in plain accounts, which are done without the shared functions."""
+
+    def left_by_some_calls(self, server):
+        """Return all that some calls leave behind, but for times."""
+        namespace = f"short{new_id()}"
+        ledger = RedisLedger(server.url, namespace=namespace)
+        limits = Limits.of("100", tokens=1000, llm_calls=9, tool_calls=7)
+        ledger.open(Account("root", None, limits, Amounts(5, 50, 1, 1)))
+        ledger.open(Account("a", "root", Limits.of("50")))
+        ledger.open(Account("b", "a"))
+        answers = [ledger.reserve(f"{n}", ["b"], Amounts(7, 90, 2, n)) for n in range(6)]
+        answers += [ledger.commit(f"{n}", Amounts(9, 80 + n, 1, 2), ["b"]) for n in (0, 1, 0)]
+        answers.append(ledger.commit("2", Amounts(10**9, 1, 1, 1), ["b"]))
+        answers += [ledger.balance(account) for account in ("root", "a", "b")]
+        assert ledger.verify() == []
+        kept = ledger._scripts.client.hgetall(f"{{{namespace}}}:accounts")
+        entries = [entry._replace(time=0) for entry in ledger.entries()]
+        ledger.close_connection()
+        timeless = [x._replace(time=0) if hasattr(x, "time") else x for x in answers]
+        return timeless, kept, entries
+
+    def test_leaves_what_the_long_way_does(self, redis_server, monkeypatch):
+        short = self.left_by_some_calls(redis_server)
+        monkeypatch.setattr(scripts, "SHORT", ())
+        script.cache_clear()
+        long = self.left_by_some_calls(redis_server)
+        script.cache_clear()
+        assert short == long
 
 
 @pytest.mark.parametrize("limit", [2**53 + 1, 2**60 + 1, 10**18 + 7])
@@ -231,6 +264,39 @@ def test_every_nano_counts_however_much_money_it_is(redis_server, limit):
     ledger.close_connection()
 
 
+def test_a_fork_has_connections_and_holds_of_its_own(redis_server):
+    ledger = RedisLedger(redis_server.url, namespace=f"fork{new_id()}")
+    ledger.open(Account("a", None, TEN))
+    mine = ledger.reserve(new_id(), ["a"], usd(1))
+    if (child := os.fork()) == 0:
+        for _ in range(50):
+            hold = ledger.reserve(new_id(), ["a"], usd(2))
+            ledger.commit(hold.id, usd(2), ["a"])
+        os._exit(0)
+    for _ in range(50):
+        ledger.charge(new_id(), ["a"], usd(1))
+    assert os.waitpid(child, 0)[1] == 0
+    ledger.commit(mine.id, usd(1), ["a"])
+    assert money(ledger) == (151, 0)
+    ledger.close_connection()
+
+
+def test_a_cluster_is_asked_through_its_own_client(make_redis_server):
+    server = make_redis_server("--cluster-enabled", "yes", "--save", "")
+    with redis.Redis(port=server.port) as node:
+        node.execute_command("CLUSTER", "ADDSLOTSRANGE", 0, 16383)
+        until = time.monotonic() + 20
+        while b"cluster_state:ok" not in node.execute_command("CLUSTER", "INFO"):
+            assert time.monotonic() < until
+            time.sleep(0.01)
+    ledger = RedisLedger(redis.RedisCluster(host="127.0.0.1", port=server.port))
+    ledger.open(Account("a", None, TEN))
+    hold = ledger.reserve(new_id(), ["a"], usd(4))
+    assert ledger.commit(hold.id, usd(3), ["a"]).after == (usd(3),)
+    assert ledger.verify() == []
+    ledger.close_connection()
+
+
 class TestUrls:
     def test_a_url_names_a_server_and_settings(self, redis_server):
         url = f"{redis_server.url}?namespace=mine&ttl=5&timeout=2&keep_entries=9&on_expiry=release"
@@ -238,7 +304,7 @@ class TestUrls:
         assert ledger_from(url) is ledger
         assert ledger_from(f"{redis_server.url}?namespace=other") is not ledger
         ledger.open(Account("a", None, TEN))
-        assert ledger._scripts.client.keys("{mine}:a:*") == [b"{mine}:a:a"]
+        assert ledger._scripts.client.hkeys("{mine}:accounts") == [b"a"]
         ledger.close_connection()
 
     def test_what_names_a_ledger_is_the_same_in_every_process(self):

@@ -4,6 +4,7 @@ import fcntl
 import gc
 import logging
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -245,8 +246,8 @@ class TestOpen:
         session = budget(inner).session("a")
         server.kill()
         session.open_call(request(0.3)).settle(None)
+        shutil.rmtree(server.folder / "appendonlydir")
         server.start()
-        inner._scripts.client.flushall()
         assert session.spent == 0.3
 
     def test_a_process_that_ends_meanwhile_leaves_its_debts_to_the_next(
@@ -324,7 +325,7 @@ class TestThreads:
                 list(pool.map(call, range(8)))
         finally:
             os.kill(server.process.pid, signal.SIGCONT)
-        assert connections(inner) == before + 1
+        assert connections(inner) == before  # nobody but the first one has tried
 
     def test_a_fork_waits_for_no_thread_of_its_parent(self, inner):
         session = budget(inner, "closed").session("a")

@@ -6,6 +6,7 @@ import json
 import os
 from collections import deque
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from functools import lru_cache
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
@@ -49,8 +50,8 @@ class RedisLedger(Ledger):
         on_expiry: "charge" what was held by a killed call, as its provider may have billed it, or
             "release" it.
         timeout: seconds to wait for the server.
-        keep_entries: how many records to keep. Older ones are folded into a total an account;
-            their ids are no longer known.
+        keep_entries: how many records to keep. Older ones are folded into a total an account,
+            within about a second; their ids are no longer known.
     """
 
     blocks: bool = True
@@ -80,7 +81,7 @@ class RedisLedger(Ledger):
         self._name = shown(server) if isinstance(server, str) else _name_of(server)
         self._namespace = namespace
         self._scripts = Scripts(client, f"{{{namespace}}}", timeout)
-        self._settings = (ttl, on_expiry)
+        self._on_expiry = on_expiry
         self._keep = keep_entries
         self._shift = 0.0
         self._pid, self._owner = 0, ""
@@ -106,30 +107,27 @@ class RedisLedger(Ledger):
         *,
         final: str | None = None,
     ) -> Hold | Denial:
-        answer = self._run(
-            "reserve", (hold_id, tuple(accounts), records.told(amounts), final or "")
-        )
+        answer = self._run("reserve", hold_id, names(accounts), records.text(amounts), final or "")
         if answer == 1:
             return Hold(hold_id, tuple(accounts), amounts)
         return records.denial_from(self._read(answer, hold_id)["d"])
 
     def extend(self, hold_id: str, amounts: Amounts, accounts: Sequence[str] = ()) -> Hold | Denial:
-        told = records.told(amounts)
-        answer = self._asked("extend", (hold_id, tuple(accounts), told), hold_id)
+        answer = self._asked("extend", hold_id, names(accounts), records.text(amounts))
         if "d" in answer:
             return records.denial_from(answer["d"])
         self._wake()
         return Hold(hold_id, tuple(answer["accounts"]), amounts)
 
     def commit(self, hold_id: str, amounts: Amounts, accounts: Sequence[str]) -> Entry:
-        entry = self._entry("commit", (hold_id, tuple(accounts), records.told(amounts)), hold_id)
+        entry = self._entry("commit", hold_id, names(accounts), records.text(amounts))
         self._wake()
         return entry
 
     def release(self, hold_id: str) -> Entry | None:
-        answer = self._run("release", (hold_id,))
+        answer = self._run("release", hold_id)
         self._wake()
-        return records.entry_from(answer) if answer else None
+        return records.entry_from(self._read(answer)) if answer else None
 
     def charge(
         self,
@@ -139,11 +137,11 @@ class RedisLedger(Ledger):
         *,
         final: str | None = None,
     ) -> Entry:
-        told = (charge_id, tuple(accounts), records.told(amounts), final or "")
-        return self._entry("charge", told, charge_id)
+        told = names(accounts), records.text(amounts), final or ""
+        return self._entry("charge", charge_id, *told)
 
     def balance(self, account: str) -> Balance:
-        return records.balance_from(self._asked("balance", (account,))["b"])
+        return records.balance_from(self._asked("balance", account)["b"])
 
     def accounts(self) -> list[Balance]:
         told = [each for each in self._dump("accounts")["accounts"] if not each["gone"]]
@@ -165,17 +163,17 @@ class RedisLedger(Ledger):
         return sorted(views, key=lambda view: -view.age)
 
     def headroom(self, accounts: Sequence[str], *, final: str | None = None) -> Headroom:
-        answer = self._run("headroom", (tuple(accounts), final or ""))
-        room = self._read(answer, "")
+        answer = self._run("headroom", names(accounts), final or "")
+        room = self._read(answer)
         return Headroom(*(None if x is None else int(x) for x in room))
 
     def keep_back(self, account: str, amounts: Amounts) -> Amounts:
-        answer = self._read(self._run("keep_back", (account, records.told(amounts))), "")
+        answer = self._read(self._run("keep_back", account, records.text(amounts)))
         self._wake()
         return records.vector(answer)
 
     def top_up(self, account: str, amounts: Amounts) -> Balance:
-        answer = self._asked("top_up", (account, records.told(amounts), uuid4().hex))
+        answer = self._asked("top_up", account, records.text(amounts), uuid4().hex)
         if "d" in answer:
             raise InvalidBudget(
                 f"{account} was allocated from {answer['d'][0]}, which has not enough "
@@ -185,9 +183,9 @@ class RedisLedger(Ledger):
         return records.balance_from(answer["b"])
 
     def close(self, account: str, state: State = "closed") -> None:
-        answer = self._run("close", (account, state))
+        answer = self._run("close", account, state)
         if answer != 1:
-            self._read(answer, "")
+            self._read(answer)
         self._wake()
 
     def forget(self, account: str) -> None:
@@ -195,7 +193,9 @@ class RedisLedger(Ledger):
         self._forgotten.append(account)
 
     def entries(self, account: str | None = None) -> Iterator[Entry]:
-        entries = (records.entry_from(each) for each in self._dump("entries")["entries"])
+        entries = (
+            records.entry_from(json.loads(each)) for each in self._dump("entries")["entries"]
+        )
         return (entry for entry in entries if account is None or account in entry.path)
 
     def verify(self) -> list[str]:
@@ -203,9 +203,9 @@ class RedisLedger(Ledger):
         return list(faults(snapshot.nodes, snapshot.live, snapshot))
 
     def llm_holds(self, account: str, besides: Collection[str] = ()) -> bool:
-        answer = self._run("llm_holds", (account, tuple(besides)))
+        answer = self._run("llm_holds", account, names(besides))
         if not isinstance(answer, int):
-            self._read(answer, "")
+            self._read(answer)
         return bool(answer == 1)
 
     def watch(self, callback: Callable[[], object]) -> Callable[[], None]:
@@ -216,55 +216,55 @@ class RedisLedger(Ledger):
     def beat(self) -> None:
         """Say that this process is alive, and let the holds of dead ones expire."""
         if self._pid == os.getpid() and not self._resting:
-            self._run("beat", ())
+            self._care()
 
     def close_connection(self) -> None:
         """Let the connections go, and the heartbeat rest, until the next operation."""
         self._resting = True
-        self._scripts.client.close()
+        self._scripts.close()
 
     def __repr__(self) -> str:
         return f"RedisLedger({self._name!r}, namespace={self._namespace!r})"
 
     # -- inside ------------------------------------------------------------------------------
 
-    def _run(self, name: str, arguments: Any) -> Any:
+    def _run(self, name: str, *arguments: str) -> Any:
         if self._pid != os.getpid():
             self._pid, self._owner = os.getpid(), uuid4().hex[:16]
             self._cared = float("-inf")
+            self._scripts.start_anew()
             keep_alive(self)
-        if self._resting and name != "beat":
-            self._resting = False
-        if self._forgotten and name != "forget":
+        self._resting = False
+        if self._forgotten:
             self._drop_forgotten()
-        head = (self._owner, *self._settings, self._shift, self._keep)
-        return self._scripts.run(name, head, arguments, self._due(name))
+        if not 0 <= monotonic() + self._shift - self._cared < min(self.ttl / 10, 1.0):
+            self._care()
+        return self._send(name, *arguments)
 
-    def _due(self, name: str) -> str:
-        """Tell whether it is time to say that we live, and to look who does not."""
-        now = monotonic() + self._shift
-        if name != "beat" and 0 <= now - self._cared < min(self.ttl / 10, 1.0):
-            return ""
-        self._cared = now
-        return "1"
+    def _care(self) -> None:
+        """Say that we live, bury who does not, and fold old records."""
+        self._cared = monotonic() + self._shift
+        while self._send("beat", self.ttl, self._on_expiry, self._keep):
+            pass
 
-    def _asked(self, name: str, arguments: Any, hold_id: str = "") -> dict[str, Any]:
-        answer: dict[str, Any] = self._read(self._run(name, arguments), hold_id)
+    def _send(self, name: str, *arguments: str | float) -> Any:
+        return self._scripts.run(name, self._owner, self._shift, *arguments)
+
+    def _asked(self, name: str, *arguments: str) -> dict[str, Any]:
+        answer: dict[str, Any] = self._read(self._run(name, *arguments), arguments[0])
         return answer
 
-    def _entry(self, name: str, arguments: Any, hold_id: str) -> Entry:
-        answer = self._run(name, arguments)
-        if answer[:1] in {b"{", "{"}:  # the latter from a client that decodes
-            self._read(answer, hold_id)
-        return records.entry_from(answer)
+    def _entry(self, name: str, hold_id: str, *arguments: str) -> Entry:
+        return records.entry_from(self._read(self._run(name, hold_id, *arguments), hold_id))
 
-    def _read(self, answer: bytes, hold_id: str) -> Any:
+    def _read(self, answer: bytes, asked: str = "") -> Any:
+        """Return what a script told, or raise what it says; `asked` is a hold's id."""
         told = json.loads(answer)
         if isinstance(told, dict):
             if "k" in told:
                 raise KeyError(told["k"])
             if "x" in told:
-                raise HoldConflict(f"{hold_id} {told['x']}.")
+                raise HoldConflict(f"{asked} {told['x']}.")
         return told
 
     def _balance(self, answer: dict[str, Any]) -> Balance | Denial:
@@ -273,21 +273,31 @@ class RedisLedger(Ledger):
         return records.balance_from(answer["b"])
 
     def _dump(self, what: str) -> dict[str, Any]:
-        return self._asked("dump", (what,))
+        return self._asked("dump", what)
 
     def _drop_forgotten(self) -> None:
-        names = []
+        ids = []
         while self._forgotten:
-            names.append(self._forgotten.popleft())
+            ids.append(self._forgotten.popleft())
         try:
-            self._run("forget", names)
+            self._run("forget", names(ids))
         except BaseException:
-            self._forgotten.extendleft(names)
+            self._forgotten.extendleft(ids)
             raise
 
     def _wake(self) -> None:
         for callback in tuple(self._watchers.values()):
             callback()
+
+
+@lru_cache(4096)
+def _names(accounts: tuple[str, ...]) -> str:
+    return json.dumps(accounts, separators=(",", ":"))
+
+
+def names(accounts: Collection[str]) -> str:
+    """Return ids as scripts read them."""
+    return _names(tuple(accounts))
 
 
 def _by_id(balance: Balance) -> str:

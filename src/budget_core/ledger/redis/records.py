@@ -22,23 +22,25 @@ from budget_core.ledger.tree import LiveHold, Node, Route
 from budget_core.ledger.windows import SECONDS, SLOTS
 from budget_core.limits import UNITS, ZERO, Amounts, Limit, Limits
 
-_EXACT: Final = 10**15
+_EXACT: Final = 2 * 10**15
 _YEARS: Final = 30
 
 
-def told(amounts: Amounts) -> list[int | str]:
-    """Return amounts as scripts read them: those that a double cannot hold as text."""
-    return [x if x < _EXACT else str(x) for x in amounts]
+def text(amounts: Amounts) -> str:
+    """Return amounts as scripts read them, JSON: those that a double cannot hold are quoted."""
+    if max(amounts) < _EXACT:
+        return "[{},{},{},{}]".format(*amounts)
+    return json.dumps(_numbers(amounts))
 
 
-def opening(account: Account, *, update: bool) -> dict[str, Any]:
+def opening(account: Account, *, update: bool) -> str:
     """Return what the script that opens accounts is told."""
     every = account.limits.every
-    return {
+    told = {
         "id": account.id,
         "parent": account.parent,
         "terms": terms_of(account),
-        "reserve": told(account.reserve),
+        "reserve": _numbers(account.reserve),
         "caps": [[UNITS.index(x.unit) + 1, _number(x.amount)] for x in every if not x.period],
         "windows": [_window(x) for x in every if x.period],
         "allocated": account.allocated,
@@ -46,6 +48,7 @@ def opening(account: Account, *, update: bool) -> dict[str, Any]:
         "update": update,
         "zones": {x.zone: json.dumps(offsets(x.zone)) for x in every if _zoned(x)},
     }
+    return json.dumps(told)
 
 
 def terms_of(account: Account) -> str:
@@ -80,9 +83,9 @@ def denial_from(told_: Sequence[Any]) -> Denial:
     return Denial(account, unit, int(limit), int(spent), int(held), int(want), state, retry, period)
 
 
-def entry_from(told_: bytes | str) -> Entry:
+def entry_from(told_: Sequence[Any]) -> Entry:
     """Return a record as the scripts tell it."""
-    key, kind, accounts, path, held, amounts, after, over, late, asked, time = json.loads(told_)
+    key, kind, accounts, path, held, amounts, after, over, late, asked, time = told_
     return Entry(
         key, kind, tuple(accounts), tuple(path), vector(held), vector(amounts),
         tuple(vector(each) for each in after), None if over is None else denial_from(over), late,
@@ -110,7 +113,7 @@ class Snapshot:
         self._nodes: dict[str, Node] = {}
         self.nodes = [node for node in (self._node(key) for key in self._told) if not node.gone]
         self.live = [self._hold(each) for each in dump["holds"]]
-        self._entries = [entry_from(each) for each in dump["entries"]]
+        self._entries = [entry_from(json.loads(each)) for each in dump["entries"]]
 
     def get(self, _key: str) -> Entry | None:
         """Return nothing: a snapshot is only iterated."""
@@ -192,6 +195,10 @@ def _window(limit: Limit) -> list[Any]:
     return [at, amount, kind, SECONDS[period], 1, limit.zone, limit.window]
 
 
+def _numbers(amounts: Amounts) -> list[int | str]:
+    return [_number(x) for x in amounts]
+
+
 def _number(x: int) -> int | str:
     return x if x < _EXACT else str(x)
 
@@ -213,6 +220,6 @@ __all__ = [
     "offsets",
     "opening",
     "terms_of",
-    "told",
+    "text",
     "vector",
 ]  # fmt: skip

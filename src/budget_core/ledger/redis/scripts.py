@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Sequence
+import re
+from collections import deque
 from functools import cache
 from hashlib import sha1
 from importlib.resources import files
@@ -20,18 +20,50 @@ from redis.retry import Retry
 from budget_core.errors import InvalidBudget, LedgerUnavailable
 from budget_core.ledger.resolve import shown
 
-_COMMON: Final = ("head", "amounts", "windows", "tree", "holds", "main")
+_SHARED: Final = ("amounts", "windows", "tree", "records", "holds", "care", "main")
+SHORT: Final = ("reserve", "commit")
+"""Operations whose usual case has a short way of its own."""
+_EITHER: Final = "return plain() or any_case()"
+_FUNCTION: Final = re.compile(r"^local function (\w+).*?^end$", re.MULTILINE | re.DOTALL)
+_WORD: Final = re.compile(r"(?<![.\w])[a-z_]+")
+_COMMENT: Final = re.compile(r"--.*")
 _PASSING: Final = (NoConnection, NoAnswer, BusyLoadingError, TryAgainError)
 _PAUSES: Final = (0.0, 0.05, 0.1, 0.2, 0.4)
 
 
 @cache
+def _source(part: str) -> str:
+    return (files("budget_core.ledger.redis") / "lua" / f"{part}.lua").read_text(encoding="utf-8")
+
+
+@cache
+def _library() -> dict[str, str]:
+    """Return the functions that scripts share, each after those that it uses."""
+    sources = "\n".join(map(_source, _SHARED))
+    return {found[1]: found[0] for found in _FUNCTION.finditer(sources)}
+
+
+@cache
 def script(name: str) -> tuple[str, str]:
-    """Return the source of an operation's script, and its SHA-1."""
-    folder = files("budget_core.ledger.redis") / "lua"
-    source = "\n".join(
-        (folder / f"{part}.lua").read_text(encoding="utf-8") for part in (*_COMMON, name)
-    )
+    """Return the source of an operation's script, and its SHA-1.
+
+    It has the shared functions that the operation reaches, and no others. Where the operation has
+    a short way for its usual case, they are made only if that does not answer.
+    """
+    library, body = _library(), _source(name)
+    reached, unread = set[str](), [body]
+    while unread:
+        words = set(_WORD.findall(_COMMENT.sub("", unread.pop())))
+        found = words & library.keys() - reached
+        reached |= found
+        unread += [library[each] for each in found]
+    whole = [_source("state"), *(text for each, text in library.items() if each in reached), body]
+    parts = [_source("head"), _source("entry")]
+    if name in SHORT:
+        parts += [_source(f"{name}_plain"), "local function any_case()", *whole, "end", _EITHER]
+    else:
+        parts += whole
+    source = "\n".join(parts)
     return source, sha1(source.encode(), usedforsecurity=False).hexdigest()
 
 
@@ -68,18 +100,18 @@ class Scripts:
         self.client = client
         self._prefix = prefix
         self._timeout = timeout
+        self._idle: deque[Any] = deque()
 
-    def run(self, name: str, head: Sequence[Any], arguments: Any, due: str) -> Any:
+    def run(self, name: str, *arguments: str | float) -> Any:
         """Return what a script answers.
 
         Raises:
             LedgerUnavailable: the server cannot be reached, or refuses.
         """
-        text = json.dumps(arguments, separators=(",", ":"))
         until, attempt = monotonic() + self._timeout, 0
         while True:
             try:
-                return self._run(name, (*head, text, due))
+                return self._run(name, arguments)
             except _PASSING as error:
                 pause = _PAUSES[min(attempt, len(_PAUSES) - 1)]
                 attempt += 1
@@ -89,13 +121,36 @@ class Scripts:
             except RedisError as error:
                 raise _unavailable(error) from error
 
-    def _run(self, name: str, arguments: Sequence[Any]) -> Any:
+    def close(self) -> None:
+        """Let the connections go; the next script makes new ones."""
+        while self._idle:
+            self.client.connection_pool.release(self._idle.pop())
+        self.client.close()
+
+    def start_anew(self) -> None:
+        """Leave the connections to the process that this one was forked from."""
+        self._idle.clear()
+
+    def _run(self, name: str, arguments: tuple[Any, ...]) -> Any:
         source, digest = script(name)
-        ask: Callable[..., Any] = self.client.execute_command
         try:
-            return ask("EVALSHA", digest, 1, self._prefix, *arguments)
+            return self._ask("EVALSHA", digest, 1, self._prefix, *arguments)
         except NoScriptError:
-            return ask("EVAL", source, 1, self._prefix, *arguments)
+            return self._ask("EVAL", source, 1, self._prefix, *arguments)
+
+    def _ask(self, *command: Any) -> Any:
+        """Ask on a connection that is kept: a turn in a pool takes as long as the question."""
+        if not hasattr(self.client, "connection_pool"):  # a cluster's knows whom to ask
+            return self.client.execute_command(*command)  # type: ignore[no-untyped-call]
+        try:
+            line = self._idle.pop()
+        except IndexError:
+            line = self.client.connection_pool.get_connection()
+        try:
+            line.send_command(*command)
+            return line.read_response(disable_decoding=True)
+        finally:
+            self._idle.append(line)
 
 
 def _unavailable(error: RedisError) -> LedgerUnavailable:

@@ -1,136 +1,139 @@
--- Whole numbers of any size. Lua's are doubles, exact below 2^53 only: what has more than 15 digits
--- is kept as a pair of parts and written as a string. Sums of what is read here stay exact.
-local BASE = 1e12
-local Wide = {}
+-- Return what reads whole numbers of any size: a large one becomes a table of two parts that adds and
+-- subtracts itself. Until the first one is read, all are plain numbers, and `Wide` is nil.
+local function wide()
+  if Wide then return Wide end
+  local BASE = 1e12
+  local Pair = {}
 
-function F.whole(high, low)
-  if low >= BASE then
-    high, low = high + 1, low - BASE
-  elseif low < 0 then
-    high, low = high - 1, low + BASE
+  local function whole(high, low)
+    if low >= BASE then
+      high, low = high + 1, low - BASE
+    elseif low < 0 then
+      high, low = high - 1, low + BASE
+    end
+    if high > -2000 and high < 2000 then return high * BASE + low end
+    return setmetatable({high = high, low = low}, Pair)
   end
-  if high > -1000 and high < 1000 then
-    return high * BASE + low
+
+  local function parts(x)
+    if type(x) == 'table' then return x.high, x.low end
+    local high = math.floor(x / BASE)
+    return high, x - high * BASE
   end
-  return setmetatable({high = high, low = low}, Wide)
+
+  Pair.__add = function(a, b)
+    local ah, al = parts(a)
+    local bh, bl = parts(b)
+    return whole(ah + bh, al + bl)
+  end
+
+  Pair.__sub = function(a, b)
+    local ah, al = parts(a)
+    local bh, bl = parts(b)
+    return whole(ah - bh, al - bl)
+  end
+
+  local function read(digits)
+    if string.sub(digits, 1, 1) == '-' then return 0 - read(string.sub(digits, 2)) end
+    if #digits <= 15 then return tonumber(digits) end
+    return whole(tonumber(string.sub(digits, 1, -13)), tonumber(string.sub(digits, -12)))
+  end
+
+  Wide = read
+  return Wide
 end
 
-function F.parts(x)
-  if type(x) == 'table' then
-    return x.high, x.low
-  end
-  local high = math.floor(x / BASE)
-  local low = x - high * BASE
-  if low < 0 then
-    high, low = high - 1, low + BASE
-  end
-  return high, low
+local function more(a, b)
+  if not Wide then return a > b end
+  local difference = a - b
+  if type(difference) == 'table' then return difference.high >= 0 end
+  return difference > 0
 end
 
-Wide.__add = function(a, b)
-  local ah, al = F.parts(a)
-  local bh, bl = F.parts(b)
-  return F.whole(ah + bh, al + bl)
-end
-
-Wide.__sub = function(a, b)
-  local ah, al = F.parts(a)
-  local bh, bl = F.parts(b)
-  return F.whole(ah - bh, al - bl)
-end
-
-function F.read(x)
-  if type(x) == 'number' then
-    return x
-  end
-  if string.sub(x, 1, 1) == '-' then
-    return 0 - F.read(string.sub(x, 2))
-  end
-  if #x <= 15 then
-    return tonumber(x)
-  end
-  return F.whole(tonumber(string.sub(x, 1, -13)), tonumber(string.sub(x, -12)))
-end
-
-function F.written(x)
-  if type(x) == 'number' then
-    return string.format('%.0f', x)
-  end
-  if x.high < 0 then
-    return '-' .. F.written(0 - x)
-  end
-  return string.format('%.0f%012.0f', x.high, x.low)
-end
-
-function F.more(a, b)
-  if type(a) == 'number' and type(b) == 'number' then
-    return a > b
-  end
-  local rest = a - b
-  if type(rest) == 'table' then
-    return rest.high >= 0
-  end
-  return rest > 0
-end
-
-function F.least(a, b)
-  if F.more(a, b) then return b end
+local function least(a, b)
+  if more(a, b) then return b end
   return a
 end
 
-function F.most(a, b)
-  if F.more(a, b) then return a end
+local function most(a, b)
+  if more(a, b) then return a end
   return b
 end
 
--- Vectors over the four units.
-function F.vector(from)
-  return {F.read(from[1]), F.read(from[2]), F.read(from[3]), F.read(from[4])}
+local function read(x)
+  if type(x) == 'number' then return x end
+  return wide()(x)
 end
 
-function F.plus(a, b)
+local function written(x)
+  if type(x) == 'number' then return string.format('%.0f', x) end
+  if x.high < 0 then return '-' .. written(0 - x) end
+  return string.format('%.0f%012.0f', x.high, x.low)
+end
+
+-- A number as it is kept: cmsgpack keeps integers exact.
+local function kept(x)
+  if type(x) == 'number' and x < LARGE and x > -LARGE then return x end
+  return written(x)
+end
+
+-- A number in JSON: cjson prints 14 digits.
+local function shown(x)
+  if type(x) == 'number' and x < 1e13 and x > -1e13 then return x end
+  return written(x)
+end
+
+-- Vectors over the four units.
+local function vector(from)
+  return {read(from[1]), read(from[2]), read(from[3]), read(from[4])}
+end
+
+local function amounts_of(json)
+  local amounts = cjson.decode(json)
+  return string.find(json, '"', 1, true) and vector(amounts) or amounts
+end
+
+local function plus(a, b)
   return {a[1] + b[1], a[2] + b[2], a[3] + b[3], a[4] + b[4]}
 end
 
-function F.minus(a, b)
+local function minus(a, b)
   return {a[1] - b[1], a[2] - b[2], a[3] - b[3], a[4] - b[4]}
 end
 
-function F.beyond(a, b)
-  return {F.most(0, a[1] - b[1]), F.most(0, a[2] - b[2]), F.most(0, a[3] - b[3]), F.most(0, a[4] - b[4])}
+local function beyond(a, b)
+  return {most(0, a[1] - b[1]), most(0, a[2] - b[2]), most(0, a[3] - b[3]), most(0, a[4] - b[4])}
 end
 
-function F.lower(a, b)
-  return {F.least(a[1], b[1]), F.least(a[2], b[2]), F.least(a[3], b[3]), F.least(a[4], b[4])}
+local function lower(a, b)
+  return {least(a[1], b[1]), least(a[2], b[2]), least(a[3], b[3]), least(a[4], b[4])}
 end
 
-function F.any(v)
+local function any(v)
   return v[1] ~= 0 or v[2] ~= 0 or v[3] ~= 0 or v[4] ~= 0
 end
 
-function F.same(a, b)
-  return not F.any(F.minus(a, b))
+local function same(a, b)
+  return not any(minus(a, b))
 end
 
--- cmsgpack keeps integers exact, cjson prints 14 digits.
-function F.kept_number(x)
-  if type(x) == 'number' and x < 1e15 and x > -1e15 then
-    return x
-  end
-  return F.written(x)
+local function narrow(v)
+  return not Wide and v[1] < LARGE and v[2] < LARGE and v[3] < LARGE and v[4] < LARGE
 end
 
-function F.kept_vector(v)
-  return {F.kept_number(v[1]), F.kept_number(v[2]), F.kept_number(v[3]), F.kept_number(v[4])}
+local function kept_vector(v)
+  if narrow(v) then return v end
+  return {kept(v[1]), kept(v[2]), kept(v[3]), kept(v[4])}
 end
 
-function F.shown(x)
-  if type(x) == 'number' and x < 1e13 and x > -1e13 then
-    return x
-  end
-  return F.written(x)
+local function shown_vector(v)
+  return {shown(v[1]), shown(v[2]), shown(v[3]), shown(v[4])}
 end
 
-function F.shown_vector(v)
-  return {F.shown(v[1]), F.shown(v[2]), F.shown(v[3]), F.shown(v[4])}
+-- A vector as JSON text. %d is exact, and much cheaper than cjson.
+local function text(v)
+  if narrow(v) then return string.format('[%d,%d,%d,%d]', v[1], v[2], v[3], v[4]) end
+  local all = {}
+  for at = 1, 4 do all[at] = written(v[at]) end
+  return cjson.encode(all)
 end

@@ -1,4 +1,4 @@
 -- id
-return F.run(function(a)
-  return cjson.encode({b = F.balance_of(F.need(a[1]))})
+return run(function(id)
+  return cjson.encode({b = balance_of(need(id))})
 end)

@@ -1,1 +1,7 @@
-return F.run(function() return 1 end)
+-- ttl, policy, how many records to keep
+-- What is due now and then. It answers 1 if there is more to do at once.
+return run(function(ttl, policy, keep)
+  renew(tonumber(ttl), policy)
+  reap()
+  return fold_old(tonumber(keep)) and 1 or 0
+end)

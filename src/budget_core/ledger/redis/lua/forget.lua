@@ -1,8 +1,8 @@
 -- ids
-return F.run(function(a)
-  for _, id in ipairs(a) do
-    local n = F.node(id)
-    if n and not n.gone then F.care().forget(n) end
+return run(function(ids)
+  for _, id in ipairs(cjson.decode(ids)) do
+    local n = node(id)
+    if n and not n.gone then forget(n) end
   end
   return 1
 end)

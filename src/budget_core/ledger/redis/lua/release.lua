@@ -1,6 +1,6 @@
 -- id
-return F.run(function(a)
-  local hold = F.live_hold(a[1])
-  if hold then return F.end_hold('release', hold, {0, 0, 0, 0}) end
-  return F.ended_entry(a[1]) or ''
+return run(function(id)
+  local hold = live_hold(id)
+  if hold then return end_hold('release', hold, {0, 0, 0, 0}) end
+  return ended_entry(id) or ''
 end)

@@ -1,301 +1,260 @@
--- The accounts as a tree, as in tree.py: nothing is written before `save`.
-local UNITS = {'usd', 'tokens', 'llm_calls', 'tool_calls'}
-local nodes, dirty, queue = {}, {}, {}
-local holds, ended = {}, {}
-local paths, checks = {}, {}
-
-function F.say(reply)
-  error({reply = cjson.encode(reply)})
-end
-
-function F.later(...)
-  queue[#queue + 1] = {...}
-end
-
--- An account is kept as a flat list: what calls need first, the rest packed once more. COLD fields
--- are unpacked when they are needed.
-local NOTHING = {}
-
-function F.frozen_windows(n)
-  local frozen = {}
-  for i, w in ipairs(n.windows) do
-    local slots = {}
-    for j, each in ipairs(w.slots) do
-      slots[j] = {each[1], F.kept_number(each[2]), F.kept_number(each[3])}
-    end
-    frozen[i] = {
-      at = w.at, amount = F.kept_number(w.amount), kind = w.kind, width = w.width, span = w.span,
-      zone = w.zone, name = w.name, since = w.since, newest = w.newest, slots = slots,
-    }
-  end
-  return frozen
-end
-
-function F.thaw_windows(windows)
-  for _, w in ipairs(windows) do
-    w.amount = F.read(w.amount)
-    for _, each in ipairs(w.slots) do
-      each[2], each[3] = F.read(each[2]), F.read(each[3])
-    end
-  end
-  return windows
-end
-
-function F.node(id)
+-- The accounts as a tree, as in tree.py. An account is kept as its balances (see head.lua) and what
+-- else calls look at; what they do not is kept apart (`cold`).
+local function node(id)
   local n = nodes[id]
   if n ~= nil then return n end
-  local raw = redis.call('GET', P .. ':a:' .. id)
+  local raw = redis.call('HGET', ACCOUNTS, id)
   if not raw then
     nodes[id] = false
     return false
   end
-  local r = cmsgpack.unpack(raw)
+  local _, s1, s2, s3, s4, h1, h2, h3, h4, live, _, _, _, _, parent, after = struct.unpack(BALANCES, raw)
+  local state, final, frozen, large, gone, allocated, kept_then, caps =
+    cmsgpack.unpack(string.sub(raw, after))
   n = {
-    id = id, spent = r[1], held = r[2], kept = r[3], aside = r[4], state = r[5],
-    final = r[6] or nil, parent = r[7] or nil, allocated = r[8], live = r[9], children = r[10],
-    gone = r[11], caps = r[12], frozen = r[14], windows = NOTHING,
+    id = id, parent = parent ~= '' and parent or nil, state = state, final = final, gone = gone,
+    allocated = allocated, live = live, kept = vector(kept_then), caps = caps,
+    spent = {s1, s2, s3, s4}, held = {h1, h2, h3, h4},
+    windows = frozen and thawed_windows(frozen) or NOTHING,
   }
-  if r[13] then
-    n.spent, n.held = F.vector(n.spent), F.vector(n.held)
-    n.kept, n.aside = F.vector(n.kept), F.vector(n.aside)
-    for _, cap in ipairs(n.caps) do cap[2] = F.read(cap[2]) end
+  if large then
+    n.spent, n.held = vector(large[1]), vector(large[2])
+    for _, cap in ipairs(n.caps) do cap[2] = read(cap[2]) end
   end
-  if r[15] then n.windows = F.thaw_windows(r[15]) end
   nodes[id] = n
   return n
 end
 
--- terms, reserve, lasts, excess, owners, folded, folded_beyond
-function F.cold(n)
-  if not n.cold then n.cold = cmsgpack.unpack(n.frozen) end
+local function packed(n)
+  local caps, room = {}, {LARGE, LARGE, LARGE, LARGE}
+  local large = not (narrow(n.spent) and narrow(n.held))
+  for i, cap in ipairs(n.caps) do
+    caps[i] = {cap[1], kept(cap[2])}
+    large = large or caps[i][2] ~= cap[2]
+    room[cap[1]] = cap[2] - n.kept[cap[1]]
+  end
+  local plain = n.state == 'open' and not (n.gone or n.allocated or n.windows[1] or large)
+  local spent, held, none = n.spent, n.held, {0, 0, 0, 0}
+  if large then spent, held = none, none end
+  if not plain then room = none end
+  return struct.pack(
+    BALANCES, plain and 1 or 0, spent[1], spent[2], spent[3], spent[4],
+    held[1], held[2], held[3], held[4], n.live, room[1], room[2], room[3], room[4],
+    #(n.parent or ''), n.parent or ''
+  ) .. cmsgpack.pack(
+    n.state, n.final or false, n.windows[1] and frozen_windows(n.windows) or false,
+    large and {kept_vector(n.spent), kept_vector(n.held)}, n.gone, n.allocated, kept_vector(n.kept), caps
+  )
+end
+
+-- terms, reserve, lasts, owners, children; aside and excess, vectors as they are kept
+local function cold(n)
+  if not n.cold then n.cold = cmsgpack.unpack(redis.call('HGET', P .. ':cold', n.id)) end
   return n.cold
 end
 
-local function narrow(v)
-  for i = 1, 4 do
-    local x = v[i]
-    if type(x) ~= 'number' or x >= 1e15 then return false end
-  end
-  return true
+local function aside_of(n)
+  return vector(cold(n).aside)
 end
 
-function F.keep_node(id, n)
-  local spent, held, kept, aside, caps = n.spent, n.held, n.kept, n.aside, n.caps
-  local wide = not (narrow(spent) and narrow(held) and narrow(kept) and narrow(aside))
-  for _, cap in ipairs(caps) do
-    wide = wide or type(cap[2]) ~= 'number' or cap[2] >= 1e15
-  end
-  if wide then
-    spent, held = F.kept_vector(spent), F.kept_vector(held)
-    kept, aside, caps = F.kept_vector(kept), F.kept_vector(aside), {}
-    for i, cap in ipairs(n.caps) do caps[i] = {cap[1], F.kept_number(cap[2])} end
-  end
-  redis.call('SET', P .. ':a:' .. id, cmsgpack.pack({
-    spent, held, kept, aside, n.state, n.final or false, n.parent or false, n.allocated, n.live,
-    n.children, n.gone, caps, wide, n.cold and cmsgpack.pack(n.cold) or n.frozen,
-    n.windows[1] and F.frozen_windows(n) or false,
-  }))
-end
-
-function F.need(id)
-  local n = F.node(id)
-  if not n or n.gone then F.say({k = id}) end
+local function need(id)
+  local n = node(id)
+  if not n or n.gone then say({k = id}) end
   return n
 end
 
-function F.touch(n)
+local function touch(n)
   dirty[n.id] = n
 end
 
-function F.path_of(n)
-  local found = paths[n.id]
-  if not found then
-    found = {n}
-    local each = n
-    while each.parent do
-      each = F.node(each.parent)
-      found[#found + 1] = each
-    end
-    paths[n.id] = found
+local function path_of(n)
+  local path = {n}
+  while n.parent do
+    n = node(n.parent)
+    path[#path + 1] = n
   end
-  return found
+  return path
 end
 
-function F.checked_of(n)
-  local found = checks[n.id]
-  if not found then
-    found = {}
-    for _, each in ipairs(F.path_of(n)) do
-      found[#found + 1] = each
-      if each.allocated then break end
-    end
-    checks[n.id] = found
+local function checked_of(n)
+  local checked = {n}
+  while n.parent and not n.allocated do
+    n = node(n.parent)
+    checked[#checked + 1] = n
   end
-  return found
+  return checked
 end
 
-function F.route_of(accounts, get)
+local function join(list, others)
+  for _, n in ipairs(others) do
+    local known = false
+    for _, each in ipairs(list) do known = known or each == n end
+    if not known then list[#list + 1] = n end
+  end
+end
+
+-- Where the money of a call passes: `checked` holds it, `path` spends it.
+local function route_of(accounts, get)
   if #accounts == 1 then
     local n = get(accounts[1])
-    local route = {path = F.path_of(n), checked = F.checked_of(n), allocated = {}}
-    for _, each in ipairs(route.path) do
-      if each.allocated and each.parent then route.allocated[#route.allocated + 1] = each end
-    end
-    return route
+    return {path = path_of(n), checked = checked_of(n)}
   end
-  local sorted = {}
-  for i, account in ipairs(accounts) do sorted[i] = account end
+  local sorted, route = {unpack(accounts)}, {path = {}, checked = {}}
   table.sort(sorted)
-  local route, seen, seen_checked = {path = {}, checked = {}, allocated = {}}, {}, {}
-  for _, account in ipairs(sorted) do
-    local n = get(account)
-    for _, each in ipairs(F.path_of(n)) do
-      if not seen[each.id] then
-        seen[each.id] = true
-        route.path[#route.path + 1] = each
-        if each.allocated and each.parent then route.allocated[#route.allocated + 1] = each end
-      end
-    end
-    for _, each in ipairs(F.checked_of(n)) do
-      if not seen_checked[each.id] then
-        seen_checked[each.id] = true
-        route.checked[#route.checked + 1] = each
-      end
-    end
+  for _, id in ipairs(sorted) do
+    join(route.path, path_of(get(id)))
+    join(route.checked, checked_of(get(id)))
   end
   return route
 end
 
-function F.denial(n, at, limit, spent, held, want, state, retry, period)
-  return {n.id, UNITS[at], F.shown(limit), F.shown(spent), F.shown(held), F.shown(want), state or 'open',
+local function denial(n, at, limit, spent, held, want, state, retry, period)
+  return {n.id, UNITS[at], shown(limit), shown(spent), shown(held), shown(want), state or 'open',
     retry or cjson.null, period or cjson.null}
 end
 
-function F.refusal(n, want, kept)
+local function refusal(n, want, kept_back)
   for _, cap in ipairs(n.caps) do
     local at, limit = cap[1], cap[2]
     local spent, held, wanted = n.spent[at], n.held[at], want[at]
-    if (wanted ~= 0 and F.more(spent + held + wanted, limit - kept[at])) or F.more(spent, limit) then
-      return F.denial(n, at, limit - kept[at], spent, held, wanted)
+    if (wanted ~= 0 and more(spent + held + wanted, limit - kept_back[at])) or more(spent, limit) then
+      return denial(n, at, limit - kept_back[at], spent, held, wanted)
     end
   end
   return nil
 end
 
-function F.window_refusal(n, want)
-  local time = F.windows()
+local function window_refusal(n, want)
   for _, w in ipairs(n.windows) do
-    time.roll(w)
-    local spent, held = time.used(w)
+    windows().roll(w)
+    local spent, held = windows().used(w)
     local wanted = want[w.at]
-    if (wanted ~= 0 and F.more(spent + held + wanted, w.amount)) or F.more(spent, w.amount) then
-      local after = time.retry_after(w, wanted)
-      return F.denial(n, w.at, w.amount, spent, held, wanted, n.state, after, w.name)
+    if (wanted ~= 0 and more(spent + held + wanted, w.amount)) or more(spent, w.amount) then
+      local after = windows().retry_after(w, wanted)
+      return denial(n, w.at, w.amount, spent, held, wanted, n.state, after, w.name)
     end
   end
   return nil
 end
 
+-- What an account that has ended still needs aside: what its live holds take of its allocation.
+local function still_aside(n)
+  if n.state == 'open' or n.final then return nil end
+  return n.allocated and lower(n.held, aside_of(n)) or {0, 0, 0, 0}
+end
 
-
-function F.set_aside(n, amounts)
-  local above = n.parent and F.checked_of(F.node(n.parent)) or {}
-  local change = F.minus(amounts, n.aside)
-  if #above == 0 or not F.any(change) then return nil end
-  local want = {F.most(0, change[1]), F.most(0, change[2]), F.most(0, change[3]), F.most(0, change[4])}
-  if F.any(want) then
-    for _, each in ipairs(above) do
-      local refused = F.refusal(each, want, each.kept)
-      if refused then return refused end
-    end
+-- Make what the ancestors set aside for an account `amounts`, in all or none.
+local function set_aside(n, amounts)
+  local above = n.parent and checked_of(node(n.parent)) or {}
+  local change = minus(amounts, aside_of(n))
+  if #above == 0 or not any(change) then return nil end
+  local want = beyond(change, {0, 0, 0, 0})
+  for _, each in ipairs(any(want) and above or {}) do
+    local refused = refusal(each, want, each.kept)
+    if refused then return refused end
   end
   for _, each in ipairs(above) do
-    each.held = F.plus(each.held, change)
-    F.touch(each)
+    each.held = plus(each.held, change)
+    touch(each)
   end
-  n.aside = amounts
-  F.touch(n)
-  F.trim(above[#above])
+  cold(n).aside = kept_vector(amounts)
+  touch(n)
+  local last = above[#above]
+  local left = still_aside(last)
+  if left then set_aside(last, left) end
   return nil
 end
 
-function F.trim(n)
-  if n.state ~= 'open' and not n.final then
-    F.set_aside(n, n.allocated and F.lower(n.held, n.aside) or {0, 0, 0, 0})
-  end
+local function trim(n)
+  local left = still_aside(n)
+  if left then set_aside(n, left) end
 end
 
-function F.finish_account(n, state)
+local function finish_account(n, state)
   n.state, n.kept = state, {0, 0, 0, 0}
-  F.touch(n)
-  F.trim(n)
+  touch(n)
+  trim(n)
 end
 
-local Rare
-function F.rare()
-  if Rare then return Rare end
-  local function allocation(n, caps)
-    local aside = {0, 0, 0, 0}
-    for _, cap in ipairs(caps) do
-      aside[cap[1]] = F.most(0, cap[2] - n.spent[cap[1]])
-    end
-    return aside
-  end
-
-  local function begin(n)
-    local kept = F.vector(F.cold(n).reserve)
-    for _, cap in ipairs(n.caps) do
-      local at = cap[1]
-      kept[at] = F.least(kept[at], F.most(0, cap[2] - n.spent[at] - n.held[at]))
-    end
-    local refused = F.set_aside(n, n.allocated and allocation(n, n.caps) or kept)
-    if refused then return refused end
-    n.state, n.kept = 'open', kept
-    F.touch(n)
-    return nil
-  end
-
-  local function rest(n)
-    if n.allocated then
-      F.finish_account(n, n.state == 'open' and 'closed' or n.state)
-    elseif not n.final then
-      n.kept = {0, 0, 0, 0}
-      F.touch(n)
-      F.set_aside(n, {0, 0, 0, 0})
-    end
-  end
-
-  Rare = {allocation = allocation, begin = begin, rest = rest}
-  return Rare
+-- Note that the last call is over; an account that was closed meanwhile stays so.
+local function finish_last(n)
+  finish_account(n, n.state == 'open' and 'finalized' or n.state)
 end
 
-function F.spend(route, amounts, t)
+local function allocation(n, caps)
+  local aside = {0, 0, 0, 0}
+  for _, cap in ipairs(caps) do
+    aside[cap[1]] = most(0, cap[2] - n.spent[cap[1]])
+  end
+  return aside
+end
+
+-- Open an account, for the first time or again.
+local function begin(n)
+  local kept_back = vector(cold(n).reserve)
+  for _, cap in ipairs(n.caps) do
+    local at = cap[1]
+    kept_back[at] = least(kept_back[at], most(0, cap[2] - n.spent[at] - n.held[at]))
+  end
+  local refused = set_aside(n, n.allocated and allocation(n, n.caps) or kept_back)
+  if refused then return refused end
+  n.state, n.kept = 'open', kept_back
+  touch(n)
+  return nil
+end
+
+-- Give back what is set aside for an account that no process has open any more.
+local function put_to_rest(n)
+  if n.allocated then
+    finish_account(n, n.state == 'open' and 'closed' or n.state)
+  elseif not n.final then
+    n.kept = {0, 0, 0, 0}
+    touch(n)
+    set_aside(n, {0, 0, 0, 0})
+  end
+end
+
+local function spend(route, amounts, t)
   for _, n in ipairs(route.path) do
-    n.spent = F.plus(n.spent, amounts)
-    for _, w in ipairs(n.windows) do F.windows().add(w, t, 2, amounts[w.at]) end
-    F.touch(n)
+    n.spent = plus(n.spent, amounts)
+    for _, w in ipairs(n.windows) do windows().add(w, t, 2, amounts[w.at]) end
+    touch(n)
   end
-  for _, n in ipairs(route.allocated) do
-    F.set_aside(n, F.beyond(n.aside, amounts))
+  for _, n in ipairs(route.path) do
+    if n.allocated and n.parent then set_aside(n, beyond(aside_of(n), amounts)) end
   end
 end
 
-function F.over(route, final, amounts)
+-- The first account that is beyond what it may spend.
+local function over(route, final, amounts)
   for _, n in ipairs(route.path) do
     for _, cap in ipairs(n.caps) do
-      local at = cap[1]
-      local limit = cap[2]
+      local at, limit = cap[1], cap[2]
       if n.id ~= final then limit = limit - n.kept[at] end
-      if F.more(n.spent[at], limit) then
-        return F.denial(n, at, limit, n.spent[at], n.held[at], amounts[at], n.state)
+      if more(n.spent[at], limit) then
+        return denial(n, at, limit, n.spent[at], n.held[at], amounts[at], n.state)
       end
     end
     for _, w in ipairs(n.windows) do
-      local spent, held = F.windows().used(w)
-      if F.more(spent, w.amount) then
-        return F.denial(n, w.at, w.amount, spent, held, amounts[w.at], n.state, nil, w.name)
+      local spent, held = windows().used(w)
+      if more(spent, w.amount) then
+        return denial(n, w.at, w.amount, spent, held, amounts[w.at], n.state, nil, w.name)
       end
     end
   end
-  return cjson.null
+  return nil
+end
+
+local function balance_of(n)
+  local caps, used = {}, {}
+  for i, cap in ipairs(n.caps) do caps[i] = shown(cap[2]) end
+  for i, w in ipairs(n.windows) do
+    windows().roll(w)
+    local spent, held = windows().used(w)
+    used[i] = {shown(spent), shown(held)}
+  end
+  return {
+    n.id, cold(n).terms, caps, shown_vector(n.kept), shown_vector(n.spent), shown_vector(n.held),
+    n.state, used,
+  }
 end

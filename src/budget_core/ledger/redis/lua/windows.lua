@@ -1,9 +1,6 @@
 -- Limits per period. A window is {at, amount, kind, width, span, zone, name, since, newest, slots};
 -- kind "f" has slots of a fixed width, "d" and "m" are days and months in a zone. See windows.py.
--- Functions are made when they are first needed: making them all costs more than most calls.
-local offsets = {}
-local Windows
-function F.windows()
+local function windows()
   if Windows then return Windows end
   local function offset(zone, t)
     if zone == 'UTC' then
@@ -107,7 +104,7 @@ function F.windows()
   end
 
   local function retry_after(w, want)
-    if F.more(want, w.amount) then
+    if more(want, w.amount) then
       return cjson.null
     end
     local spent, held = used(w)
@@ -115,7 +112,7 @@ function F.windows()
     table.sort(w.slots, function(a, b) return a[1] < b[1] end)
     for _, each in ipairs(w.slots) do
       left = left - each[2] - each[3]
-      if not F.more(left + want, w.amount) then
+      if not more(left + want, w.amount) then
         return math.max(0, start_of(w, each[1] + w.span) - now)
       end
     end
@@ -124,7 +121,7 @@ function F.windows()
 
   local function new(terms)
     local w = {
-      at = terms[1], amount = F.read(terms[2]), kind = terms[3], width = terms[4], span = terms[5],
+      at = terms[1], amount = read(terms[2]), kind = terms[3], width = terms[4], span = terms[5],
       zone = terms[6], name = terms[7], since = now, slots = {},
     }
     w.newest = slot_of(w, now)
@@ -133,4 +130,29 @@ function F.windows()
 
   Windows = {moment = moment, roll = roll, used = used, add = add, retry_after = retry_after, new = new}
   return Windows
+end
+
+-- Windows as cmsgpack keeps them.
+local function frozen_windows(list)
+  local frozen = {}
+  for i, w in ipairs(list) do
+    local slots = {}
+    for j, each in ipairs(w.slots) do slots[j] = {each[1], kept(each[2]), kept(each[3])} end
+    frozen[i] = {
+      at = w.at, amount = kept(w.amount), kind = w.kind, width = w.width, span = w.span,
+      zone = w.zone, name = w.name, since = w.since, newest = w.newest, slots = slots,
+    }
+  end
+  return cmsgpack.pack(frozen)
+end
+
+local function thawed_windows(frozen)
+  local list = cmsgpack.unpack(frozen)
+  for _, w in ipairs(list) do
+    w.amount = read(w.amount)
+    for _, each in ipairs(w.slots) do
+      each[2], each[3] = read(each[2]), read(each[3])
+    end
+  end
+  return list
 end
