@@ -48,7 +48,7 @@ def _nothing_is_left():
     for session in left:
         teardown(session)
     assert not left, "a test tears its own sessions down"
-    assert sdk._holds == held
+    assert sdk._holds <= held  # those of other tests may be collected meanwhile
     assert scope.offered() == scope.offered(everywhere=True) == ()
     assert scope.guarded() == ()
     assert scope.current_session() is None

@@ -288,7 +288,7 @@ def check(make, examples=60):
 
 
 def test_a_ledger_does_what_the_model_does(backend):
-    check(backend, 150 if backend is MemoryLedger else 60)
+    check(backend, 100 if backend is MemoryLedger else 40)
 
 
 class TakingTurns:
@@ -312,4 +312,4 @@ class TakingTurns:
 def test_processes_that_take_turns_do_what_the_model_does(monkeypatch):
     monkeypatch.setattr(steps, "MOST", 20)
     monkeypatch.setattr(sqlite, "uuid4", lambda: UUID(int=1))  # they open and close as one
-    check(TakingTurns, 100)
+    check(TakingTurns, 60)
