@@ -9,11 +9,12 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import logging
-import os
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from threading import Lock, get_ident
+
+from budget_core.forks import in_child
 
 _log = logging.getLogger("budget_core")
 _lock = Lock()
@@ -63,7 +64,6 @@ def _fresh() -> None:
     _pending.clear()
 
 
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_fresh)
+in_child(_fresh)
 
 __all__ = ["behind", "drain", "in_event_loop"]

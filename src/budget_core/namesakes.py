@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import os
 from threading import RLock
 from typing import TYPE_CHECKING
 from weakref import WeakKeyDictionary, WeakSet, WeakValueDictionary
+
+from budget_core.forks import in_child
 
 if TYPE_CHECKING:
     from budget_core.ledger import Ledger
@@ -47,5 +48,4 @@ def _forked() -> None:
             each.lock = RLock()
 
 
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_forked)
+in_child(_forked)

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import itertools
-import os
 import uuid
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, NamedTuple, TypeAlias
 
+from budget_core.forks import in_child
 from budget_core.limits import UNITS, UNLIMITED, ZERO, Amounts, Limit, Limits, Unit, format_amount
 
 State: TypeAlias = Literal["open", "finalized", "cancelled", "closed"]
@@ -335,8 +335,7 @@ def _fresh() -> None:
 _prefix: str
 _numbers: itertools.count[int]
 _fresh()
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_fresh)
+in_child(_fresh)
 
 
 def new_id() -> str:

@@ -6,11 +6,12 @@ A thread each, so that one ledger that does not answer keeps no other from being
 from __future__ import annotations
 
 import logging
-import os
 from queue import Empty, SimpleQueue
 from threading import Lock, Thread
 from typing import Protocol
 from weakref import WeakSet, ref
+
+from budget_core.forks import in_child
 
 _log = logging.getLogger("budget_core")
 
@@ -61,7 +62,6 @@ def _fresh() -> None:
 _lock: Lock
 _told: WeakSet[Beating]
 _fresh()
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_fresh)
+in_child(_fresh)
 
 __all__ = ["keep_alive"]

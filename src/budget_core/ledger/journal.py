@@ -15,6 +15,7 @@ from typing import Any, Literal, NamedTuple, TypeAlias, get_args
 from uuid import uuid4
 from weakref import WeakSet
 
+from budget_core.forks import in_child
 from budget_core.limits import Amounts
 
 try:
@@ -205,7 +206,6 @@ def _forked() -> None:
         journal.forked()
 
 
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_forked)
+in_child(_forked)
 
 __all__ = ["Debt", "Journal"]

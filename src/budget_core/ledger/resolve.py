@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Mapping
 from math import inf
 from threading import Lock
@@ -15,6 +14,7 @@ from budget_core import hooks
 from budget_core.errors import InvalidBudget
 from budget_core.ledger.base import Ledger
 from budget_core.ledger.memory import MemoryLedger
+from budget_core.ledger.urls import shown
 
 ENVIRONMENT: Final = "BUDGET_LEDGER"
 """The variable that names the ledger where nobody else does."""
@@ -48,11 +48,6 @@ def ledger_from(value: Ledger | str | None) -> Ledger:
         f"No ledger for {shown(url)!r}. Known: 'memory://', 'sqlite:///budgets.db', "
         "'redis://localhost/0', a Ledger object, and what plugins add (hook budget_ledger)."
     )
-
-
-def shown(url: str) -> str:
-    """Return a URL as messages may show it: no password, no settings."""
-    return re.sub("//.*@", "//", url.partition("?")[0])
 
 
 def _sqlite(url: str) -> Ledger:

@@ -7,7 +7,6 @@ What was spent is owed to it, and told when it is back, whatever the policy. Cal
 from __future__ import annotations
 
 import logging
-import os
 from collections import deque
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import suppress
@@ -17,6 +16,7 @@ from typing import Final, TypeVar, cast
 from weakref import WeakSet
 
 from budget_core.errors import AgentBudgetError, HoldConflict, LedgerUnavailable
+from budget_core.forks import in_child
 from budget_core.ledger.base import (
     Account,
     Balance,
@@ -426,7 +426,6 @@ def _forked() -> None:
         ledger.forked()
 
 
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_forked)
+in_child(_forked)
 
 __all__ = ["SteadyLedger", "steady"]

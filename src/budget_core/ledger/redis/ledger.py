@@ -30,7 +30,7 @@ from budget_core.ledger.base import (
 from budget_core.ledger.heartbeat import keep_alive
 from budget_core.ledger.redis import records
 from budget_core.ledger.redis.scripts import Scripts, connect
-from budget_core.ledger.resolve import shown
+from budget_core.ledger.urls import shown
 from budget_core.limits import Amounts
 
 if TYPE_CHECKING:
