@@ -140,7 +140,12 @@ BACKENDS = {"memory": MemoryLedger} | {
 }
 
 
-@pytest.fixture(params=sorted(BACKENDS))
+@pytest.fixture(
+    params=[
+        "memory",  # traced on one ledger only: others have tests of their own, and time is short
+        *[pytest.param(name, marks=pytest.mark.no_cover) for name in sorted(STORES)],
+    ]
+)
 def backend(request):
     """What makes a new, empty ledger."""
     return BACKENDS[request.param]

@@ -3,6 +3,7 @@
 import random
 from uuid import UUID
 
+import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
@@ -309,6 +310,7 @@ class TakingTurns:
         return getattr(self.ledgers[0], name)
 
 
+@pytest.mark.no_cover
 def test_processes_that_take_turns_do_what_the_model_does(monkeypatch):
     monkeypatch.setattr(steps, "MOST", 20)
     monkeypatch.setattr(sqlite, "uuid4", lambda: UUID(int=1))  # they open and close as one
