@@ -202,6 +202,18 @@ def leftovers(ledger):
     return sum(client.hlen(f"{prefix}:{what}") - 1 for what in ("accounts", "cold"))
 
 
+def test_what_is_charged_after_a_clock_was_set_back_counts_for_other_processes_too(store):
+    here, there = store(), store()
+    here.open(Account("a", None, Limits.of("$10/hour")))
+    here.charge(new_id(), ["a"], usd(1))
+    there.balance("a")
+    later(here, -7_200)
+    here.charge(new_id(), ["a"], usd(5))
+    later(there, -7_200)
+    assert there.balance("a").windows[0].spent == 6
+    assert there.verify() == []
+
+
 class TestExpiry:
     @pytest.mark.parametrize(("on_expiry", "spent"), [("charge", 4), ("release", 0)])
     def test_holds_of_a_process_that_is_dead_expire(self, store, on_expiry, spent):

@@ -394,6 +394,23 @@ def test_a_handler_of_a_signal_may_end_an_account_in_the_middle_of_an_operation(
     other.close_connection()
 
 
+def test_a_handler_of_a_signal_may_end_an_account_while_it_is_read(path, ledger):
+    class Meddler(str):
+        __slots__ = ()
+
+        def __hash__(self):
+            if not cancelled:
+                cancelled.append(True)
+                ledger.close("a", "cancelled")
+            return str.__hash__(self)
+
+    cancelled = []
+    ledger.balance(Meddler("a"))
+    other = SqliteLedger(path)
+    assert other.balance("a").state == "cancelled"
+    other.close_connection()
+
+
 def test_accounts_that_are_not_used_any_more_take_no_memory(ledger, monkeypatch):
     monkeypatch.setattr("budget_core.ledger.sqlite.ledger.MOST_KNOWN", 10)
     for number in range(50):

@@ -112,7 +112,8 @@ class SqliteLedger(BookLedger):
         self.database.lock.acquire()
         self._depth += 1
         if self._depth > 1:  # a finalizer or a signal's handler, in the middle of an operation
-            self._whole |= mode != "look"
+            if mode != "look":
+                self._whole = self._steps.writing = True
             return
         try:
             self._begin(mode)
@@ -237,7 +238,7 @@ class SqliteLedger(BookLedger):
             live.lift()
         if kind != "release":
             route = self._nodes.route(names_from(step[4]))
-            route.spend(amounts, step[3] if begun is None else begun[3])
+            route.spend(amounts, route.moment(step[3]) if begun is None else begun[3])
             route.trim()
 
     def _stale(self) -> None:
