@@ -15,6 +15,7 @@
     ├── HoldConflict                a hold's id used again for something else
     ├── AmbiguousBudget             several budgets are open, and nothing says whose a call is
     ├── GuardError                  an SDK cannot be guarded
+    ├── QuotaExceeded               an API's quota is used up; nothing was sent
     └── LedgerUnavailable           the ledger did not answer
 
 Every message says what happened, to which account, and what to do next.
@@ -38,6 +39,7 @@ __all__ = [
     "InvalidCost",
     "LedgerUnavailable",
     "LoopDetected",
+    "QuotaExceeded",
     "SessionCancelled",
     "SessionFinalized",
     "Unbounded",
@@ -210,6 +212,28 @@ class AmbiguousBudget(AgentBudgetError):
 
 class GuardError(AgentBudgetError):
     """An SDK is not built as its guard knows it, so nothing would be enforced on its calls."""
+
+
+class QuotaExceeded(AgentBudgetError):
+    """An API's quota is used up, or the API said so itself: the request was not sent.
+
+    Attributes:
+        api: the API's name.
+        limit: as it is written, "60 requests/minute"; what the API said, if it was that.
+        retry_after: seconds until a request may fit, None if this one never will.
+    """
+
+    def __init__(self, api: str, limit: str, retry_after: float | None) -> None:
+        after = (
+            "It fits into no such window: send less at once, or raise the limit."
+            if retry_after is None
+            else f"Try again in {retry_after:,.1f} s, raise the limit, or let requests wait for "
+            "it with on_limit='wait'."
+        )
+        super().__init__(f"A request to {api} was not sent: {limit}. {after}")
+        self.api = api
+        self.limit = limit
+        self.retry_after = retry_after
 
 
 class LedgerUnavailable(AgentBudgetError):

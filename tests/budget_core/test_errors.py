@@ -17,6 +17,7 @@ from budget_core.errors import (
     InvalidCost,
     LedgerUnavailable,
     LoopDetected,
+    QuotaExceeded,
     SessionCancelled,
     SessionFinalized,
     Unbounded,
@@ -46,6 +47,7 @@ SAMPLES = [
     AccountConflict("No."),
     HoldConflict("No."),
     LedgerUnavailable("connection refused", "s"),
+    QuotaExceeded("OpenAI", "of 60 requests/minute, 60 are used", 12.5),
 ]
 
 

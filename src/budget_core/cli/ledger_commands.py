@@ -35,6 +35,7 @@ def add_to(app: typer.Typer) -> None:
     )(verify)
     app.command("top-up", epilog=EXIT_CODES)(top_up)
     app.command(epilog=EXIT_CODES)(cancel)
+    app.command(epilog=EXIT_CODES)(quota)
     app.add_typer(account, name="account")
 
 
@@ -90,6 +91,17 @@ def cancel(name: Account, *, ledger: Url = None, json: Json = False) -> None:
     from budget_core.cli.ledgers import cancel_account  # noqa: PLC0415
 
     cancel_account(ledger, name, as_json=json)
+
+
+def quota(*, ledger: Url = None, json: Json = False) -> None:
+    """Show what is used of watched APIs, and what they say is left.
+
+    What is used is in the ledger, if one is named. What an API said last is kept for each machine,
+    by whatever process of this user watched it.
+    """
+    from budget_core.cli.quotas import show_quotas  # noqa: PLC0415
+
+    show_quotas(ledger, as_json=json)
 
 
 @account.command("set", epilog=EXIT_CODES)
