@@ -67,9 +67,11 @@ def test_32_threads_get_exactly_what_there_is(api):
         except QuotaExceeded:
             return None
 
-    with Watch(Api("Items", api.url, ["50 requests/day", "60 requests/hour"])) as watch:
-        with ThreadPoolExecutor(32) as pool:
-            statuses = list(pool.map(post, range(120)))
+    with (
+        Watch(Api("Items", api.url, ["50 requests/day", "60 requests/hour"])) as watch,
+        ThreadPoolExecutor(32) as pool,
+    ):
+        statuses = list(pool.map(post, range(120)))
     assert statuses.count(200) == api.requests == 50
     assert [limit["used"] for limit in watch.report()[0]["limits"]] == [50, 50]
 
@@ -93,9 +95,11 @@ def test_a_request_that_another_watch_refuses_costs_nothing(api):
 
 
 def test_a_request_that_never_left_costs_nothing():
-    with Watch(Api("Nobody", "http://127.0.0.1:1", ["2 requests/day"])) as watch:
-        with pytest.raises(httpx.ConnectError):
-            http.get("http://127.0.0.1:1")
+    with (
+        Watch(Api("Nobody", "http://127.0.0.1:1", ["2 requests/day"])) as watch,
+        pytest.raises(httpx.ConnectError),
+    ):
+        http.get("http://127.0.0.1:1")
     assert watch.report()[0]["limits"][0]["used"] == 0
 
 
@@ -132,7 +136,7 @@ async def test_tasks_wait_without_stopping_their_loop(api):
 
 async def test_a_synchronous_request_in_a_loop_is_refused_rather_than_stopping_it(api):
     with Watch(Api("Items", api.url, ["1 requests/day"]), on_limit="wait"):
-        http.get(api.url)
+        http.get(api.url)  # noqa: ASYNC212  that is what is tested
         refused(http.get, api.url)
 
 
@@ -145,9 +149,11 @@ def test_who_would_wait_too_long_is_refused_at_once(api):
 
 
 def test_a_ledger_that_does_not_answer_lets_nothing_through(api):
-    with Watch(Api("Items", api.url, ["1 requests/day"]), ledger=Away()):
-        with pytest.raises(LedgerUnavailable):
-            http.get(api.url)
+    with (
+        Watch(Api("Items", api.url, ["1 requests/day"]), ledger=Away()),
+        pytest.raises(LedgerUnavailable),
+    ):
+        http.get(api.url)
     assert api.requests == 0
 
 
@@ -175,9 +181,12 @@ class TestInSdks:
 
     def test_a_ledger_that_is_away_is_told_too(self, provider):
         client = openai.OpenAI(base_url=provider.openai_url, api_key="test", max_retries=5)
-        with client, Watch(Api("OpenAI", provider.url, ["1 requests/day"]), ledger=Away()):
-            with pytest.raises(openai.InternalServerError, match="ledger is unavailable"):
-                client.chat.completions.create(**CHAT)
+        with (
+            client,
+            Watch(Api("OpenAI", provider.url, ["1 requests/day"]), ledger=Away()),
+            pytest.raises(openai.InternalServerError, match="ledger is unavailable"),
+        ):
+            client.chat.completions.create(**CHAT)
         assert provider.requests == 0
 
     def test_each_retry_of_an_sdk_counts(self, provider):
