@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Literal, NamedTuple, TypeAlias
+from dataclasses import dataclass
+from typing import Any, Literal, TypeAlias
 
 EventKind: TypeAlias = Literal[
     "call",  # a call or a tracked cost was settled
@@ -21,18 +22,21 @@ EventKind: TypeAlias = Literal[
 ]
 
 
-class Event(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Event:
     """Something that happened in a session.
 
     Attributes:
         at: Unix time in seconds.
-        data: JSON-ready details.
+        data: JSON-ready details. None tells what prompts or answers say.
+        report: of the session, with "warning", "soft_limit", "hard_limit" and "loop_detected".
     """
 
     kind: EventKind
     session_id: str
     at: float
     data: Mapping[str, Any]
+    report: Mapping[str, Any] | None = None
 
     def as_dict(self) -> dict[str, Any]:
         """Return the event as reports give it."""
