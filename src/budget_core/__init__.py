@@ -37,6 +37,7 @@ _HOME = {
         ("bind", "get_session", "init", "remaining", "report", "spent", "teardown", "track"),
         "dropin",
     ),
+    "analyze_text": "risk",
     "hookimpl": "hooks",
     "register_model": "pricing",
     "register_models": "pricing",
@@ -46,6 +47,7 @@ _HOME = {
             "AccountConflict",
             "AgentBudgetError",
             "AmbiguousBudget",
+            "AnomalyDetected",
             "BudgetExhausted",
             "GuardError",
             "HoldConflict",
@@ -54,6 +56,7 @@ _HOME = {
             "LedgerUnavailable",
             "LoopDetected",
             "QuotaExceeded",
+            "RiskDetected",
             "SessionCancelled",
             "SessionFinalized",
             "Unbounded",
@@ -84,6 +87,7 @@ if TYPE_CHECKING:
         AccountConflict,
         AgentBudgetError,
         AmbiguousBudget,
+        AnomalyDetected,
         BudgetExhausted,
         GuardError,
         HoldConflict,
@@ -92,6 +96,7 @@ if TYPE_CHECKING:
         LedgerUnavailable,
         LoopDetected,
         QuotaExceeded,
+        RiskDetected,
         SessionCancelled,
         SessionFinalized,
         Unbounded,
@@ -103,6 +108,7 @@ if TYPE_CHECKING:
     from budget_core.policy import TopUp
     from budget_core.pricing import register_model, register_models
     from budget_core.prompts import Prompt
+    from budget_core.risk import analyze_text
     from budget_core.session import AsyncBudgetSession, BudgetSession
     from budget_core.usage import Receipt, Usage
 
@@ -111,6 +117,7 @@ __all__ = [
     "AgentBudget",
     "AgentBudgetError",
     "AmbiguousBudget",
+    "AnomalyDetected",
     "AsyncBudgetSession",
     "AsyncBudgetedAnthropic",
     "AsyncBudgetedOpenAI",
@@ -134,12 +141,14 @@ __all__ = [
     "Prompt",
     "QuotaExceeded",
     "Receipt",
+    "RiskDetected",
     "SessionCancelled",
     "SessionFinalized",
     "TopUp",
     "Unbounded",
     "UnknownModel",
     "Usage",
+    "analyze_text",
     "bind",
     "declare",
     "get_session",

@@ -51,6 +51,11 @@ class AgentBudget:
             in synchronous code inside an event loop.
         on_unavailable: while the ledger does not answer, "closed" refuses calls, and "open" lets
             them go on within what was last known to be left: others may spend the same money.
+        on_risk: "tag" prompts that hold personal data or secrets (`analyze_text`) in events, or
+            "refuse" them; None does not look.
+        on_anomaly: tell ("tag") when the session's spend velocity, context growth, failures or
+            repetition of tools leaves its own baseline, or "refuse" its next calls; None does not
+            look.
         ledger: a `Ledger`, a URL such as "sqlite:///budgets.db" or "redis://localhost/0", or None
             for what BUDGET_LEDGER names, else one in memory.
         parent: the session whose money this is, or the name of an account in the ledger that
@@ -80,6 +85,8 @@ class AgentBudget:
         unbounded: Literal["refuse", "allow"] = "refuse",
         wait: float | None = None,
         on_unavailable: Literal["closed", "open"] = "closed",
+        on_risk: Literal["tag", "refuse"] | None = None,
+        on_anomaly: Literal["tag", "refuse"] | None = None,
         ledger: Ledger | str | None = None,
         parent: BudgetSession | str | None = AMBIENT,
         update: bool = False,
@@ -105,6 +112,8 @@ class AgentBudget:
             unbounded=unbounded,
             wait=wait,
             on_unavailable=on_unavailable,
+            on_risk=on_risk,
+            on_anomaly=on_anomaly,
         )
         self._parent = parent
         self._update = update

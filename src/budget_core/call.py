@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from functools import partial
 from threading import Lock
+from time import monotonic
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Self
 
 from budget_core import scope
@@ -80,12 +81,14 @@ class Call:
         priced: its model has a price.
         cost: nanos, once settled.
         wired: the cap is on the wire, so the provider itself stops there.
+        began: when it was opened, by `time.monotonic`; None if it was recorded afterwards.
+        risks: tags of what its prompt holds, where its session looks for that.
     """
 
     __slots__ = (
-        "_claimed", "_left", "_lock", "_prompts", "_seen", "cost", "ended", "guarded",
-        "output", "priced", "quote", "request", "reservation", "session", "sessions", "usage",
-        "wired",
+        "_claimed", "_left", "_lock", "_prompts", "_seen", "began", "cost", "ended", "guarded",
+        "output", "priced", "quote", "request", "reservation", "risks", "session", "sessions",
+        "usage", "wired",
     )  # fmt: skip
 
     def __init__(
@@ -106,6 +109,8 @@ class Call:
         self.wired = quote is not None and quote.capped and output == quote.most
         self.ended = False
         self.guarded = False
+        self.began: float | None = monotonic()
+        self.risks: tuple[str, ...] = ()
         self.cost = 0
         self.priced = quote is None or quote.rates is not None
         self.usage: Usage | None = None
@@ -194,6 +199,7 @@ class Call:
 
     def _reprice_model(self, request: CallRequest, groups: tuple[Group, ...]) -> None:
         session, reservation = self.session, self.reservation
+        self.risks = session.vet(request) or self.risks
         quote = session.costs.quote(request)
         output = quote.most if quote.capped else min(quote.most, self.output)
         refusal = reservation.extend(quote.amounts(output), groups)

@@ -45,7 +45,9 @@ Steps: TypeAlias = Generator[Pause, None, T]
 class Opening:
     """One call on its way to its hold: at its share, after a wait, or cut to what is free."""
 
-    __slots__ = ("_output", "_quote", "_request", "_reservation", "_session", "_sessions")
+    __slots__ = (
+        "_output", "_quote", "_request", "_reservation", "_risks", "_session", "_sessions",
+    )  # fmt: skip
 
     def __init__(
         self, session: BudgetSession, request: CallRequest, joining: tuple[BudgetSession, ...]
@@ -56,6 +58,7 @@ class Opening:
         self._reservation = Reservation(groups_of(self._sessions), session.final())
         self._quote: Quote | None = None
         self._output = 0
+        self._risks: tuple[str, ...] = ()
 
     @property
     def blocks(self) -> bool:
@@ -66,11 +69,12 @@ class Opening:
         """Return the call if it can be held as it is, None if `steps` has to try harder.
 
         Raises:
-            LoopDetected, UnknownModel, Unbounded: as they say.
+            LoopDetected, UnknownModel, Unbounded, RiskDetected, AnomalyDetected: as they say.
         """
         try:
             if self.blocks:
                 drain()
+            self._risks = self._session.vet(self._request)
             if self._request.fingerprint is not None:
                 self._session.check_loop(self._request)
             return self._call() if self._hold() is None else None
@@ -105,6 +109,7 @@ class Opening:
         call = Call(
             self._session, sessions, self._request, self._reservation, self._quote, self._output
         )
+        call.risks = self._risks
         for session in sessions:
             session.remember_call(call)
         return call

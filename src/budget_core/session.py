@@ -33,6 +33,7 @@ from budget_core.refusals import exhausted_by, stopped_by
 from budget_core.tools import tracked
 from budget_core.totals import Totals, report
 from budget_core.usage import Usage
+from budget_core.vetting import Vetting
 from budget_core.wrapping import wrapped
 
 if TYPE_CHECKING:
@@ -91,6 +92,7 @@ class BudgetSession:
         self._began = monotonic()
         self._ended: float | None = None
         self.costs: Costs = Costs(policy, parent.costs if parent else None)
+        self._vetting = Vetting() if policy.on_risk or policy.on_anomaly else None
         self._open_account(self.limits if allocate else limits, allocate=allocate, update=update)
         if parent is not None:
             parent.adopt(self)
@@ -171,7 +173,10 @@ class BudgetSession:
 
     @property
     def terminated_by(self) -> str | None:
-        """What ended it: "budget_exhausted", "loop_detected", "cancelled", "finalized" or None."""
+        """What ended it: "budget_exhausted", "loop_detected", "anomaly", "cancelled", "finalized".
+
+        None if nothing did.
+        """
         return self._terminated_by
 
     @property
@@ -294,6 +299,7 @@ class BudgetSession:
         entries = reservation.charge(amounts)
         call = Call(self, everyone(sessions), request, reservation, None, 0)
         call.ended, call.cost, call.usage, call.priced = True, amounts.usd, usage, priced
+        call.began = None
         for session in call.sessions:
             session.settled(call, entries)
         for entry, (ledger, _) in zip(entries, reservation.groups, strict=True):
@@ -406,6 +412,12 @@ class BudgetSession:
         self._terminated_by = "cancelled"
         self.emit("cancelled")
 
+    def accept_anomaly(self) -> None:
+        """Say that what the session does is well: with ``on_anomaly="refuse"``, it goes on."""
+        if self._vetting is not None:
+            self._vetting.accept()
+        self._terminated_by = None
+
     def conclude(self) -> None:
         """Say that the last word was had, without a call: every later call is refused."""
         self.ledger.close(self.account, "finalized")
@@ -493,6 +505,21 @@ class BudgetSession:
             self._terminated_by = "loop_detected"
             raise error
 
+    def vet(self, request: CallRequest) -> tuple[str, ...]:
+        """Look at a call before it is sent; return the tags of what its prompt holds.
+
+        Raises:
+            RiskDetected, AnomalyDetected: it is not to be sent.
+        """
+        if self._vetting is None:
+            return ()
+        if (anomaly := self._vetting.refusing(self)) is not None:
+            self._terminated_by = "anomaly"
+            raise anomaly
+        if self.policy.on_risk is None or request.prompt is None:
+            return ()
+        return self._vetting.prompt(self, request.model, request.prompt)
+
     def final(self) -> tuple[Ledger, str] | None:
         """Return the account whose reserve a call made here may use, if one is finalizing."""
         finalizing = scope.finalizing()
@@ -506,8 +533,10 @@ class BudgetSession:
         self._calls[call.id] = call
 
     def forget_call(self, call: Call) -> None:
-        """Drop a call that has ended."""
+        """Drop a call that was released."""
         self._calls.pop(call.id, None)
+        if self.policy.on_anomaly and call.session is self and self._vetting is not None:
+            self._vetting.failed(self, call)
 
     def top_ups(self) -> int:
         """Count the top-ups of this session and its parents."""
@@ -611,7 +640,7 @@ class BudgetSession:
     def _note_call(self, call: Call, entries: Sequence[Entry]) -> None:
         request = call.request
         name = request.name or request.model
-        self.emit("call", kind=request.kind, name=name, cost=to_usd(call.cost), agent=request.agent)
+        self.emit("call", **told_of(call))
         for entry in entries:
             if entry.late:
                 self.emit("late", name=name, cost=to_usd(call.cost))
@@ -620,12 +649,29 @@ class BudgetSession:
         if call.reservation.final is not None and self.finalized:
             self._terminated_by = "finalized"
             self.emit("finalized")
+        if self.policy.on_anomaly and self._vetting is not None:
+            self._vetting.settled(self, call)
 
     def _keep_back_after(self, call: Call) -> None:
         """Keep back what one more call on the present context would take."""
         price = call.quote.rates if call.quote is not None else None
         if price is not None and call.usage is not None and not self.finalized:
             self.ledger.keep_back(self.account, self.costs.one_more(price, call.usage))
+
+
+def told_of(call: Call) -> dict[str, Any]:
+    """Return what the event of a settled call says of it. JSON-ready, and never a text."""
+    request, usage = call.request, call.usage
+    return {
+        "kind": request.kind,
+        "name": request.name or request.model,
+        "cost": to_usd(call.cost),
+        "agent": request.agent,
+        "latency_ms": None if call.began is None else (monotonic() - call.began) * 1000,
+        "input_tokens": usage.input if usage is not None else None,
+        "output_tokens": usage.output if usage is not None else None,
+        "risks": list(call.risks),
+    }
 
 
 def _account_name(name: str, ledger: Ledger, parent: BudgetSession | None) -> str:

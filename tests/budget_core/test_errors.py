@@ -11,6 +11,7 @@ from budget_core.call import CallRequest
 from budget_core.errors import (
     AccountConflict,
     AgentBudgetError,
+    AnomalyDetected,
     BudgetExhausted,
     HoldConflict,
     InvalidBudget,
@@ -18,6 +19,7 @@ from budget_core.errors import (
     LedgerUnavailable,
     LoopDetected,
     QuotaExceeded,
+    RiskDetected,
     SessionCancelled,
     SessionFinalized,
     Unbounded,
@@ -48,6 +50,8 @@ SAMPLES = [
     HoldConflict("No."),
     LedgerUnavailable("connection refused", "s"),
     QuotaExceeded("OpenAI", "of 60 requests/minute, 60 are used", 12.5),
+    RiskDetected(("PII_EMAIL",), "s"),
+    AnomalyDetected("spend_velocity", 3.0, 0.5, "s"),
 ]
 
 

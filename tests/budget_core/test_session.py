@@ -741,6 +741,10 @@ def test_events_know_whose_they_are():
         "name": "search",
         "cost": 0.01,
         "agent": None,
+        "latency_ms": None,
+        "input_tokens": None,
+        "output_tokens": None,
+        "risks": [],
     }
 
 

@@ -19,6 +19,8 @@ EventKind: TypeAlias = Literal[
     "top_up",
     "finalized",
     "cancelled",
+    "risk",  # a prompt holds personal data or secrets
+    "anomaly",  # the session left its own baseline
 ]
 
 
