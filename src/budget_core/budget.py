@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from typing import Any, Final, Literal
 
@@ -53,6 +53,7 @@ class AgentBudget:
             them go on within what was last known to be left: others may spend the same money.
         on_risk: "tag" prompts that hold personal data or secrets (`analyze_text`) in events, or
             "refuse" them; None does not look.
+        risk_detectors: further functions that return the tags of a text.
         on_anomaly: tell ("tag") when the session's spend velocity, context growth, failures or
             repetition of tools leaves its own baseline, or "refuse" its next calls; None does not
             look.
@@ -86,6 +87,7 @@ class AgentBudget:
         wait: float | None = None,
         on_unavailable: Literal["closed", "open"] = "closed",
         on_risk: Literal["tag", "refuse"] | None = None,
+        risk_detectors: Sequence[Callable[[str], Iterable[str]]] = (),
         on_anomaly: Literal["tag", "refuse"] | None = None,
         ledger: Ledger | str | None = None,
         parent: BudgetSession | str | None = AMBIENT,
@@ -113,6 +115,7 @@ class AgentBudget:
             wait=wait,
             on_unavailable=on_unavailable,
             on_risk=on_risk,
+            risk_detectors=tuple(risk_detectors),
             on_anomaly=on_anomaly,
         )
         self._parent = parent

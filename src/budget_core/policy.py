@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Literal, NamedTuple, TypeAlias
 
@@ -45,6 +45,7 @@ class Policy:
     wait: float | None = None
     on_unavailable: Literal["closed", "open"] = "closed"
     on_risk: Literal["tag", "refuse"] | None = None
+    risk_detectors: tuple[Callable[[str], Iterable[str]], ...] = ()
     on_anomaly: Literal["tag", "refuse"] | None = None
 
     def __post_init__(self) -> None:

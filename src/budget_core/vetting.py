@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from itertools import chain
 from typing import TYPE_CHECKING, Any, Final
 
 from budget_core.anomalies import Anomalies
 from budget_core.errors import AnomalyDetected, RiskDetected
+from budget_core.events import ask
 from budget_core.risk import RISKS, analyze_text
 
 if TYPE_CHECKING:
@@ -42,7 +44,8 @@ class Vetting:
         for text in texts_in(prompt):
             known = self._tags.get(key := hash(text))
             if known is None:
-                known = tuple(analyze_text(text))
+                more = (ask(detect, text) or () for detect in session.policy.risk_detectors)
+                known = (*analyze_text(text), *chain.from_iterable(more))
                 news.update(known)
                 if len(self._tags) >= _KNOWN_TEXTS:
                     self._tags.pop(next(iter(self._tags)), None)
@@ -92,4 +95,4 @@ def texts_in(value: Any) -> Iterator[str]:
 
 
 def _in_order(tags: set[str]) -> list[str]:
-    return [risk for risk in RISKS if risk in tags]
+    return [*(risk for risk in RISKS if risk in tags), *sorted(tags.difference(RISKS))]

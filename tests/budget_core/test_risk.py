@@ -190,6 +190,16 @@ class TestInSessions:
         assert call.ended
         assert session.reserved == 0
 
+    def test_detectors_of_others_add_their_tags(self, caplog):
+        def iban(text):
+            return ["PII_IBAN"] if "DE89" in text else []
+
+        detectors = [iban, lambda text: 1 / 0]
+        session = AgentBudget("$1", on_risk="tag", risk_detectors=detectors).session()
+        call = session.open_call(request("user@example.com of DE89 3704 0044 0532 0130 00"))
+        assert call.risks == ("PII_EMAIL", "PII_IBAN")
+        assert "ZeroDivisionError" in caplog.text
+
     def test_images_are_no_text(self):
         session = AgentBudget("$1", on_risk="tag").session()
         image = {"type": "image_url", "image_url": {"url": "data:image/png;base64," + JWT}}
