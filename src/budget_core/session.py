@@ -13,7 +13,7 @@ from threading import RLock
 from time import monotonic, time
 from typing import TYPE_CHECKING, Any, Final, Self, TypeVar, cast
 
-from budget_core import scope
+from budget_core import hooks, scope
 from budget_core.alerts import Alerts
 from budget_core.behind import drain
 from budget_core.call import Call, CallRequest
@@ -530,6 +530,8 @@ class BudgetSession:
             requested=error.requested,
             remaining=error.remaining,
             name=request.name or request.model,
+            kind=request.kind,
+            provider=request.provider,
         )
         return error
 
@@ -557,7 +559,8 @@ class BudgetSession:
         """Keep an event, and tell those who listen."""
         event = Event(kind, self.id, time(), data)
         self._events.append(event)
-        tell(event)
+        if self.policy.listeners or hooks.listening("budget_event"):
+            tell(replace(event, session=self), self.policy.listeners)
 
     # -- inside ------------------------------------------------------------------------------
 
@@ -611,7 +614,18 @@ class BudgetSession:
     def _note_call(self, call: Call, entries: Sequence[Entry]) -> None:
         request = call.request
         name = request.name or request.model
-        self.emit("call", kind=request.kind, name=name, cost=to_usd(call.cost), agent=request.agent)
+        self.emit(
+            "call",
+            kind=request.kind,
+            name=name,
+            cost=to_usd(call.cost),
+            agent=request.agent,
+            provider=request.provider,
+            model=call.model,
+            usage=call.usage,
+            priced=call.priced,
+            seconds=time() - call.began,
+        )
         for entry in entries:
             if entry.late:
                 self.emit("late", name=name, cost=to_usd(call.cost))
