@@ -8,6 +8,7 @@ from typing import Any, Final, Literal
 
 from budget_core import scope
 from budget_core.errors import InvalidBudget
+from budget_core.events import Listener
 from budget_core.ledger import Account, Balance, Ledger, ledger_from
 from budget_core.ledger.steady import steady
 from budget_core.limits import Limit, Limits
@@ -49,6 +50,11 @@ class AgentBudget:
             stored conversations), or "allow" it.
         wait: seconds a call may wait for others to end when money is short; by default 30, and 0
             in synchronous code inside an event loop.
+        listeners: each is called with every `Event` of a session and of its children; see
+            `budget_core.events`.
+        webhook_url: where warnings, limits and loops are posted with the report, in the
+            background; see `budget_core.events.webhook`.
+        webhook_secret: signs what is posted.
         on_unavailable: while the ledger does not answer, "closed" refuses calls, and "open" lets
             them go on within what was last known to be left: others may spend the same money.
         on_risk: "tag" prompts that hold personal data or secrets (`analyze_text`) in events, or
@@ -89,6 +95,9 @@ class AgentBudget:
         on_risk: Literal["tag", "refuse"] | None = None,
         risk_detectors: Sequence[Callable[[str], Iterable[str]]] = (),
         on_anomaly: Literal["tag", "refuse"] | None = None,
+        listeners: Sequence[Listener] = (),
+        webhook_url: str | None = None,
+        webhook_secret: str | None = None,
         ledger: Ledger | str | None = None,
         parent: BudgetSession | str | None = AMBIENT,
         update: bool = False,
@@ -117,6 +126,7 @@ class AgentBudget:
             on_risk=on_risk,
             risk_detectors=tuple(risk_detectors),
             on_anomaly=on_anomaly,
+            listeners=(*listeners, *_webhooks(webhook_url, webhook_secret)),
         )
         self._parent = parent
         self._update = update
@@ -212,6 +222,14 @@ def limits_of(value: Money | Limit | Sequence[Money | Limit] | None) -> Sequence
     if isinstance(value, Sequence) and not isinstance(value, str):
         return value
     return (value,)
+
+
+def _webhooks(url: str | None, secret: str | None) -> Sequence[Listener]:
+    if url is None:
+        return ()
+    from budget_core.events.webhook import webhook  # noqa: PLC0415  an extra
+
+    return (webhook(url, secret),)
 
 
 __all__ = ["AMBIENT", "AgentBudget", "declare"]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import partial
 from threading import Lock
-from time import monotonic
+from time import time
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Self
 
 from budget_core import scope
@@ -75,19 +75,21 @@ class Call:
     As a context manager it settles as unknown if nobody ended it before: silence is never free.
 
     Attributes:
+        began: Unix time at which it got its hold.
         cap: the largest output cap a single answer may be sent with, None for tools.
         ended: it was settled or released.
         guarded: an SDK's guard opened it for one request, which nothing else is a part of.
+        model: that answered, once settled; None if nobody said.
         priced: its model has a price.
         cost: nanos, once settled.
         wired: the cap is on the wire, so the provider itself stops there.
-        began: when it was opened, by `time.monotonic`; None if it was recorded afterwards.
         risks: tags of what its prompt holds, where its session looks for that.
     """
 
     __slots__ = (
         "_claimed", "_left", "_lock", "_prompts", "_seen", "began", "cost", "ended", "guarded",
-        "output", "priced", "quote", "request", "reservation", "risks", "session", "sessions",
+        "model", "output", "priced", "quote", "request", "reservation", "risks", "session",
+        "sessions",
         "usage", "wired",
     )  # fmt: skip
 
@@ -109,9 +111,10 @@ class Call:
         self.wired = quote is not None and quote.capped and output == quote.most
         self.ended = False
         self.guarded = False
-        self.began: float | None = monotonic()
+        self.began = time()
         self.risks: tuple[str, ...] = ()
         self.cost = 0
+        self.model: str | None = None
         self.priced = quote is None or quote.rates is not None
         self.usage: Usage | None = None
         self._claimed = False
@@ -250,7 +253,7 @@ class Call:
         if not self._end():
             return
         receipt = _receipt(outcome, model)
-        self.usage = receipt.usage
+        self.usage, self.model = receipt.usage, receipt.model
         amounts = self.session.costs.price(self, receipt)
         self.cost = amounts.usd
         if self.reservation.blocks and in_event_loop():

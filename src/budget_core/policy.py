@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Final, Literal, NamedTuple, TypeAlias
 
 from budget_core.errors import InvalidBudget
+from budget_core.events import Listener, callable_listener
 from budget_core.limits import UNITS, ZERO, Amounts, Limits
 from budget_core.money import Money, parse_usd
 
@@ -47,6 +48,7 @@ class Policy:
     on_risk: Literal["tag", "refuse"] | None = None
     risk_detectors: tuple[Callable[[str], Iterable[str]], ...] = ()
     on_anomaly: Literal["tag", "refuse"] | None = None
+    listeners: tuple[Listener, ...] = ()
 
     def __post_init__(self) -> None:
         _one_of("mode", self.mode, ("enforce", "observe"))
@@ -67,6 +69,8 @@ class Policy:
                 f"got {self.max_repeated_calls!r}."
             )
         reserve_for(self.finalization_reserve, Limits.of(1))
+        for listener in self.listeners:
+            callable_listener(listener)
 
     def marks(self) -> Sequence[tuple[float, str]]:
         """Return the shares of a limit at which somebody is told, with the kind of event."""

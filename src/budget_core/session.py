@@ -13,7 +13,7 @@ from threading import RLock
 from time import monotonic, time
 from typing import TYPE_CHECKING, Any, Final, Self, TypeVar, cast
 
-from budget_core import scope
+from budget_core import hooks, scope
 from budget_core.alerts import Alerts
 from budget_core.behind import drain
 from budget_core.call import Call, CallRequest
@@ -299,7 +299,6 @@ class BudgetSession:
         entries = reservation.charge(amounts)
         call = Call(self, everyone(sessions), request, reservation, None, 0)
         call.ended, call.cost, call.usage, call.priced = True, amounts.usd, usage, priced
-        call.began = None
         for session in call.sessions:
             session.settled(call, entries)
         for entry, (ledger, _) in zip(entries, reservation.groups, strict=True):
@@ -559,6 +558,8 @@ class BudgetSession:
             requested=error.requested,
             remaining=error.remaining,
             name=request.name or request.model,
+            kind=request.kind,
+            provider=request.provider,
         )
         return error
 
@@ -586,7 +587,8 @@ class BudgetSession:
         """Keep an event, and tell those who listen."""
         event = Event(kind, self.id, time(), data)
         self._events.append(event)
-        tell(event)
+        if self.policy.listeners or hooks.listening("budget_event"):
+            tell(replace(event, session=self), self.policy.listeners)
 
     # -- inside ------------------------------------------------------------------------------
 
@@ -640,7 +642,19 @@ class BudgetSession:
     def _note_call(self, call: Call, entries: Sequence[Entry]) -> None:
         request = call.request
         name = request.name or request.model
-        self.emit("call", **told_of(call))
+        self.emit(
+            "call",
+            kind=request.kind,
+            name=name,
+            cost=to_usd(call.cost),
+            agent=request.agent,
+            provider=request.provider,
+            model=call.model,
+            usage=call.usage,
+            priced=call.priced,
+            seconds=time() - call.began,
+            risks=list(call.risks),
+        )
         for entry in entries:
             if entry.late:
                 self.emit("late", name=name, cost=to_usd(call.cost))
@@ -657,21 +671,6 @@ class BudgetSession:
         price = call.quote.rates if call.quote is not None else None
         if price is not None and call.usage is not None and not self.finalized:
             self.ledger.keep_back(self.account, self.costs.one_more(price, call.usage))
-
-
-def told_of(call: Call) -> dict[str, Any]:
-    """Return what the event of a settled call says of it. JSON-ready, and never a text."""
-    request, usage = call.request, call.usage
-    return {
-        "kind": request.kind,
-        "name": request.name or request.model,
-        "cost": to_usd(call.cost),
-        "agent": request.agent,
-        "latency_ms": None if call.began is None else (monotonic() - call.began) * 1000,
-        "input_tokens": usage.input if usage is not None else None,
-        "output_tokens": usage.output if usage is not None else None,
-        "risks": list(call.risks),
-    }
 
 
 def _account_name(name: str, ledger: Ledger, parent: BudgetSession | None) -> str:

@@ -14,6 +14,7 @@ from functools import partial
 from operator import itemgetter
 from threading import Lock
 from time import time
+from typing import Final
 from uuid import uuid4
 from weakref import WeakValueDictionary
 
@@ -21,13 +22,17 @@ from budget_core.errors import InvalidBudget
 from budget_core.events.sender import Sender
 from budget_core.events.types import Event
 
-_SECRET = "whsec_"  # noqa: S105  what a secret in base64 begins with
+_SECRET: Final = "whsec_"  # noqa: S105  what a secret in base64 begins with
 _known: WeakValueDictionary[tuple[str, str | None], Webhook] = WeakValueDictionary()
 _lock = Lock()
 
 
+KINDS: Final = frozenset({"warning", "soft_limit", "hard_limit", "loop_detected"})
+"""What is posted."""
+
+
 class Webhook(Sender):
-    """Posts each event that comes with a report; use it as a listener.
+    """Posts limits, warnings and loops; use it as a listener.
 
     The body has `event_type`, `session_id`, `timestamp`, `details` of the event, and the report
     as `data`. The header ``webhook-id`` is the same in every attempt at one event.
@@ -49,14 +54,14 @@ class Webhook(Sender):
 
     def __call__(self, event: Event) -> None:
         """Queue what the event's receiver is told."""
-        if event.report is not None:
+        if event.kind in KINDS and event.session is not None:
             self.put(
                 {
                     "event_type": event.kind,
                     "session_id": event.session_id,
                     "timestamp": event.at,
                     "details": event.data,
-                    "data": event.report,
+                    "data": event.session.report(),
                 }
             )
 
@@ -80,11 +85,11 @@ def _headers(key: bytes | None, body: bytes) -> dict[str, str]:
 
 
 def _key(secret: str) -> bytes:
-    if not secret.startswith(_SECRET):
-        key = secret.encode()
-    else:
+    key = secret.encode()
+    if secret.startswith(_SECRET):
+        text = secret.removeprefix(_SECRET)
         try:
-            key = b64decode(secret.removeprefix(_SECRET) + "==")
+            key = b64decode(text + "=" * (-len(text) % 4), validate=True)
         except Base64Error:
             raise InvalidBudget("webhook_secret= is no base64 behind its 'whsec_'.") from None
     if not key:
