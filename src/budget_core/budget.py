@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Final, Literal
 
@@ -63,6 +63,7 @@ class AgentBudget:
         on_anomaly: tell ("tag") when the session's spend velocity, context growth, failures or
             repetition of tools leaves its own baseline, or "refuse" its next calls; None does not
             look.
+        labels: added to every event of the session, as in ``{"project": "crawler"}``.
         ledger: a `Ledger`, a URL such as "sqlite:///budgets.db" or "redis://localhost/0", or None
             for what BUDGET_LEDGER names, else one in memory.
         parent: the session whose money this is, or the name of an account in the ledger that
@@ -95,6 +96,7 @@ class AgentBudget:
         on_risk: Literal["tag", "refuse"] | None = None,
         risk_detectors: Sequence[Callable[[str], Iterable[str]]] = (),
         on_anomaly: Literal["tag", "refuse"] | None = None,
+        labels: Mapping[str, str] | None = None,
         listeners: Sequence[Listener] = (),
         webhook_url: str | None = None,
         webhook_secret: str | None = None,
@@ -126,6 +128,7 @@ class AgentBudget:
             on_risk=on_risk,
             risk_detectors=tuple(risk_detectors),
             on_anomaly=on_anomaly,
+            labels=dict(labels or {}),
             listeners=(*listeners, *_webhooks(webhook_url, webhook_secret)),
         )
         self._parent = parent

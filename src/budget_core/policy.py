@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any, Final, Literal, NamedTuple, TypeAlias
 
 from budget_core.errors import InvalidBudget
@@ -48,6 +48,7 @@ class Policy:
     on_risk: Literal["tag", "refuse"] | None = None
     risk_detectors: tuple[Callable[[str], Iterable[str]], ...] = ()
     on_anomaly: Literal["tag", "refuse"] | None = None
+    labels: Mapping[str, str] = field(default_factory=dict)
     listeners: tuple[Listener, ...] = ()
 
     def __post_init__(self) -> None:

@@ -519,6 +519,16 @@ class BudgetSession:
             return ()
         return self._vetting.prompt(self, request.model, request.prompt)
 
+    def vet_answer(self, call: Call, read: Callable[[], Any]) -> None:
+        """Look at what a call was answered, if the policy says so; add tags to those it has.
+
+        Args:
+            call: about to be settled.
+            read: returns the answer, JSON-like.
+        """
+        if self._vetting is not None and self.policy.on_risk is not None:
+            self._vetting.answer(self, call, read())
+
     def final(self) -> tuple[Ledger, str] | None:
         """Return the account whose reserve a call made here may use, if one is finalizing."""
         finalizing = scope.finalizing()
@@ -585,7 +595,7 @@ class BudgetSession:
 
     def emit(self, kind: EventKind, /, **data: Any) -> None:
         """Keep an event, and tell those who listen."""
-        event = Event(kind, self.id, time(), data)
+        event = Event(kind, self.id, time(), {**self.policy.labels, **data})
         self._events.append(event)
         if self.policy.listeners or hooks.listening("budget_event"):
             tell(replace(event, session=self), self.policy.listeners)
@@ -654,6 +664,7 @@ class BudgetSession:
             priced=call.priced,
             seconds=time() - call.began,
             risks=list(call.risks),
+            iteration=self.totals.llm_calls if call.kind == "llm" else None,
         )
         for entry in entries:
             if entry.late:

@@ -39,24 +39,21 @@ class Vetting:
         Raises:
             RiskDetected: it holds some, and they are to be refused.
         """
-        found: set[str] = set()
-        news: set[str] = set()
-        for text in texts_in(prompt):
-            known = self._tags.get(key := hash(text))
-            if known is None:
-                more = (ask(detect, text) or () for detect in session.policy.risk_detectors)
-                known = (*analyze_text(text), *chain.from_iterable(more))
-                news.update(known)
-                if len(self._tags) >= _KNOWN_TEXTS:
-                    self._tags.pop(next(iter(self._tags)), None)
-                self._tags[key] = known
-            found.update(known)
+        found, news = self._search(session, prompt)
         refused = session.policy.on_risk == "refuse" and session.policy.mode == "enforce"
         if news or (found and refused):
-            session.emit("risk", tags=_in_order(found), name=call, refused=refused)
+            session.emit("risk", tags=found, where="prompt", name=call, refused=refused)
         if found and refused:
-            raise RiskDetected(_in_order(found), session.id)
-        return tuple(_in_order(found))
+            raise RiskDetected(found, session.id)
+        return tuple(found)
+
+    def answer(self, session: BudgetSession, call: Call, answer: Any) -> None:
+        """Add the tags of what an answer holds to those of its call; it is paid for already."""
+        found, news = self._search(session, answer)
+        if news:
+            name = call.request.model
+            session.emit("risk", tags=found, where="answer", name=name, refused=False)
+        call.risks = tuple(_in_order({*call.risks, *found}))
 
     def settled(self, session: BudgetSession, call: Call) -> None:
         """Take note of a call that was paid for."""
@@ -69,6 +66,21 @@ class Vetting:
     def accept(self) -> None:
         """Let calls go on."""
         self._refusing = None
+
+    def _search(self, session: BudgetSession, value: Any) -> tuple[list[str], bool]:
+        """Return what the texts of a value hold, and whether any of these texts is new."""
+        found, news = set[str](), False
+        for text in texts_in(value):
+            known = self._tags.get(key := hash(text))
+            if known is None:
+                more = (ask(detect, text) or () for detect in session.policy.risk_detectors)
+                known = (*analyze_text(text), *chain.from_iterable(more))
+                news = news or bool(known)
+                if len(self._tags) >= _KNOWN_TEXTS:
+                    self._tags.pop(next(iter(self._tags)), None)
+                self._tags[key] = known
+            found.update(known)
+        return _in_order(found), news
 
     def _tell(self, session: BudgetSession, news: list[Anomaly]) -> None:
         policy = session.policy

@@ -749,8 +749,21 @@ def test_events_know_whose_they_are():
         "priced": True,
         "seconds": event.data["seconds"],
         "risks": [],
+        "iteration": None,
     }
     assert event.session is None  # what keeps its events is not kept by them
+
+
+def test_labels_are_in_every_event_and_calls_are_numbered(penny):
+    session = AgentBudget("$1", labels={"project": "crawler"}).session()
+    for _ in range(2):
+        session.open_call(llm()).settle(Usage(1, 1))
+    child = session.child_session("$0.10")
+    child.track(cost=0.01)
+    session.cancel()
+    told = (*session.events(), *child.events())
+    assert [event.data["project"] for event in told] == ["crawler"] * 4
+    assert [event.data.get("iteration") for event in told] == [1, 2, None, None]
 
 
 def test_the_event_of_a_call_tells_what_its_answer_said():
