@@ -7,6 +7,9 @@ from typing import NamedTuple
 import pytest
 
 from budget_core import MemoryLedger, pricing, register_model, registered, scope
+from budget_core.collector import build_app
+from budget_core.events.jsonl import JsonLines
+from budget_core.testing.runner import Runner
 
 
 @pytest.fixture(autouse=True)
@@ -140,3 +143,36 @@ def receiver(monkeypatch):
         server.over.set()
         server.shutdown()
         thread.join()
+
+
+class Collector:
+    """A collector on loopback, with a ledger in memory and a log of what it accepted."""
+
+    def __init__(self, folder, keys=()):
+        self.ledger = MemoryLedger()
+        self._log = JsonLines(folder / "collected.jsonl", interval=0)
+        self._runner = Runner(build_app(self.ledger, keys=keys, log=self._log))
+        self._runner.start()
+        self.url = f"http://127.0.0.1:{self._runner.port}"
+
+    @property
+    def events(self):
+        self._log.flush()
+        lines = self._log.path.read_text().splitlines() if self._log.path.exists() else ()
+        return [json.loads(line) for line in lines]
+
+    def spent(self, account):
+        return self.ledger.balance(account).spent
+
+    def stop(self):
+        self._runner.stop()
+        self._log.close()
+
+
+@pytest.fixture
+def collector(tmp_path, monkeypatch):
+    """A collector where clients look for one by default; it knows one key."""
+    running = Collector(tmp_path, keys=("key",))
+    monkeypatch.setenv("BUDGET_COLLECTOR", running.url)
+    yield running
+    running.stop()

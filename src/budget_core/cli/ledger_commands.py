@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated, TypeAlias
 
 import typer
@@ -36,6 +37,7 @@ def add_to(app: typer.Typer) -> None:
     app.command("top-up", epilog=EXIT_CODES)(top_up)
     app.command(epilog=EXIT_CODES)(cancel)
     app.command(epilog=EXIT_CODES)(quota)
+    app.command(epilog=EXIT_CODES)(collect)
     app.add_typer(account, name="account")
 
 
@@ -102,6 +104,35 @@ def quota(*, ledger: Url = None, json: Json = False) -> None:
     from budget_core.cli.quotas import show_quotas  # noqa: PLC0415
 
     show_quotas(ledger, as_json=json)
+
+
+def collect(
+    *,
+    ledger: Url = None,
+    host: Annotated[str, typer.Option(help="The address to listen at.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=1, max=65_535, help="The port.")] = 8_320,
+    key: Annotated[
+        list[str] | None,
+        typer.Option(
+            envvar="BUDGET_COLLECT_KEY",
+            help="An API key that clients are to send. May be repeated. Only on loopback there "
+            "need be none.",
+        ),
+    ] = None,
+    log: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", dir_okay=False, help="Append each event, as JSON lines."),
+    ] = None,
+) -> None:
+    """Collect what watched clients report, and tell them what their sessions have spent.
+
+    Takes POST /v1/ingest and answers GET /v1/budget-check, for watch_client(collector=...) and for
+    clients of AgentWatch and QuotaWatch. What was spent is charged to the ledger's accounts
+    watched:SESSION and team:TEAM.
+    """
+    from budget_core.cli.collect import collect as serve  # noqa: PLC0415
+
+    serve(ledger, host, port, key or [], log)
 
 
 @account.command("set", epilog=EXIT_CODES)

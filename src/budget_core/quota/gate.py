@@ -42,15 +42,19 @@ class Gate:
         api: with its limits.
         ledger: where the account is.
         headroom: what the API itself says is left; None to disregard that.
+        observe: count what is used, and let everything through.
 
     Raises:
         LedgerUnavailable: the ledger does not answer.
     """
 
-    def __init__(self, api: Api, ledger: Ledger, headroom: Headroom | None) -> None:
+    def __init__(
+        self, api: Api, ledger: Ledger, headroom: Headroom | None, *, observe: bool = False
+    ) -> None:
         self.api = api
         self.ledger = ledger
         self._headroom = headroom
+        self._observe = observe
         if api.limits:
             account = Account(api.account, None, Limits(api.every), lasts="standing")
             ledger.open(account, update=True)
@@ -83,10 +87,14 @@ class Gate:
 
     def settle(self, ticket: Ticket, tokens: int | None) -> None:
         """End a request that was sent; without `tokens` it came to what was held for it."""
-        if ticket.hold is not None:
-            came_to = ticket.tokens if tokens is None else tokens
-            amounts = Amounts(tokens=came_to, llm_calls=1)
-            self._tell(partial(self.ledger.commit, ticket.hold, amounts, (self.api.account,)))
+        if not self.api.limits:
+            return
+        came_to = ticket.tokens if tokens is None else tokens
+        amounts, accounts = Amounts(tokens=came_to, llm_calls=1), (self.api.account,)
+        if ticket.hold is None:
+            self._tell(partial(self.ledger.charge, new_id(), accounts, amounts))
+        else:
+            self._tell(partial(self.ledger.commit, ticket.hold, amounts, accounts))
 
     def release(self, ticket: Ticket) -> None:
         """End a request that never left."""
@@ -117,7 +125,7 @@ class Gate:
     def _try(self, tokens: int) -> Ticket | QuotaExceeded:
         if self._headroom is not None and (seconds := self._headroom.take(time())):
             return QuotaExceeded(self.api.name, "the API says that nothing is left", seconds)
-        if not self.api.limits:
+        if self._observe or not self.api.limits:
             return Ticket(None, tokens)
         try:
             hold = new_id()

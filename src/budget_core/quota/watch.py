@@ -39,8 +39,9 @@ class Watch:
         environment: by which records are told apart.
         ledger: counts what is used; as `AgentBudget` takes it. Processes that name the same one
             share the limits.
-        on_limit: "refuse" a request that is one too many, with `QuotaExceeded`, or let it "wait".
-            The openai and anthropic SDKs, which retry any error, get a 429 that they do not retry.
+        on_limit: "refuse" a request that is one too many, with `QuotaExceeded`, let it "wait", or
+            only "observe" what is used. The openai and anthropic SDKs, which retry any error, get a
+            429 that they do not retry.
         wait: seconds a request waits at most; by default 30, and 0 in synchronous code inside an
             event loop.
         learn: also stay within what the APIs' rate-limit headers say is left.
@@ -56,18 +57,21 @@ class Watch:
         *apis: Api,
         environment: str = "production",
         ledger: Ledger | str | None = None,
-        on_limit: Literal["refuse", "wait"] = "refuse",
+        on_limit: Literal["observe", "refuse", "wait"] = "refuse",
         wait: float | None = None,
         learn: bool = True,
         on_call: Callable[[ApiCall], object] | None = None,
     ) -> None:
         if len({api.name for api in apis}) < len(apis):
             raise InvalidBudget("Two APIs of one name: give each a name of its own.")
-        if on_limit not in ("refuse", "wait"):
-            raise InvalidBudget(f"on_limit= is one of 'refuse', 'wait'; got {on_limit!r}.")
+        if on_limit not in ("observe", "refuse", "wait"):
+            raise InvalidBudget(
+                f"on_limit= is one of 'observe', 'refuse', 'wait'; got {on_limit!r}."
+            )
         self.environment = environment
         self.on_call = on_call
-        self.learn = learn
+        self.learn = learn and on_limit != "observe"
+        self.observe = on_limit == "observe"
         self._wait = wait if on_limit == "wait" else 0.0
         self._board = Board()
         account_of = steady(ledger_from(ledger))
@@ -139,7 +143,8 @@ class Watched:
         self.environment = watch.environment
         self.counts_tokens = any(limit.unit == "tokens" for limit in api.every)
         self.headroom = Headroom()
-        self.gate = Gate(api, ledger, self.headroom if watch.learn else None)
+        heeded = self.headroom if watch.learn else None
+        self.gate = Gate(api, ledger, heeded, observe=watch.observe)
         self._watch = watch
         self._lock = Lock()
         self._counts = dict.fromkeys(("requests", "errors", "hit429", "refused", "waited"), 0)
