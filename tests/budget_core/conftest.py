@@ -116,7 +116,7 @@ class Receiver(ThreadingHTTPServer):
 
 class Handler(BaseHTTPRequestHandler):
     def do_POST(self):
-        body = self.rfile.read(int(self.headers["Content-Length"]))
+        body = self.rfile.read(int(self.headers["Content-Length"] or 0))
         answer = self.server.answers.pop(0) if self.server.answers else 204
         self.server.got.put(Got(self.path, dict(self.headers), body))
         if answer is None:
