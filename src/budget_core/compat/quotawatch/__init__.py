@@ -72,7 +72,7 @@ class QuotaWatch:
         self._sender.flush()
 
     def destroy(self) -> None:
-        """Send what waits, and end."""
+        """Send what waits, for five seconds at most, and end."""
         with self._lock:
             if QuotaWatch._instance is self:
                 QuotaWatch._instance = None
