@@ -41,6 +41,7 @@ _HOME = {
     "hookimpl": "hooks",
     "register_model": "pricing",
     "register_models": "pricing",
+    "watch_client": "clients.watched",
     "wrap_client": "clients.wrap",
     **dict.fromkeys(
         (
@@ -72,6 +73,7 @@ if TYPE_CHECKING:
     from budget_core.clients.anthropic import AsyncBudgetedAnthropic, BudgetedAnthropic
     from budget_core.clients.google import BudgetedGoogle
     from budget_core.clients.openai import AsyncBudgetedOpenAI, BudgetedOpenAI
+    from budget_core.clients.watched import watch_client
     from budget_core.clients.wrap import wrap_client
     from budget_core.dropin import (
         bind,
@@ -161,6 +163,7 @@ __all__ = [
     "spent",
     "teardown",
     "track",
+    "watch_client",
     "wrap_client",
 ]
 

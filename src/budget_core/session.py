@@ -33,11 +33,12 @@ from budget_core.refusals import exhausted_by, stopped_by
 from budget_core.tools import tracked
 from budget_core.totals import Totals, report
 from budget_core.usage import Usage
-from budget_core.vetting import Vetting
 from budget_core.wrapping import wrapped
 
 if TYPE_CHECKING:
     from types import TracebackType
+
+    from budget_core.vetting import Vetting
 
 T = TypeVar("T")
 KEPT_EVENTS: Final = 256
@@ -92,7 +93,7 @@ class BudgetSession:
         self._began = monotonic()
         self._ended: float | None = None
         self.costs: Costs = Costs(policy, parent.costs if parent else None)
-        self._vetting = Vetting() if policy.on_risk or policy.on_anomaly else None
+        self._vetting = _vetting(policy)
         self._open_account(self.limits if allocate else limits, allocate=allocate, update=update)
         if parent is not None:
             parent.adopt(self)
@@ -682,6 +683,14 @@ class BudgetSession:
         price = call.quote.rates if call.quote is not None else None
         if price is not None and call.usage is not None and not self.finalized:
             self.ledger.keep_back(self.account, self.costs.one_more(price, call.usage))
+
+
+def _vetting(policy: Policy) -> Vetting | None:
+    if policy.on_risk is None and policy.on_anomaly is None:
+        return None
+    from budget_core.vetting import Vetting  # noqa: PLC0415  its patterns take time to compile
+
+    return Vetting()
 
 
 def _account_name(name: str, ledger: Ledger, parent: BudgetSession | None) -> str:
