@@ -25,6 +25,7 @@ _HOME = {
     "BudgetSession": "session",
     "Call": "call",
     "CallRequest": "call",
+    "Event": "events",
     "Limit": "limits",
     "Limits": "limits",
     "MemoryLedger": "ledger",
@@ -38,6 +39,7 @@ _HOME = {
         "dropin",
     ),
     "hookimpl": "hooks",
+    "listen": "events",
     "register_model": "pricing",
     "register_models": "pricing",
     "wrap_client": "clients.wrap",
@@ -95,6 +97,7 @@ if TYPE_CHECKING:
         Unbounded,
         UnknownModel,
     )
+    from budget_core.events import Event, listen
     from budget_core.hooks import hookimpl
     from budget_core.ledger import Ledger, MemoryLedger
     from budget_core.limits import Limit, Limits
@@ -119,6 +122,7 @@ __all__ = [
     "BudgetedOpenAI",
     "Call",
     "CallRequest",
+    "Event",
     "GuardError",
     "HoldConflict",
     "InvalidBudget",
@@ -142,6 +146,7 @@ __all__ = [
     "get_session",
     "hookimpl",
     "init",
+    "listen",
     "register_model",
     "register_models",
     "remaining",

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from importlib.metadata import version
-from threading import RLock
 from typing import TYPE_CHECKING, Any
-from weakref import WeakSet
+from weakref import WeakValueDictionary
 
 from budget_core.events import semconv
 from budget_core.events.types import Event
@@ -94,21 +93,20 @@ class _Sessions:
     """The budgets that were heard of and are still in use."""
 
     def __init__(self) -> None:
-        self._lock = RLock()  # reentrant: a finalizer may run in here
-        self._roots: WeakSet[BudgetSession] = WeakSet()
+        self._roots: WeakValueDictionary[int, BudgetSession] = WeakValueDictionary()
 
     def see(self, event: Event) -> None:
         if event.session is not None:
-            with self._lock:
-                self._roots.add(event.session.lineage[-1])
+            root = event.session.lineage[-1]
+            self._roots[id(root)] = root
 
     def gauge(
         self, read: Callable[[BudgetSession], int]
     ) -> Callable[[metrics.CallbackOptions], Iterable[metrics.Observation]]:
         def observe(_options: metrics.CallbackOptions) -> Iterator[metrics.Observation]:
-            with self._lock:
-                roots = tuple(self._roots)
-            yield metrics.Observation(to_usd(sum(read(s) for s in roots if not s.closed)))
+            roots = (known() for known in self._roots.valuerefs())
+            sums = (read(root) for root in roots if root is not None and not root.closed)
+            yield metrics.Observation(to_usd(sum(sums)))
 
         return observe
 
