@@ -25,6 +25,7 @@ _HOME = {
     "BudgetSession": "session",
     "Call": "call",
     "CallRequest": "call",
+    "Event": "events",
     "Limit": "limits",
     "Limits": "limits",
     "MemoryLedger": "ledger",
@@ -39,6 +40,7 @@ _HOME = {
     ),
     "analyze_text": "risk",
     "hookimpl": "hooks",
+    "listen": "events",
     "register_model": "pricing",
     "register_models": "pricing",
     "watch_client": "clients.watched",
@@ -104,6 +106,7 @@ if TYPE_CHECKING:
         Unbounded,
         UnknownModel,
     )
+    from budget_core.events import Event, listen
     from budget_core.hooks import hookimpl
     from budget_core.ledger import Ledger, MemoryLedger
     from budget_core.limits import Limit, Limits
@@ -130,6 +133,7 @@ __all__ = [
     "BudgetedOpenAI",
     "Call",
     "CallRequest",
+    "Event",
     "GuardError",
     "HoldConflict",
     "InvalidBudget",
@@ -156,6 +160,7 @@ __all__ = [
     "get_session",
     "hookimpl",
     "init",
+    "listen",
     "register_model",
     "register_models",
     "remaining",

@@ -14,6 +14,7 @@ from budget_core.finalizers import collecting, later
 from budget_core.limits import ZERO, Amounts
 from budget_core.lineage import everyone, groups_of
 from budget_core.prompts import Prompt
+from budget_core.reserving import tightened
 from budget_core.usage import Receipt, Usage, read_receipt
 
 if TYPE_CHECKING:
@@ -184,6 +185,7 @@ class Call:
 
     def _reprice(self, request: CallRequest, joining: tuple[BudgetSession, ...]) -> None:
         groups = groups_of(joining) if joining else ()
+        request = tightened(self.session, request)
         if self.kind == "tool":
             self._reprice_tool(request, groups)
         else:

@@ -18,7 +18,7 @@ from budget_core.alerts import Alerts
 from budget_core.behind import drain
 from budget_core.call import Call, CallRequest
 from budget_core.costs import Costs
-from budget_core.errors import BudgetExhausted, InvalidBudget, LedgerUnavailable
+from budget_core.errors import AgentBudgetError, BudgetExhausted, InvalidBudget, LedgerUnavailable
 from budget_core.events import Event, EventKind, ask, tell
 from budget_core.finalizers import collecting, later, reap
 from budget_core.ledger import Account, Balance, Denial, Entry, Lasts, Ledger
@@ -562,8 +562,10 @@ class BudgetSession:
         """Return the error for a call that was refused, and take note of it."""
         error = exhausted_by(refusal.denial, self.id, request)
         self._terminated_by = self._terminated_by or "budget_exhausted"
+        denial = refusal.denial
         self.emit(
             "refused",
+            reason=denial.unit if denial.state == "open" else denial.state,
             account=error.account,
             unit=error.unit,
             requested=error.requested,
@@ -573,6 +575,16 @@ class BudgetSession:
             provider=request.provider,
         )
         return error
+
+    def vetoed(self, error: AgentBudgetError, request: CallRequest) -> None:
+        """Take note of a call that a plugin refused."""
+        self.emit(
+            "refused",
+            reason=type(error).__name__,
+            name=request.name or request.model,
+            kind=request.kind,
+            provider=request.provider,
+        )
 
     def stopped(self, call: Call) -> BudgetExhausted:
         """Return the error that stops a stream whose hold is spent, and take note of it."""

@@ -18,7 +18,7 @@ def tell(event: Event, listeners: Iterable[Listener]) -> None:
     for listener in listeners:
         ask(listener, event)
     if hooks.listening("budget_event"):
-        hooks.notify("budget_event", event=event)
+        hooks.every("budget_event", event)
 
 
 def ask(callback: Callable[[Any], Any] | None, about: Any) -> Any:

@@ -27,7 +27,7 @@ class JsonLines(Outbox):
     def __init__(
         self, path: str | os.PathLike[str], *, interval: float = 0.5, buffer: int = 10_000
     ) -> None:
-        self.path = Path(path)
+        self.path = Path(path).absolute()  # wherever the program goes from here
         super().__init__(str(self.path), batch=buffer, interval=interval, buffer=buffer)
 
     def __call__(self, event: Event) -> None:

@@ -9,6 +9,7 @@ import sys
 from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from threading import Condition, Event, Thread
 from time import monotonic
 from typing import Any, Final, NamedTuple
@@ -51,9 +52,14 @@ class Outbox(ABC):
         batch: how many events at most are delivered together.
         interval: seconds to wait for a batch to fill; 0 delivers at once.
         buffer: how many events may wait.
+
+    Raises:
+        ValueError: `batch` or `buffer` is less than one.
     """
 
     def __init__(self, where: str, *, batch: int, interval: float, buffer: int) -> None:
+        if min(batch, buffer) < 1:
+            raise ValueError(f"batch= and buffer= are 1 or more; got {batch} and {buffer}.")
         self.where = where
         self._batch, self._interval, self._buffer = batch, interval, buffer
         self._closed = False
@@ -71,12 +77,12 @@ class Outbox(ABC):
     def put(self, event: Mapping[str, Any]) -> None:
         """Queue an event, which must not change any more; after `close` it is dropped."""
         with self._changed:
-            if self._closed or len(self._events) >= self._buffer:
-                self._dropped += 1
             if self._closed:
+                self._dropped += 1
                 return
             if len(self._events) >= self._buffer:
                 self._events.popleft()
+                self._dropped += 1
             self._events.append(event)
             if self._started() and len(self._events) in {1, self._batch}:
                 self._changed.notify_all()
@@ -91,13 +97,13 @@ class Outbox(ABC):
             asked = self._ended() + self._waiting()
             self._hasten()
             alone = self._events and not self._started()
-        if alone:  # no thread can be started where the interpreter ends: one attempt, made here
-            self._stop.set()
-            self._run()
-        with self._changed:
-            done = self._changed.wait_for(lambda: self._ended() >= asked, timeout)
+        try:
+            if alone:
+                self._run_here()
+            with self._changed:
+                return self._changed.wait_for(lambda: self._ended() >= asked, timeout)
+        finally:
             self._hurried -= 1
-        return done
 
     def close(self, timeout: float | None = 5.0) -> bool:
         """Flush, then drop what is left and take nothing more; True if nothing was left.
@@ -157,6 +163,12 @@ class Outbox(ABC):
                 _close_all_at_exit()
         return True
 
+    def _run_here(self) -> None:
+        """Make one attempt where no thread can be started, as where the interpreter ends."""
+        self._stop.set()
+        self._run()
+        self._stop.clear()
+
     def _run(self) -> None:
         while events := self._next():
             try:
@@ -183,11 +195,8 @@ class Outbox(ABC):
         return self._hurried > 0 or self._closed or len(self._events) >= self._batch
 
     def _note(self, events: Sequence[object], error: Exception | None) -> None:
-        before, self._failing = self._failing, error is not None
-        if error is not None and not before:  # once, however long it lasts
-            _log.warning("Events do not reach %s: %s", self.where, self.describe(error))
-        elif error is None and before:
-            _log.warning("Events reach %s again; %d were dropped", self.where, self._dropped)
+        with suppress(Exception):  # of somebody's handlers: the thread must not end by them
+            self._log(error)
         with self._changed:
             if error is None:
                 self._sent += len(events)
@@ -195,6 +204,13 @@ class Outbox(ABC):
                 self._dropped += len(events)
             self._flying -= len(events)
             self._changed.notify_all()
+
+    def _log(self, error: Exception | None) -> None:
+        before, self._failing = self._failing, error is not None
+        if error is not None and not before:  # once, however long it lasts
+            _log.warning("Events do not reach %s: %s", self.where, self.describe(error))
+        elif error is None and before:
+            _log.warning("Events reach %s again; %d were dropped", self.where, self._dropped)
 
 
 def _close_all() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import encodings.idna  # noqa: F401  the first request would import it, in a call's time
 import json
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial

@@ -158,6 +158,11 @@ class TestFaults:
 
 
 class TestEnds:
+    @pytest.mark.parametrize("wrong", [{"batch": 0}, {"buffer": 0}])
+    def test_what_could_hold_nothing_is_refused(self, sender, wrong):
+        with pytest.raises(ValueError, match="1 or more"):
+            sender(**wrong)
+
     def test_what_is_closed_drops_what_comes(self, sender, receiver):
         box = sender(interval=60)
         tell(box, 1)
@@ -217,6 +222,47 @@ def python(code, *, timeout=60):
         timeout=timeout,
         env={**os.environ, "PYTHONPATH": ":".join(filter(None, sys.path))},
     )
+
+
+class TestThreads:
+    def test_where_none_can_be_started_a_flush_sends(self, sender, receiver, monkeypatch):
+        """As while the interpreter ends, from Python 3.12 on."""
+
+        class Refused(threading.Thread):
+            def start(self):
+                raise RuntimeError("can't create new thread at interpreter shutdown")
+
+        box = sender()
+        receiver.answers += [500, 204]
+        with monkeypatch.context() as patched:
+            patched.setattr("budget_core.events.outbox.Thread", Refused)
+            tell(box, 1)
+            assert box.counts.waiting == 1
+            assert box.flush(0)
+            tell(box, 1)
+            assert box.flush(0)
+        assert box.counts == (1, 1, 0, 0)  # of one attempt each
+        receiver.answers.append(500)
+        tell(box, 1)
+        assert box.flush(20)
+        assert box.counts == (2, 1, 0, 1)
+
+    def test_one_survives_handlers_of_logs_that_raise(self, sender, receiver):
+        def broken(record):
+            raise ValueError(record)
+
+        log = logging.getLogger("budget_core")
+        log.addFilter(broken)
+        try:
+            receiver.answers.append(404)
+            box = sender()
+            tell(box, 1)
+            assert box.flush(20)
+            tell(box, 1)
+            assert box.flush(20)
+        finally:
+            log.removeFilter(broken)
+        assert box.counts == (1, 1, 0, 0)
 
 
 class TestProcesses:
