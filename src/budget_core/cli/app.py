@@ -9,7 +9,7 @@ from typing import Annotated, Literal, TypeAlias
 import typer
 
 from budget_core import hooks
-from budget_core.cli import ledger_commands
+from budget_core.cli import ledger_commands, watch_commands
 from budget_core.cli.arguments import LimitLast
 
 EXIT_CODES = (
@@ -198,6 +198,7 @@ def plugins(*, json: Json = False) -> None:
     show_plugins(as_json=json)
 
 
+hooks.register(watch_commands)
 hooks.register(ledger_commands)
 hooks.every("budget_commands", hooks.CommandsRequest(app))
 
