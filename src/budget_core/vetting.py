@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from itertools import chain
+from threading import Lock
 from typing import TYPE_CHECKING, Any, Final
 
 from budget_core.anomalies import Anomalies
@@ -23,6 +24,7 @@ class Vetting:
     """The vetting of one session, if its policy asks for any. It keeps hashes, never a text."""
 
     def __init__(self) -> None:
+        self._lock = Lock()
         self._tags: dict[int, tuple[str, ...]] = {}
         self._anomalies = Anomalies()
         self._refusing: Anomaly | None = None
@@ -76,9 +78,10 @@ class Vetting:
                 more = (ask(detect, text) or () for detect in session.policy.risk_detectors)
                 known = (*analyze_text(text), *chain.from_iterable(more))
                 news = news or bool(known)
-                if len(self._tags) >= _KNOWN_TEXTS:
-                    self._tags.pop(next(iter(self._tags)), None)
-                self._tags[key] = known
+                with self._lock:
+                    if len(self._tags) >= _KNOWN_TEXTS:
+                        del self._tags[next(iter(self._tags))]
+                    self._tags[key] = known
             found.update(known)
         return _in_order(found), news
 

@@ -197,12 +197,16 @@ class TestChecking:
         ] * 99
         return receiver.url
 
-    def test_a_collector_that_does_not_answer_stops_nobody(self, provider, client, broken, caplog):
+    def test_a_collector_that_does_not_answer_stops_nobody(
+        self, provider, client, broken, receiver, caplog
+    ):
         watching = watch_client(client, "$1", collector=broken, timeout=0.1)
         for _ in range(30):
             ask(watching)
         assert provider.requests == 30
         assert caplog.text.count("The budget check does not answer") == 1
+        asked = [got for got in receiver.all() if "budget-check" in got.path]
+        assert len(asked) <= 1  # it is not asked again for a while
 
     def test_unless_it_is_to(self, provider, client, broken):
         watching = watch_client(client, "$1", collector=broken, timeout=0.1, fail_open=False)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from threading import Lock
 from time import monotonic, time
 from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import SplitResult
@@ -39,7 +40,9 @@ class Passage:
         self._watched = watched
         self._outgoing = outgoing
         self._endpoint: Endpoint | None = None
+        self._lock = Lock()
         self._ticket: Ticket | None = None
+        self._given_up = False
         self._began = self._at = 0.0
 
     @property
@@ -54,11 +57,16 @@ class Passage:
             QuotaExceeded, LedgerUnavailable: it does not.
         """
         try:
-            self._ticket = yield from self._watched.gate.steps(self._expected(), wait)
+            ticket = yield from self._watched.gate.steps(self._expected(), wait)
         except QuotaExceeded:
             self._watched.refused()
             raise
-        self._watched.waited(self._ticket.waited)
+        with self._lock:
+            self._ticket, given_up = ticket, self._given_up
+        if given_up:  # its task was cancelled while a thread asked the ledger
+            self.withdrawn()
+            return
+        self._watched.waited(ticket.waited)
         self._began, self._at = monotonic(), time()
 
     def answered(self, status: int, headers: Iterable[tuple[str, str]]) -> StreamMeter | None:
@@ -86,10 +94,12 @@ class Passage:
             self._end(None)
 
     def withdrawn(self) -> None:
-        """Give everything back: another gate did not let it through."""
-        if self._ticket is not None:
+        """Give everything back: it will not be sent, as another gate or its caller wants it."""
+        with self._lock:
+            self._given_up, ticket, self._ticket = True, self._ticket, None
+        if ticket is not None:
             self._watched.gate.landed()
-            self._watched.gate.release(self._ticket)
+            self._watched.gate.release(ticket)
 
     # -- what `StreamMeter` asks of it -------------------------------------------------------
 

@@ -134,6 +134,22 @@ async def test_tasks_wait_without_stopping_their_loop(api):
     assert turns > waited / 0.005 / 20
 
 
+async def test_a_task_that_is_cancelled_while_it_asks_gives_back_what_it_got(api, blocking):
+    limit = Api("Items", api.url, ["5 requests/day"])
+    blocking.answer.clear()
+    async with httpx.AsyncClient() as client:
+        with Watch(limit, ledger=blocking) as watch:
+            asking = asyncio.create_task(client.get(api.url))
+            await asyncio.to_thread(blocking.entered.wait, 20)  # the hold is made, not yet told
+            asking.cancel()
+            await asyncio.gather(asking, return_exceptions=True)
+            blocking.answer.set()
+            await asyncio.to_thread(blocking.released.wait, 20)
+    assert asking.cancelled()
+    assert watch.report()[0]["limits"][0]["held"] == 0
+    assert api.requests == 0
+
+
 async def test_a_synchronous_request_in_a_loop_is_refused_rather_than_stopping_it(api):
     with Watch(Api("Items", api.url, ["1 requests/day"]), on_limit="wait"):
         http.get(api.url)  # noqa: ASYNC212  that is what is tested
@@ -159,7 +175,7 @@ def test_a_ledger_that_does_not_answer_lets_nothing_through(api):
 
 class TestInSdks:
     def test_openai_is_answered_as_the_api_itself_would_and_does_not_retry(self, provider):
-        client = openai.OpenAI(base_url=provider.openai_url, api_key="test", max_retries=5)
+        client = openai.OpenAI(base_url=provider.openai_url, api_key="test", max_retries=1)
         with client, Watch(Api("OpenAI", provider.url, ["1 requests/day"])) as watch:
             client.chat.completions.create(**CHAT)
             with pytest.raises(openai.RateLimitError, match="1 request are used") as raised:
@@ -180,7 +196,7 @@ class TestInSdks:
         assert provider.requests == 1
 
     def test_a_ledger_that_is_away_is_told_too(self, provider):
-        client = openai.OpenAI(base_url=provider.openai_url, api_key="test", max_retries=5)
+        client = openai.OpenAI(base_url=provider.openai_url, api_key="test", max_retries=1)
         with (
             client,
             Watch(Api("OpenAI", provider.url, ["1 requests/day"]), ledger=Away()),
