@@ -174,6 +174,15 @@ def test_a_ledger_that_does_not_answer_lets_nothing_through(api):
 
 
 class TestInSdks:
+    def test_who_says_it_is_one_gets_an_answer(self, api):
+        with Watch(Api("Items", api.url, ["1 requests/day"])):
+            http.get(api.url)
+            answer = http.get(api.url, headers={"x-stainless-lang": "python"})
+        assert (answer.status_code, answer.headers["x-should-retry"]) == (429, "false")
+        assert 0 < int(answer.headers["retry-after"]) <= 86_400
+        assert answer.json()["error"]["type"] == "QuotaExceeded"
+        assert api.requests == 1
+
     def test_openai_is_answered_as_the_api_itself_would_and_does_not_retry(self, provider):
         client = openai.OpenAI(base_url=provider.openai_url, api_key="test", max_retries=1)
         with client, Watch(Api("OpenAI", provider.url, ["1 requests/day"])) as watch:
