@@ -10,6 +10,7 @@ from budget_core.events import Event, listen
 from budget_core.events.ingest import Ingest
 from budget_core.events.jsonl import JsonLines
 from budget_core.events.logs import LogListener
+from budget_core.saved import save
 
 
 def spend(session):
@@ -73,6 +74,11 @@ class TestListeners:
         for begin in (listen, lambda one: AgentBudget("$1", listeners=[one])):
             with pytest.raises(TypeError, match="not awaited"):
                 begin(later)
+
+
+def test_they_are_not_written_down_with_a_session():
+    session = AgentBudget("$1", listeners=[print]).session()
+    json.dumps(save(session))
 
 
 SECRET = "my prompt that nobody else may read"  # noqa: S105
