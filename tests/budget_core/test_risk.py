@@ -1,6 +1,7 @@
 """Personal data and secrets: what is found, what is not, and how long hostile texts take."""
 
 import base64
+import json
 import random
 import tracemalloc
 
@@ -8,6 +9,7 @@ import pytest
 
 from budget_core import AgentBudget, CallRequest, Prompt, RiskDetected, analyze_text
 from budget_core.risk import RISKS
+from budget_core.saved import restore, save
 
 # secrets are put together here, so that no scanner takes this file for a leak
 AWS = "AKIA" + "IOSFODNN7EXAMPLE"
@@ -199,6 +201,15 @@ class TestInSessions:
         call = session.open_call(request("user@example.com of DE89 3704 0044 0532 0130 00"))
         assert call.risks == ("PII_EMAIL", "PII_IBAN")
         assert "ZeroDivisionError" in caplog.text
+
+    def test_a_session_that_is_written_down_goes_on_looking(self):
+        budget = AgentBudget(
+            "$1", on_risk="refuse", risk_detectors=[lambda _: []], labels={"project": "crawler"}
+        )
+        again = restore({**json.loads(json.dumps(save(budget.session("s")))), "key": "another"})
+        with pytest.raises(RiskDetected):
+            again.open_call(request("user@example.com"))
+        assert again.events()[0].data["project"] == "crawler"
 
     def test_images_are_no_text(self):
         session = AgentBudget("$1", on_risk="tag").session()
