@@ -6,14 +6,13 @@ the same machine. A call is one that is opened and settled, without any SDK arou
 
 from __future__ import annotations
 
-import http.server
 import itertools
 import logging
 import socket
 import statistics
+import subprocess
 import sys
 import tempfile
-import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -34,34 +33,34 @@ REQUEST = CallRequest(model="gpt-4o", prompt=Prompt([{"role": "user", "content":
 USAGE = Usage(input=8, output=10)
 
 
+SERVER = """
+import http.server
 class Receiver(http.server.BaseHTTPRequestHandler):
-    """Answers every request with 204."""
-
-    def do_POST(self) -> None:  # noqa: D102
+    def do_POST(self):
         self.rfile.read(int(self.headers["Content-Length"]))
         self.send_response(204)
         self.end_headers()
-
-    def log_message(self, *_) -> None:  # noqa: D102
-        pass
+    def log_message(self, *_): pass
+with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Receiver) as server:
+    print(server.server_port, flush=True)
+    server.serve_forever()
+"""
 
 
 @contextmanager
 def endpoints() -> Iterator[dict[str, str]]:
     """Give the URLs of an endpoint that answers, one that hangs, and one that is down."""
-    with (
-        http.server.ThreadingHTTPServer(("127.0.0.1", 0), Receiver) as server,
-        socket.socket() as mute,
-    ):
-        threading.Thread(target=server.serve_forever, daemon=True).start()
+    server = subprocess.Popen([sys.executable, "-c", SERVER], stdout=subprocess.PIPE, text=True)
+    assert server.stdout is not None
+    with server, socket.socket() as mute:
         mute.bind(("127.0.0.1", 0))
         mute.listen()
         yield {
-            "answers": f"http://127.0.0.1:{server.server_port}/",
+            "answers": f"http://127.0.0.1:{int(server.stdout.readline())}/",
             "hangs": f"http://127.0.0.1:{mute.getsockname()[1]}/",
             "is down": "http://127.0.0.1:9/",
         }
-        server.shutdown()
+        server.terminate()
 
 
 def ways(urls: dict[str, str], folder: str) -> dict[str, list[Callable]]:
@@ -76,7 +75,7 @@ def ways(urls: dict[str, str], folder: str) -> dict[str, list[Callable]]:
     }
     for state, url in urls.items():
         every[f"a webhook that {state}"] = [Webhook(url)]
-        every[f"a collector that {state}"] = [Ingest(url, interval=0.05)]
+        every[f"a collector that {state}"] = [Ingest(url)]
     return every
 
 
