@@ -22,6 +22,7 @@ EXPECTED = {
     ),
     "manual_session.py": ("too dear, but paid and kept: a map", '"map_service": 0.05'),
     "nested_budgets.py": ("author: 1", "of $0.0070"),
+    "plugin.py": ("gpt-4o wrote 500 tokens", "o1 was not asked. House policy", "billed by"),
     "test_your_agent.py": ("3 passed",),
 }
 

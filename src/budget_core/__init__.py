@@ -25,6 +25,7 @@ _HOME = {
     "BudgetSession": "session",
     "Call": "call",
     "CallRequest": "call",
+    "Event": "events",
     "Limit": "limits",
     "Limits": "limits",
     "MemoryLedger": "ledger",
@@ -37,15 +38,19 @@ _HOME = {
         ("bind", "get_session", "init", "remaining", "report", "spent", "teardown", "track"),
         "dropin",
     ),
+    "analyze_text": "risk",
     "hookimpl": "hooks",
+    "listen": "events",
     "register_model": "pricing",
     "register_models": "pricing",
+    "watch_client": "clients.watched",
     "wrap_client": "clients.wrap",
     **dict.fromkeys(
         (
             "AccountConflict",
             "AgentBudgetError",
             "AmbiguousBudget",
+            "AnomalyDetected",
             "BudgetExhausted",
             "GuardError",
             "HoldConflict",
@@ -53,6 +58,8 @@ _HOME = {
             "InvalidCost",
             "LedgerUnavailable",
             "LoopDetected",
+            "QuotaExceeded",
+            "RiskDetected",
             "SessionCancelled",
             "SessionFinalized",
             "Unbounded",
@@ -68,6 +75,7 @@ if TYPE_CHECKING:
     from budget_core.clients.anthropic import AsyncBudgetedAnthropic, BudgetedAnthropic
     from budget_core.clients.google import BudgetedGoogle
     from budget_core.clients.openai import AsyncBudgetedOpenAI, BudgetedOpenAI
+    from budget_core.clients.watched import watch_client
     from budget_core.clients.wrap import wrap_client
     from budget_core.dropin import (
         bind,
@@ -83,6 +91,7 @@ if TYPE_CHECKING:
         AccountConflict,
         AgentBudgetError,
         AmbiguousBudget,
+        AnomalyDetected,
         BudgetExhausted,
         GuardError,
         HoldConflict,
@@ -90,17 +99,21 @@ if TYPE_CHECKING:
         InvalidCost,
         LedgerUnavailable,
         LoopDetected,
+        QuotaExceeded,
+        RiskDetected,
         SessionCancelled,
         SessionFinalized,
         Unbounded,
         UnknownModel,
     )
+    from budget_core.events import Event, listen
     from budget_core.hooks import hookimpl
     from budget_core.ledger import Ledger, MemoryLedger
     from budget_core.limits import Limit, Limits
     from budget_core.policy import TopUp
     from budget_core.pricing import register_model, register_models
     from budget_core.prompts import Prompt
+    from budget_core.risk import analyze_text
     from budget_core.session import AsyncBudgetSession, BudgetSession
     from budget_core.usage import Receipt, Usage
 
@@ -109,6 +122,7 @@ __all__ = [
     "AgentBudget",
     "AgentBudgetError",
     "AmbiguousBudget",
+    "AnomalyDetected",
     "AsyncBudgetSession",
     "AsyncBudgetedAnthropic",
     "AsyncBudgetedOpenAI",
@@ -119,6 +133,7 @@ __all__ = [
     "BudgetedOpenAI",
     "Call",
     "CallRequest",
+    "Event",
     "GuardError",
     "HoldConflict",
     "InvalidBudget",
@@ -130,18 +145,22 @@ __all__ = [
     "LoopDetected",
     "MemoryLedger",
     "Prompt",
+    "QuotaExceeded",
     "Receipt",
+    "RiskDetected",
     "SessionCancelled",
     "SessionFinalized",
     "TopUp",
     "Unbounded",
     "UnknownModel",
     "Usage",
+    "analyze_text",
     "bind",
     "declare",
     "get_session",
     "hookimpl",
     "init",
+    "listen",
     "register_model",
     "register_models",
     "remaining",
@@ -149,6 +168,7 @@ __all__ = [
     "spent",
     "teardown",
     "track",
+    "watch_client",
     "wrap_client",
 ]
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Final, Literal
 
 from budget_core import scope
 from budget_core.errors import InvalidBudget
+from budget_core.events import Listener
 from budget_core.ledger import Account, Balance, Ledger, ledger_from
 from budget_core.ledger.steady import steady
 from budget_core.limits import Limit, Limits
@@ -49,8 +50,20 @@ class AgentBudget:
             stored conversations), or "allow" it.
         wait: seconds a call may wait for others to end when money is short; by default 30, and 0
             in synchronous code inside an event loop.
+        listeners: each is called with every `Event` of a session and of its children; see
+            `budget_core.events`.
+        webhook_url: where warnings, limits and loops are posted with the report, in the
+            background; see `budget_core.events.webhook`.
+        webhook_secret: signs what is posted.
         on_unavailable: while the ledger does not answer, "closed" refuses calls, and "open" lets
             them go on within what was last known to be left: others may spend the same money.
+        on_risk: "tag" prompts that hold personal data or secrets (`analyze_text`) in events, or
+            "refuse" them; None does not look.
+        risk_detectors: further functions that return the tags of a text.
+        on_anomaly: tell ("tag") when the session's spend velocity, context growth, failures or
+            repetition of tools leaves its own baseline, or "refuse" its next calls; None does not
+            look.
+        labels: added to every event of the session, as in ``{"project": "crawler"}``.
         ledger: a `Ledger`, a URL such as "sqlite:///budgets.db" or "redis://localhost/0", or None
             for what BUDGET_LEDGER names, else one in memory.
         parent: the session whose money this is, or the name of an account in the ledger that
@@ -80,6 +93,13 @@ class AgentBudget:
         unbounded: Literal["refuse", "allow"] = "refuse",
         wait: float | None = None,
         on_unavailable: Literal["closed", "open"] = "closed",
+        on_risk: Literal["tag", "refuse"] | None = None,
+        risk_detectors: Sequence[Callable[[str], Iterable[str]]] = (),
+        on_anomaly: Literal["tag", "refuse"] | None = None,
+        labels: Mapping[str, str] | None = None,
+        listeners: Sequence[Listener] = (),
+        webhook_url: str | None = None,
+        webhook_secret: str | None = None,
         ledger: Ledger | str | None = None,
         parent: BudgetSession | str | None = AMBIENT,
         update: bool = False,
@@ -105,6 +125,11 @@ class AgentBudget:
             unbounded=unbounded,
             wait=wait,
             on_unavailable=on_unavailable,
+            on_risk=on_risk,
+            risk_detectors=tuple(risk_detectors),
+            on_anomaly=on_anomaly,
+            labels=dict(labels or {}),
+            listeners=(*listeners, *_webhooks(webhook_url, webhook_secret)),
         )
         self._parent = parent
         self._update = update
@@ -206,6 +231,14 @@ def limits_of(value: Money | Limit | Sequence[Money | Limit] | None) -> Sequence
     if isinstance(value, Sequence) and not isinstance(value, str):
         return value
     return (value,)
+
+
+def _webhooks(url: str | None, secret: str | None) -> Sequence[Listener]:
+    if url is None:
+        return ()
+    from budget_core.events.webhook import webhook  # noqa: PLC0415  an extra
+
+    return (webhook(url, secret),)
 
 
 __all__ = ["AMBIENT", "AgentBudget", "declare"]

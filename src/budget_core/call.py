@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from functools import partial
 from threading import Lock
+from time import time
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Self
 
 from budget_core import scope
@@ -13,6 +14,7 @@ from budget_core.finalizers import collecting, later
 from budget_core.limits import ZERO, Amounts
 from budget_core.lineage import everyone, groups_of
 from budget_core.prompts import Prompt
+from budget_core.reserving import tightened
 from budget_core.usage import Receipt, Usage, read_receipt
 
 if TYPE_CHECKING:
@@ -74,18 +76,22 @@ class Call:
     As a context manager it settles as unknown if nobody ended it before: silence is never free.
 
     Attributes:
+        began: Unix time at which it got its hold.
         cap: the largest output cap a single answer may be sent with, None for tools.
         ended: it was settled or released.
         guarded: an SDK's guard opened it for one request, which nothing else is a part of.
+        model: that answered, once settled; None if nobody said.
         priced: its model has a price.
         cost: nanos, once settled.
         wired: the cap is on the wire, so the provider itself stops there.
+        risks: tags of what its prompt holds, where its session looks for that.
     """
 
     __slots__ = (
-        "_claimed", "_left", "_lock", "_prompts", "_seen", "cost", "ended", "guarded",
-        "output", "priced", "quote", "request", "reservation", "session", "sessions", "usage",
-        "wired",
+        "_claimed", "_left", "_lock", "_prompts", "_seen", "began", "cost", "ended", "guarded",
+        "model", "output", "priced", "quote", "request", "reservation", "risks", "session",
+        "sessions",
+        "usage", "wired",
     )  # fmt: skip
 
     def __init__(
@@ -106,7 +112,10 @@ class Call:
         self.wired = quote is not None and quote.capped and output == quote.most
         self.ended = False
         self.guarded = False
+        self.began = time()
+        self.risks: tuple[str, ...] = ()
         self.cost = 0
+        self.model: str | None = None
         self.priced = quote is None or quote.rates is not None
         self.usage: Usage | None = None
         self._claimed = False
@@ -176,6 +185,7 @@ class Call:
 
     def _reprice(self, request: CallRequest, joining: tuple[BudgetSession, ...]) -> None:
         groups = groups_of(joining) if joining else ()
+        request = tightened(self.session, request)
         if self.kind == "tool":
             self._reprice_tool(request, groups)
         else:
@@ -194,6 +204,7 @@ class Call:
 
     def _reprice_model(self, request: CallRequest, groups: tuple[Group, ...]) -> None:
         session, reservation = self.session, self.reservation
+        self.risks = session.vet(request) or self.risks
         quote = session.costs.quote(request)
         output = quote.most if quote.capped else min(quote.most, self.output)
         refusal = reservation.extend(quote.amounts(output), groups)
@@ -244,7 +255,7 @@ class Call:
         if not self._end():
             return
         receipt = _receipt(outcome, model)
-        self.usage = receipt.usage
+        self.usage, self.model = receipt.usage, receipt.model
         amounts = self.session.costs.price(self, receipt)
         self.cost = amounts.usd
         if self.reservation.blocks and in_event_loop():

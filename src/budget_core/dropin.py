@@ -233,7 +233,7 @@ def _enforce(session: BudgetSession, ending: ExitStack, *, everywhere: bool) -> 
 def _watch(session: BudgetSession, agents: Mapping[str, Money], ending: ExitStack) -> None:
     """Wake the adapters of frameworks."""
     request = hooks.DropinRequest(session, agents)
-    watching = hooks.notify("budget_dropin", request=request)
+    watching = hooks.every("budget_dropin", request)
     for end in watching:
         ending.callback(_quietly, end)
     if agents and not watching:

@@ -15,6 +15,9 @@
     ├── HoldConflict                a hold's id used again for something else
     ├── AmbiguousBudget             several budgets are open, and nothing says whose a call is
     ├── GuardError                  an SDK cannot be guarded
+    ├── QuotaExceeded               an API's quota is used up; nothing was sent
+    ├── RiskDetected                the text to be sent holds personal data or secrets
+    ├── AnomalyDetected             a session behaves as it never did before
     └── LedgerUnavailable           the ledger did not answer
 
 Every message says what happened, to which account, and what to do next.
@@ -31,6 +34,7 @@ __all__ = [
     "AccountConflict",
     "AgentBudgetError",
     "AmbiguousBudget",
+    "AnomalyDetected",
     "BudgetExhausted",
     "GuardError",
     "HoldConflict",
@@ -38,6 +42,8 @@ __all__ = [
     "InvalidCost",
     "LedgerUnavailable",
     "LoopDetected",
+    "QuotaExceeded",
+    "RiskDetected",
     "SessionCancelled",
     "SessionFinalized",
     "Unbounded",
@@ -210,6 +216,67 @@ class AmbiguousBudget(AgentBudgetError):
 
 class GuardError(AgentBudgetError):
     """An SDK is not built as its guard knows it, so nothing would be enforced on its calls."""
+
+
+class QuotaExceeded(AgentBudgetError):
+    """An API's quota is used up, or the API said so itself: the request was not sent.
+
+    Attributes:
+        api: the API's name.
+        limit: as it is written, "60 requests/minute"; what the API said, if it was that.
+        retry_after: seconds until a request may fit, None if this one never will.
+    """
+
+    def __init__(self, api: str, limit: str, retry_after: float | None) -> None:
+        after = (
+            "It fits into no such window: send less at once, or raise the limit."
+            if retry_after is None
+            else f"Try again in {retry_after:,.1f} s, raise the limit, or let requests wait for "
+            "it with on_limit='wait'."
+        )
+        super().__init__(f"A request to {api} was not sent: {limit}. {after}")
+        self.api = api
+        self.limit = limit
+        self.retry_after = retry_after
+
+
+class RiskDetected(AgentBudgetError):
+    """What was to be sent holds personal data or secrets (see `on_risk=`): it was not sent.
+
+    Attributes:
+        tags: what was found, as in "PII_EMAIL"; never the text.
+        session_id: the session in which the call was made.
+    """
+
+    def __init__(self, tags: Sequence[str], session_id: str) -> None:
+        super().__init__(
+            f"A call of session {session_id!r} was refused: its prompt holds {', '.join(tags)}. "
+            "Take that out of it, or pass on_risk='tag' to send it all the same."
+        )
+        self.tags = tuple(tags)
+        self.session_id = session_id
+
+
+class AnomalyDetected(AgentBudgetError):
+    """A session left its own baseline (see `on_anomaly=`), so its next calls are refused.
+
+    Attributes:
+        what: "spend_velocity", "context_growth", "retry_amplification" or "tool_repetition".
+        value: what it came to.
+        usual: what it had been in this session before.
+        session_id: the session.
+    """
+
+    def __init__(self, what: str, value: float, usual: float, session_id: str) -> None:
+        super().__init__(
+            f"Calls of session {session_id!r} are refused: its {what.replace('_', ' ')} is "
+            f"{value:,.6g}, and was {usual:,.6g} before. Look what it is doing; if that is well, "
+            "session.accept_anomaly() lets it go on."
+        )
+        self.what = what
+        self.value = value
+        self.usual = usual
+        self.session_id = session_id
 
 
 class LedgerUnavailable(AgentBudgetError):

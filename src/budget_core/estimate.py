@@ -150,7 +150,7 @@ def input_bound(
     """
     if hooks.listening("budget_estimate"):
         request = hooks.EstimateRequest(model, provider, prompt.messages, prompt.context)
-        if (answer := hooks.first("budget_estimate", request)) is not None:
+        if (answer := hooks.first("budget_estimate", request, passing=Unbounded)) is not None:
             return int(answer)
     if (known := billed.bound(model, prompt)) is not None:
         return known

@@ -20,6 +20,7 @@ from budget_core.ledger.reservation import Refusal, Reservation
 from budget_core.limits import UNITS, Amounts
 from budget_core.lineage import everyone, groups_of
 from budget_core.policy import DEFAULT_WAIT
+from budget_core.reserving import tightened
 
 if TYPE_CHECKING:
     from budget_core.estimate import Quote
@@ -45,17 +46,21 @@ Steps: TypeAlias = Generator[Pause, None, T]
 class Opening:
     """One call on its way to its hold: at its share, after a wait, or cut to what is free."""
 
-    __slots__ = ("_output", "_quote", "_request", "_reservation", "_session", "_sessions")
+    __slots__ = (
+        "_asked", "_output", "_quote", "_request", "_reservation", "_risks", "_session",
+        "_sessions",
+    )  # fmt: skip
 
     def __init__(
         self, session: BudgetSession, request: CallRequest, joining: tuple[BudgetSession, ...]
     ) -> None:
         self._session = session
-        self._request = request
+        self._asked = self._request = request
         self._sessions = (session, *joining) if joining else (session,)
         self._reservation = Reservation(groups_of(self._sessions), session.final())
         self._quote: Quote | None = None
         self._output = 0
+        self._risks: tuple[str, ...] = ()
 
     @property
     def blocks(self) -> bool:
@@ -66,13 +71,16 @@ class Opening:
         """Return the call if it can be held as it is, None if `steps` has to try harder.
 
         Raises:
-            LoopDetected, UnknownModel, Unbounded: as they say.
+            LoopDetected, UnknownModel, Unbounded, RiskDetected, AnomalyDetected: as they say.
+            AgentBudgetError: a plugin refuses it.
         """
         try:
             if self.blocks:
                 drain()
+            self._risks = self._session.vet(self._request)
             if self._request.fingerprint is not None:
                 self._session.check_loop(self._request)
+            self._request = tightened(self._session, self._asked)
             return self._call() if self._hold() is None else None
         except AgentBudgetError as error:
             raise self._told(error) from None
@@ -105,6 +113,9 @@ class Opening:
         call = Call(
             self._session, sessions, self._request, self._reservation, self._quote, self._output
         )
+        call.risks = self._risks
+        if self._request is not self._asked:
+            call.wired = False  # the caller has not put this cap on the wire as yet
         for session in sessions:
             session.remember_call(call)
         return call

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any, Final, Literal, NamedTuple, TypeAlias
 
 from budget_core.errors import InvalidBudget
+from budget_core.events import Listener, callable_listener
 from budget_core.limits import UNITS, ZERO, Amounts, Limits
 from budget_core.money import Money, parse_usd
 
@@ -44,12 +45,19 @@ class Policy:
     unbounded: Literal["refuse", "allow"] = "refuse"
     wait: float | None = None
     on_unavailable: Literal["closed", "open"] = "closed"
+    on_risk: Literal["tag", "refuse"] | None = None
+    risk_detectors: tuple[Callable[[str], Iterable[str]], ...] = ()
+    on_anomaly: Literal["tag", "refuse"] | None = None
+    labels: Mapping[str, str] = field(default_factory=dict)
+    listeners: tuple[Listener, ...] = ()
 
     def __post_init__(self) -> None:
         _one_of("mode", self.mode, ("enforce", "observe"))
         _one_of("unknown_model", self.unknown_model, ("refuse", "allow"))
         _one_of("unbounded", self.unbounded, ("refuse", "allow"))
         _one_of("on_unavailable", self.on_unavailable, ("closed", "open"))
+        _one_of("on_risk", self.on_risk, ("tag", "refuse", None))
+        _one_of("on_anomaly", self.on_anomaly, ("tag", "refuse", None))
         if self.soft_limit is not None and not 0 < self.soft_limit <= 1:
             raise InvalidBudget(f"soft_limit= is a fraction of the limit; got {self.soft_limit!r}.")
         if any(not 0 < mark <= 100 for mark in self.warning_thresholds):  # noqa: PLR2004
@@ -62,6 +70,8 @@ class Policy:
                 f"got {self.max_repeated_calls!r}."
             )
         reserve_for(self.finalization_reserve, Limits.of(1))
+        for listener in self.listeners:
+            callable_listener(listener)
 
     def marks(self) -> Sequence[tuple[float, str]]:
         """Return the shares of a limit at which somebody is told, with the kind of event."""
@@ -95,7 +105,7 @@ def reserve_for(reserve: Reserve, limits: Limits) -> Amounts:
     return Amounts(min(amount, usd), 0, calls) if amount else ZERO
 
 
-def _one_of(name: str, value: str, known: tuple[str, ...]) -> None:
+def _one_of(name: str, value: str | None, known: tuple[str | None, ...]) -> None:
     if value not in known:
         raise InvalidBudget(f"{name}= is one of {', '.join(map(repr, known))}; got {value!r}.")
 

@@ -2,24 +2,24 @@
 
 Asked in order:
 
-1. what the user registered (`register_model`),
+1. what the user registered (`register_model`), and plugins (hook ``budget_models``),
 2. a plugin's ``budget_price`` hook,
 3. the public prices of genai-prices, in which a name must match exactly, by a known alias, without
    its date, or without its provider's prefix: never by resemblance (see `price_table`).
 
 A model without a price, or with one of $0 that nobody registered as free, is an `UnknownModel`.
-Rates are read once a model and cached for a quarter of an hour, as some prices depend on the time.
+Rates are read once a model and cached for a quarter of an hour, as some prices depend on the time,
+or until a plugin comes or goes.
 """
 
 from __future__ import annotations
 
-from dataclasses import replace
 from datetime import UTC, datetime
 from time import time
 from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias
 
 from budget_core import hooks, registered
-from budget_core.errors import InvalidCost, UnknownModel
+from budget_core.errors import AgentBudgetError, InvalidCost, UnknownModel
 from budget_core.maximums import known_max_output
 from budget_core.names import prefixes
 from budget_core.price_table import DEARER, PriceTable, read_rates
@@ -60,7 +60,7 @@ def rates(model: str, provider: str | None = None, tier: str | None = None) -> R
         UnknownModel: no price is known.
     """
     found = _cache.entries.get((model, provider, tier))
-    if found is not None and time() < _cache.until and not hooks.listening("budget_price"):
+    if found is not None and time() < _cache.until:
         return found
     return _look_up(model, provider, tier)
 
@@ -102,16 +102,16 @@ def register_model(
     Raises:
         InvalidCost: a price is negative, NaN, infinite, a bool or no number; or the name is empty.
     """
-    prices = Rates.of(
-        input_price_per_million,
-        output_price_per_million,
-        cache_read=cache_read_price_per_million,
-        cache_write=cache_write_price_per_million,
-        source="registered",
+    registered.add(
+        registered.read(
+            name,
+            input_price_per_million,
+            output_price_per_million,
+            cache_read_price_per_million=cache_read_price_per_million,
+            cache_write_price_per_million=cache_write_price_per_million,
+            max_output_tokens=max_output_tokens,
+        )
     )
-    if "claude" in str(name).lower():
-        prices = replace(prices, cache_write_1h=max(2 * prices.input, prices.cache_write))
-    registered.add(registered.Registered(name, prices, max_output_tokens))
     forget()
 
 
@@ -123,7 +123,7 @@ def register_models(models: Mapping[str, tuple[Money, ...]]) -> None:
     Raises:
         InvalidCost: as `register_model`, or not two or three prices.
     """
-    for check in (_check, register_model):
+    for check in (registered.read, register_model):
         for name, prices in models.items():
             if not isinstance(prices, tuple | list) or len(prices) not in {2, 3}:
                 raise InvalidCost(f"{name!r} takes (input, output) or (input, output, cache read).")
@@ -174,12 +174,10 @@ def _look_up(model: str, provider: str | None, tier: str | None) -> Rates:
     entries = _entries()  # taken first: an answer older than a registration is not kept
     word = tier_of(tier)
     key = (model, provider, tier)
-    found = _own(model, word)
-    if found is None and (answer := _plugged(model, provider, word)):
-        return answer  # never cached: plugins are asked every time
-    if found is None:
-        found = entries[key] if key in entries else _table().rates(model, provider, word)
-    entries[key] = found
+    if key in entries:
+        found = entries[key]
+    else:
+        found = entries[key] = _own(model, word) or _plugged(model, provider, word)
     if found is None:
         raise UnknownModel(model, provider)
     return found
@@ -199,12 +197,18 @@ def _own(model: str, tier: str | None) -> Rates | None:
 
 
 def _plugged(model: str, provider: str | None, tier: str | None) -> Rates | None:
-    if not hooks.listening("budget_price"):
-        return None
-    answer = hooks.first("budget_price", hooks.PriceRequest(model, provider, tier))
+    """Ask the plugins, of which the public table is the last."""
+    request = hooks.PriceRequest(model, provider, tier)
+    answer = hooks.first("budget_price", request, passing=AgentBudgetError)
     if answer is not None and not isinstance(answer, Rates):
         raise TypeError(f"A budget_price hook must return Rates or None; got {answer!r}.")
     return answer
+
+
+@hooks.hookimpl(trylast=True)
+def budget_price(request: hooks.PriceRequest) -> Rates | None:
+    """Return the public price of a model."""
+    return _table().rates(request.model, request.provider, request.tier)
 
 
 def _table() -> PriceTable:
@@ -222,10 +226,7 @@ def _hinted(model: str) -> str | None:
     return next((prefix for prefix, _ in prefixes(model)), None)
 
 
-def _check(name: str, *prices: Money, cache_read_price_per_million: Money | None) -> None:
-    Rates.of(prices[0], prices[1], cache_read=cache_read_price_per_million)
-    registered.check(registered.Registered(name, Rates.of(0, 0), None))
-
+hooks.on_change(forget)
 
 __all__ = [
     "KnownModel",

@@ -15,7 +15,13 @@ from budget_core.limits import ZERO, Amounts, Limit, Limits
 from budget_core.policy import Policy
 from budget_core.session import BudgetSession
 
-_SETTINGS: Final = tuple(f.name for f in fields(Policy) if not f.name.startswith("on_"))
+_CALLED: Final = frozenset(
+    {
+        "on_soft_limit", "on_hard_limit", "on_loop_detected", "on_warning", "listeners",
+        "risk_detectors",
+    }
+)  # fmt: skip
+_SETTINGS: Final = tuple(f.name for f in fields(Policy) if f.name not in _CALLED)
 _keys: WeakKeyDictionary[BudgetSession, str] = WeakKeyDictionary()
 _sessions: WeakValueDictionary[str, BudgetSession] = WeakValueDictionary()
 _lock = RLock()
@@ -24,7 +30,7 @@ _lock = RLock()
 def save(session: BudgetSession) -> dict[str, Any]:
     """Return all that it takes to go on with a session elsewhere: limits, settings, and spend.
 
-    Callbacks are left out.
+    Callbacks, listeners and detectors are left out.
 
     Raises:
         InvalidBudget: its ledger is neither in memory nor known by a URL.

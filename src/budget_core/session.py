@@ -13,12 +13,12 @@ from threading import RLock
 from time import monotonic, time
 from typing import TYPE_CHECKING, Any, Final, Self, TypeVar, cast
 
-from budget_core import scope
+from budget_core import hooks, scope
 from budget_core.alerts import Alerts
 from budget_core.behind import drain
 from budget_core.call import Call, CallRequest
 from budget_core.costs import Costs
-from budget_core.errors import BudgetExhausted, InvalidBudget, LedgerUnavailable
+from budget_core.errors import AgentBudgetError, BudgetExhausted, InvalidBudget, LedgerUnavailable
 from budget_core.events import Event, EventKind, ask, tell
 from budget_core.finalizers import collecting, later, reap
 from budget_core.ledger import Account, Balance, Denial, Entry, Lasts, Ledger
@@ -38,6 +38,8 @@ from budget_core.wrapping import wrapped
 
 if TYPE_CHECKING:
     from types import TracebackType
+
+    from budget_core.vetting import Vetting
 
 T = TypeVar("T")
 KEPT_EVENTS: Final = 256
@@ -93,6 +95,7 @@ class BudgetSession:
         self._began = monotonic()
         self._ended: float | None = None
         self.costs: Costs = Costs(policy, parent.costs if parent else None)
+        self._vetting = _vetting(policy)
         self._open_account(self.limits if allocate else limits, allocate=allocate, update=update)
         if parent is not None:
             parent.adopt(self)
@@ -173,7 +176,10 @@ class BudgetSession:
 
     @property
     def terminated_by(self) -> str | None:
-        """What ended it: "budget_exhausted", "loop_detected", "cancelled", "finalized" or None."""
+        """What ended it: "budget_exhausted", "loop_detected", "anomaly", "cancelled", "finalized".
+
+        None if nothing did.
+        """
         return self._terminated_by
 
     @property
@@ -408,6 +414,12 @@ class BudgetSession:
         self._terminated_by = "cancelled"
         self.emit("cancelled")
 
+    def accept_anomaly(self) -> None:
+        """Say that what the session does is well: with ``on_anomaly="refuse"``, it goes on."""
+        if self._vetting is not None:
+            self._vetting.accept()
+        self._terminated_by = None
+
     def conclude(self) -> None:
         """Say that the last word was had, without a call: every later call is refused."""
         self.ledger.close(self.account, "finalized")
@@ -497,6 +509,31 @@ class BudgetSession:
             self._terminated_by = "loop_detected"
             raise error
 
+    def vet(self, request: CallRequest) -> tuple[str, ...]:
+        """Look at a call before it is sent; return the tags of what its prompt holds.
+
+        Raises:
+            RiskDetected, AnomalyDetected: it is not to be sent.
+        """
+        if self._vetting is None:
+            return ()
+        if (anomaly := self._vetting.refusing(self)) is not None:
+            self._terminated_by = "anomaly"
+            raise anomaly
+        if self.policy.on_risk is None or request.prompt is None:
+            return ()
+        return self._vetting.prompt(self, request.model, request.prompt)
+
+    def vet_answer(self, call: Call, read: Callable[[], Any]) -> None:
+        """Look at what a call was answered, if the policy says so; add tags to those it has.
+
+        Args:
+            call: about to be settled.
+            read: returns the answer, JSON-like.
+        """
+        if self._vetting is not None and self.policy.on_risk is not None:
+            self._vetting.answer(self, call, read())
+
     def final(self) -> tuple[Ledger, str] | None:
         """Return the account whose reserve a call made here may use, if one is finalizing."""
         finalizing = scope.finalizing()
@@ -510,8 +547,10 @@ class BudgetSession:
         self._calls[call.id] = call
 
     def forget_call(self, call: Call) -> None:
-        """Drop a call that has ended."""
+        """Drop a call that was released."""
         self._calls.pop(call.id, None)
+        if self.policy.on_anomaly and call.session is self and self._vetting is not None:
+            self._vetting.failed(self, call)
 
     def top_ups(self) -> int:
         """Count the top-ups of this session and its parents."""
@@ -527,15 +566,29 @@ class BudgetSession:
         """Return the error for a call that was refused, and take note of it."""
         error = exhausted_by(refusal.denial, self.id, request)
         self._terminated_by = self._terminated_by or "budget_exhausted"
+        denial = refusal.denial
         self.emit(
             "refused",
+            reason=denial.unit if denial.state == "open" else denial.state,
             account=error.account,
             unit=error.unit,
             requested=error.requested,
             remaining=error.remaining,
             name=request.name or request.model,
+            kind=request.kind,
+            provider=request.provider,
         )
         return error
+
+    def vetoed(self, error: AgentBudgetError, request: CallRequest) -> None:
+        """Take note of a call that a plugin refused."""
+        self.emit(
+            "refused",
+            reason=type(error).__name__,
+            name=request.name or request.model,
+            kind=request.kind,
+            provider=request.provider,
+        )
 
     def stopped(self, call: Call) -> BudgetExhausted:
         """Return the error that stops a stream whose hold is spent, and take note of it."""
@@ -559,9 +612,10 @@ class BudgetSession:
 
     def emit(self, kind: EventKind, /, **data: Any) -> None:
         """Keep an event, and tell those who listen."""
-        event = Event(kind, self.id, time(), data)
+        event = Event(kind, self.id, time(), {**self.policy.labels, **data})
         self._events.append(event)
-        tell(event)
+        if self.policy.listeners or hooks.listening("budget_event"):
+            tell(replace(event, session=self), self.policy.listeners)
 
     # -- inside ------------------------------------------------------------------------------
 
@@ -626,7 +680,20 @@ class BudgetSession:
     def _note_call(self, call: Call, entries: Sequence[Entry]) -> None:
         request = call.request
         name = request.name or request.model
-        self.emit("call", kind=request.kind, name=name, cost=to_usd(call.cost), agent=request.agent)
+        self.emit(
+            "call",
+            kind=request.kind,
+            name=name,
+            cost=to_usd(call.cost),
+            agent=request.agent,
+            provider=request.provider,
+            model=call.model,
+            usage=call.usage,
+            priced=call.priced,
+            seconds=time() - call.began,
+            risks=list(call.risks),
+            iteration=self.totals.llm_calls if call.kind == "llm" else None,
+        )
         for entry in entries:
             if entry.late:
                 self.emit("late", name=name, cost=to_usd(call.cost))
@@ -635,12 +702,22 @@ class BudgetSession:
         if call.reservation.final is not None and self.finalized:
             self._terminated_by = "finalized"
             self.emit("finalized")
+        if self.policy.on_anomaly and self._vetting is not None:
+            self._vetting.settled(self, call)
 
     def _keep_back_after(self, call: Call) -> None:
         """Keep back what one more call on the present context would take."""
         price = call.quote.rates if call.quote is not None else None
         if price is not None and call.usage is not None and not self.finalized:
             self.ledger.keep_back(self.account, self.costs.one_more(price, call.usage))
+
+
+def _vetting(policy: Policy) -> Vetting | None:
+    if policy.on_risk is None and policy.on_anomaly is None:
+        return None
+    from budget_core.vetting import Vetting  # noqa: PLC0415  its patterns take time to compile
+
+    return Vetting()
 
 
 def _account_name(name: str, ledger: Ledger, parent: BudgetSession | None) -> str:

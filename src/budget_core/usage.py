@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, Final, NamedTuple, TypeAlias
 
+from budget_core import hooks
+
 Get: TypeAlias = Callable[[str], Any]
 
 TIERS: Final = ("batch", "flex", "priority", "fast")
@@ -52,18 +54,26 @@ def read_receipt(response: Any) -> Receipt:
     """Read usage, model and tier off a response, a stream event, or a framework's result.
 
     Understands SDK objects and plain dicts of OpenAI (chat, responses, embeddings, chunks),
-    Anthropic, Gemini, and LangChain messages, generations and results. Never raises: of an
-    object that it does not understand it returns ``Receipt(None)``.
+    Anthropic and Gemini, LangChain messages and generations, and what plugins understand (hook
+    ``budget_usage``). Never raises: of an object that nobody understands it returns
+    ``Receipt(None)``.
     """
-    try:
-        return _receipt(response)
-    except Exception:  # noqa: BLE001  whatever a foreign object's attributes may raise
-        return NO_RECEIPT
+    receipt = _read(response)
+    if receipt.usage is None and response is not None and hooks.listening("budget_usage"):
+        answer = hooks.first("budget_usage", hooks.UsageRequest(response))
+        return answer if isinstance(answer, Receipt) else receipt
+    return receipt
 
 
-def read_on(known: Receipt, event: Any) -> Receipt:
-    """Add what an event of a stream tells to what is known of the stream so far."""
-    found = read_receipt(event)
+def read_on(known: Receipt, event: Any, *, foreign: bool = False) -> Receipt:
+    """Add what an event of a stream tells to what is known of the stream so far.
+
+    Args:
+        known: so far.
+        event: the next one.
+        foreign: plugins are asked as well.
+    """
+    found = read_receipt(event) if foreign else _read(event)
     usage = found.usage or _output_alone(event)
     if usage is None or known.usage is None:
         usage = usage or known.usage
@@ -98,6 +108,13 @@ def _output_alone(event: Any) -> Usage | None:
     return Usage(output=output) if type(output) is int and output > 0 else None
 
 
+def _read(response: Any) -> Receipt:
+    try:
+        return _receipt(response)
+    except Exception:  # noqa: BLE001  whatever a foreign object's attributes may raise
+        return NO_RECEIPT
+
+
 def _receipt(response: Any) -> Receipt:
     get = _getter(response)
     usage = get("usage")
@@ -109,8 +126,6 @@ def _receipt(response: Any) -> Receipt:
         return _from_metadata(get, metadata)
     if (metadata := get("response_metadata")) is not None:
         return _from_metadata(get, None)
-    if generations := get("generations"):
-        return _from_result(get, generations)
     return _wrapped(get)
 
 
@@ -133,25 +148,6 @@ def _from_metadata(get: Get, metadata: Any) -> Receipt:
     model = get("model_version") or get("modelVersion") or about("model_name") or about("model")
     tier = tier_of(about("service_tier")) or _tier_within(metadata) or _tier_within(raw)
     return Receipt(usage or read_usage(raw), _text(model), tier)
-
-
-def _from_result(get: Get, generations: Any) -> Receipt:
-    """Read a LangChain result: generations of one or more prompts, each repeating its usage."""
-    several = isinstance(generations[0], list)
-    firsts = [each[0] for each in generations if each] if several else generations[:1]
-    receipts = [read_receipt(first) for first in firsts]
-    output = _getter(get("llm_output") or {})
-    head = receipts[0] if receipts else NO_RECEIPT
-    return Receipt(
-        _summed([r.usage for r in receipts]) or read_usage(output("token_usage")),
-        head.model or _text(output("model_name") or output("model")),
-        head.tier or tier_of(output("service_tier")),
-    )
-
-
-def _summed(usages: list[Usage | None]) -> Usage | None:
-    known = [usage for usage in usages if usage is not None]
-    return Usage(*map(sum, zip(*known, strict=True))) if len(known) == len(usages) > 0 else None
 
 
 def _tier_within(usage: Any) -> str | None:

@@ -103,7 +103,7 @@ class _Meter:
     def chunk(self, chunk: Any) -> AgentBudgetError | None:
         """Take note of a chunk; return why the stream has to stop, if it has to."""
         self._pieces += 1
-        self._receipt = read_on(self._receipt, chunk)
+        self._receipt = read_on(self._receipt, chunk, foreign=True)
         return self._refusal()
 
     def end(self) -> AgentBudgetError | None:

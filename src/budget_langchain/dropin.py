@@ -1,6 +1,7 @@
-"""Drop-in mode for LangChain: agents' limits and tool counts in sessions of `budget_core.init`.
+"""The plugin for LangChain: drop-in mode, and reading the usage of results.
 
-Imports nothing of LangChain until the program does.
+In sessions of `budget_core.init` agents have their limits, and tools are counted. Imports nothing
+of LangChain until the program does.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ import budget_core
 from budget_core import BudgetSession, scope
 from budget_core.hooks import DropinRequest, hookimpl
 from budget_core.sdk.imports import when_imported
+from budget_langchain.usage import budget_usage
 
 if TYPE_CHECKING:
     from budget_langchain.callback import LangChainBudgetCallback
@@ -117,3 +119,6 @@ def _imported(_module: object) -> None:
             watch.wake()
         except Exception:  # noqa: BLE001  the program's own import must not fail for it
             _log.exception("A session of init() could not join LangChain; its limit holds there")
+
+
+__all__ = ["budget_dropin", "budget_usage"]

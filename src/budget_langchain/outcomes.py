@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from budget_core import outcomes
-from budget_core.usage import read_receipt
 from budget_langchain.messages import streamed_text
+from budget_langchain.usage import read_result
 
 if TYPE_CHECKING:
     from langchain_core.outputs import LLMResult
@@ -25,13 +25,13 @@ def was_cached(response: LLMResult) -> bool:
 
 def says_usage(response: LLMResult) -> bool:
     """Tell whether a response says what it used."""
-    return read_receipt(response).usage is not None
+    return read_result(response).usage is not None
 
 
 def finish(call: Call, response: LLMResult) -> None:
     """Charge a complete answer: as its usage says, else by what can be seen of it."""
     shown = (_shown(answer) for answers in response.generations for answer in answers)
-    outcomes.finish(call, read_receipt(response), shown)
+    outcomes.finish(call, read_result(response), shown)
 
 
 def _shown(answer: Any) -> str:

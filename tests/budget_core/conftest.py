@@ -1,8 +1,15 @@
+import json
+import queue
 import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import NamedTuple
 
 import pytest
 
 from budget_core import MemoryLedger, pricing, register_model, registered, scope
+from budget_core.collector import build_app
+from budget_core.events.jsonl import JsonLines
+from budget_core.testing.runner import Runner
 
 
 @pytest.fixture(autouse=True)
@@ -72,3 +79,100 @@ def watched():
 @pytest.fixture
 def blocking():
     return BlockingLedger()
+
+
+class Got(NamedTuple):
+    """What a receiver got."""
+
+    path: str
+    headers: dict
+    body: bytes
+
+    @property
+    def json(self):
+        return json.loads(self.body)
+
+
+class Receiver(ThreadingHTTPServer):
+    """Receives webhooks and batches: answers with `answers` in turn, then 204; None hangs."""
+
+    daemon_threads = True
+
+    def __init__(self):
+        super().__init__(("127.0.0.1", 0), Handler)
+        self.url = f"http://127.0.0.1:{self.server_port}/"
+        self.answers, self.got = [], queue.Queue()
+        self.over, self.hung = threading.Event(), threading.Semaphore(0)
+
+    def next(self):
+        return self.got.get(timeout=20)
+
+    def all(self):
+        return [self.got.get_nowait() for _ in range(self.got.qsize())]
+
+    def handle_error(self, request, client_address):
+        """A client that went away is what the tests are about."""
+
+
+class Handler(BaseHTTPRequestHandler):
+    def do_POST(self):
+        body = self.rfile.read(int(self.headers["Content-Length"] or 0))
+        answer = self.server.answers.pop(0) if self.server.answers else 204
+        self.server.got.put(Got(self.path, dict(self.headers), body))
+        if answer is None:
+            self.server.hung.release()
+            self.server.over.wait(20)
+            return
+        self.send_response(answer)
+        self.send_header("Location", "/elsewhere")
+        self.end_headers()
+
+    do_GET = do_POST
+
+    def log_message(self, *_):
+        pass
+
+
+@pytest.fixture
+def receiver(monkeypatch):
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    with Receiver() as server:
+        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
+        thread.start()
+        yield server
+        server.over.set()
+        server.shutdown()
+        thread.join()
+
+
+class Collector:
+    """A collector on loopback, with a ledger in memory and a log of what it accepted."""
+
+    def __init__(self, folder, keys=()):
+        self.ledger = MemoryLedger()
+        self._log = JsonLines(folder / "collected.jsonl", interval=0)
+        self._runner = Runner(build_app(self.ledger, keys=keys, log=self._log))
+        self._runner.start()
+        self.url = f"http://127.0.0.1:{self._runner.port}"
+
+    @property
+    def events(self):
+        self._log.flush()
+        lines = self._log.path.read_text().splitlines() if self._log.path.exists() else ()
+        return [json.loads(line) for line in lines]
+
+    def spent(self, account):
+        return self.ledger.balance(account).spent
+
+    def stop(self):
+        self._runner.stop()
+        self._log.close()
+
+
+@pytest.fixture
+def collector(tmp_path, monkeypatch):
+    """A collector where clients look for one by default; it knows one key."""
+    running = Collector(tmp_path, keys=("key",))
+    monkeypatch.setenv("BUDGET_COLLECTOR", running.url)
+    yield running
+    running.stop()

@@ -11,12 +11,15 @@ from budget_core.call import CallRequest
 from budget_core.errors import (
     AccountConflict,
     AgentBudgetError,
+    AnomalyDetected,
     BudgetExhausted,
     HoldConflict,
     InvalidBudget,
     InvalidCost,
     LedgerUnavailable,
     LoopDetected,
+    QuotaExceeded,
+    RiskDetected,
     SessionCancelled,
     SessionFinalized,
     Unbounded,
@@ -46,6 +49,9 @@ SAMPLES = [
     AccountConflict("No."),
     HoldConflict("No."),
     LedgerUnavailable("connection refused", "s"),
+    QuotaExceeded("OpenAI", "of 60 requests/minute, 60 are used", 12.5),
+    RiskDetected(("PII_EMAIL",), "s"),
+    AnomalyDetected("spend_velocity", 3.0, 0.5, "s"),
 ]
 
 

@@ -1,28 +1,70 @@
 import inspect
+import re
 import subprocess
 import sys
+import types
+from importlib import import_module
+from pathlib import Path
 
+import pluggy
 import pytest
+import typer
+from typer.testing import CliRunner
 
-from budget_core import AgentBudget, MemoryLedger, hooks, init
+from budget_core import (
+    AgentBudget,
+    AgentBudgetError,
+    MemoryLedger,
+    Receipt,
+    Usage,
+    hooks,
+    init,
+    pricing,
+    registered,
+)
 from budget_core.call import CallRequest
-from budget_core.errors import UnknownModel
-from budget_core.hooks import hookspecs
+from budget_core.errors import InvalidCost, Unbounded, UnknownModel
+from budget_core.hooks import hookspecs, requests
 from budget_core.prompts import Prompt
 from budget_core.rates import Rates
+from budget_core.usage import read_receipt
 
+ROOT = Path(__file__).parents[2]
+DOCS = (ROOT / "docs" / "hooks.md").read_text(encoding="utf-8")
 SPECS = {
     name: value
     for name, value in vars(hookspecs).items()
     if name.startswith("budget_") and inspect.isfunction(value)
 }
+OURS = {  # what of this package joins by each hook
+    "budget_models": "src/budget_core/price_file.py",
+    "budget_price": "src/budget_core/pricing.py",
+    "budget_estimate": "examples/plugin.py",
+    "budget_reserve": "examples/plugin.py",
+    "budget_usage": "src/budget_langchain/usage.py",
+    "budget_event": "src/budget_core/events/dispatch.py",
+    "budget_ledger": "src/budget_core/ledger/resolve.py",
+    "budget_guards": "src/budget_core/sdk/known.py",
+    "budget_dropin": "src/budget_crewai/dropin.py",
+    "budget_commands": "src/budget_core/cli/ledger_commands.py",
+}
+LLM = CallRequest(model="gpt-4o-mini", input_tokens=1_000, output_cap=1_000)
+
+
+@pytest.fixture(autouse=True)
+def _no_models_of_mine():
+    yield
+    registered.clear()
+    pricing.forget()
 
 
 @pytest.fixture
-def plugged():
+def plug():
+    """Register a function as a plugin, by its name or another one."""
     added = []
 
-    def plug(plugin):
+    def plug(function, name=None):
+        plugin = types.SimpleNamespace(**{name or function.__name__: hooks.hookimpl(function)})
         hooks.register(plugin)
         added.append(plugin)
         return plugin
@@ -33,32 +75,49 @@ def plugged():
 
 
 @pytest.mark.parametrize("name", SPECS)
-def test_every_hook_is_documented(name):
-    assert inspect.getdoc(SPECS[name])
-    (argument,) = inspect.signature(SPECS[name]).parameters.values()
-    assert argument.annotation
+class TestEvery:
+    def test_is_documented_in_one_line(self, name):
+        assert "\n" not in inspect.getdoc(SPECS[name])
+        assert re.search(rf"^\| `{name}` \|", DOCS, re.MULTILINE)
+
+    def test_takes_one_frozen_dataclass(self, name):
+        (argument,) = inspect.signature(SPECS[name]).parameters.values()
+        from budget_core.events import Event
+
+        kind = Event if name == "budget_event" else getattr(requests, argument.annotation)
+        assert kind.__dataclass_params__.frozen
+        assert kind.__doc__
+        assert f"`{kind.__name__}" in DOCS
+
+    def test_is_tested_here(self, name):
+        assert hasattr(TestEach, f"test_{name}")
+
+    def test_is_shown_by_what_we_ship(self, name):
+        assert f"def {name}(" in (ROOT / OURS[name]).read_text(encoding="utf-8")
+        assert f"](../{OURS[name]})" in DOCS
 
 
-@pytest.mark.parametrize("name", SPECS)
-def test_every_hook_is_tested_here(name):
-    method = f"test_{name}"
-    assert any(hasattr(case, method) for case in (TestEach,)), f"write {method}"
-
-
-@pytest.mark.parametrize("name", sorted(SPECS.keys() - {"budget_dropin"}))  # ours listen
-def test_without_a_plugin_nobody_listens(name):
-    assert not hooks.listening(name)
-    assert hooks.first(name, object()) is None
+def test_every_argument_is_exported():
+    assert set(requests.__all__) < set(hooks.__all__)
 
 
 class TestEach:
-    def test_budget_price(self, plugged):
-        class Plugin:
-            @hooks.hookimpl
-            def budget_price(self, request):
-                return Rates.of(1, 2) if request.model == "mine" else None
+    def test_budget_models(self, plug):
+        def budget_models(request):
+            request.register("mine", 1, 2, max_output_tokens=7)
 
-        plugged(Plugin())
+        plug(budget_models)
+        call = AgentBudget("$1").session().open_call(CallRequest(model="mine", input_tokens=10))
+        assert call.reservation.amounts.usd == 10 * 1_000 + 7 * 2_000
+        call.release()
+        pricing.register_model("mine", 3, 4)  # the user's own come first
+        assert pricing.rates("mine") == Rates.of(3, 4, source="registered")
+
+    def test_budget_price(self, plug):
+        def budget_price(request):
+            return Rates.of(1, 2) if request.model == "mine" else None
+
+        plug(budget_price)
         session = AgentBudget("$1").session()
         call = session.open_call(CallRequest(model="mine", input_tokens=1_000, output_cap=1_000))
         assert call.reservation.amounts.usd == 3_000_000
@@ -66,24 +125,20 @@ class TestEach:
         with pytest.raises(UnknownModel):
             session.open_call(CallRequest(model="nosuch"))
 
-    def test_budget_ledger(self, plugged):
+    def test_budget_ledger(self, plug):
         mine = MemoryLedger()
 
-        class Plugin:
-            @hooks.hookimpl
-            def budget_ledger(self, request):
-                return mine if request.url.startswith("mine://") else None
+        def budget_ledger(request):
+            return mine if request.url.startswith("mine://") else None
 
-        plugged(Plugin())
+        plug(budget_ledger)
         assert AgentBudget("$1", ledger="mine://here").session().ledger is mine
 
-    def test_budget_estimate(self, plugged):
-        class Plugin:
-            @hooks.hookimpl
-            def budget_estimate(self, request):
-                return 42 if request.model == "gpt-4o-mini" and request.messages else None
+    def test_budget_estimate(self, plug):
+        def budget_estimate(request):
+            return 42 if request.model == "gpt-4o-mini" and request.messages else None
 
-        plugged(Plugin())
+        plug(budget_estimate)
         prompt = Prompt([{"role": "user", "content": "x" * 5_000}])
         call = (
             AgentBudget("$1").session().open_call(CallRequest(model="gpt-4o-mini", prompt=prompt))
@@ -91,82 +146,282 @@ class TestEach:
         call.release()
         assert call.quote.input_tokens == 42
 
-    def test_budget_event(self, plugged):
-        class Plugin:
-            def __init__(self):
-                self.heard = []
+    def test_budget_reserve(self, plug):
+        seen = []
 
-            @hooks.hookimpl
-            def budget_event(self, event):
-                self.heard.append((event.session_id, event.kind))
+        def budget_reserve(request):
+            seen.append((request.session, request.call))
+            return 300
 
-        plugin = plugged(Plugin())
+        plug(budget_reserve)
+        session = AgentBudget("$1").session()
+        call = session.open_call(LLM)
+        assert (call.cap, call.wired) == (300, False)
+        call.release()
+        assert seen == [(session, LLM)]
+
+    def test_budget_usage(self, plug):
+        def budget_usage(request):
+            if isinstance(request.response, dict) and "mine" in request.response:
+                return Receipt(Usage(*request.response["mine"]), "gpt-4o-mini")
+            return None
+
+        plug(budget_usage)
+        session = AgentBudget("$1").session()
+        session.wrap({"mine": [1_000, 500]})
+        assert session.report()["breakdown"]["tokens"]["output"] == 500
+        list(session.wrap(iter([{"text": "a"}, {"mine": [1_000, 7]}])))
+        assert session.report()["breakdown"]["tokens"]["output"] == 507
+
+    def test_budget_event(self, plug):
+        heard = []
+
+        def budget_event(event):
+            heard.append((event.session, event.kind))
+
+        plug(budget_event)
         with AgentBudget("$1").session("s") as session:
             session.track(cost=0.01)
-        assert ("s", "call") in plugin.heard
+        assert heard == [(session, "call")]
 
-    def test_budget_dropin(self, plugged):
+    def test_budget_guards(self):
+        """In a process of its own, in which nobody else wants SDKs guarded."""
+        code = (
+            "import sys, types\n"
+            "from importlib.machinery import ModuleSpec\n"
+            "from budget_core import hooks, init, sdk\n"
+            "class Guard:\n"
+            "    def install(self): print('in')\n"
+            "    def uninstall(self): print('out')\n"
+            "class Plugin:\n"
+            "    @hooks.hookimpl\n"
+            "    def budget_guards(self, request):\n"
+            "        request.register('their_sdk', 'their_guard:GUARD')\n"
+            "sys.modules['their_sdk'] = types.ModuleType('their_sdk')\n"
+            "sys.modules['their_sdk'].__spec__ = ModuleSpec('their_sdk', None)\n"
+            "sys.modules['their_guard'] = types.SimpleNamespace(GUARD=Guard())\n"
+            "hooks.register(Plugin())\n"
+            "import openai\n"
+            "with init('$1'): print(sdk.is_guarded('their_sdk'), sdk.is_guarded('openai'))\n"
+        )
+        assert python(code).stdout.splitlines() == ["in", "True True", "out"]
+
+    def test_budget_dropin(self, plug):
         ended = []
 
-        class Plugin:
-            @hooks.hookimpl
-            def budget_dropin(self, request):
-                return lambda: ended.append((request.session.id, request.agents))
+        def budget_dropin(request):
+            return lambda: ended.append((request.session.id, request.agents))
 
-        plugged(Plugin())
+        plug(budget_dropin)
         with init("$1", name="s", agents={"writer": "$0.50"}):
             assert ended == []
         assert ended == [("s", {"writer": "$0.50"})]
 
+    def test_budget_commands(self, plug):
+        def budget_commands(request):
+            request.app.command("mine")(lambda: typer.echo("done"))
 
-class TestManager:
-    def test_the_first_answer_wins_and_none_is_no_answer(self, plugged):
-        class One:
-            @hooks.hookimpl
-            def budget_price(self):
-                return None
+        plug(budget_commands)
+        import_module("budget_core.cli.app")  # which plugs ours in
+        app = typer.Typer()
+        hooks.every("budget_commands", hooks.CommandsRequest(app))
+        assert CliRunner().invoke(app, ["mine"]).stdout == "done\n"
+        assert "accounts" in CliRunner().invoke(app, ["--help"]).stdout  # ours join likewise
 
-        class Two:
-            @hooks.hookimpl
-            def budget_price(self, request):
-                return request
 
-        plugged(Two())
-        plugged(One())
-        assert hooks.first("budget_price", "asked") == "asked"
+class TestReserving:
+    def test_the_least_cap_counts_and_none_raises_the_callers_own(self, plug):
+        plug(lambda: None, "budget_reserve")
+        plug(lambda: 300, "budget_reserve")
+        plug(lambda: 700, "budget_reserve")
+        session = AgentBudget("$1").session()
+        for asked, cap in ((1_000, 300), (200, 200), (None, 300)):
+            call = session.open_call(LLM._replace(output_cap=asked))
+            assert call.cap == cap
+            call.release()
+        session.open_call(CallRequest(kind="tool", name="t", cost=5)).settle()
+        assert session.spent_nanos == 5
 
-    def test_a_listener_that_raises_is_logged_and_stops_no_other(self, plugged, caplog):
+    def test_it_may_refuse(self, plug):
+        def budget_reserve(request):
+            raise AgentBudgetError(f"House policy: no {request.call.model}.")
+
+        plug(budget_reserve)
+        session = AgentBudget("$1").session()
+        with pytest.raises(AgentBudgetError, match=r"House policy: no gpt-4o-mini\."):
+            session.open_call(LLM)
+        (event,) = session.events()
+        assert (event.kind, event.data["reason"]) == ("refused", "AgentBudgetError")
+        assert session.reserved == session.spent == 0
+
+    async def test_it_may_refuse_what_is_awaited(self, plug):
+        def budget_reserve():
+            raise AgentBudgetError("no")
+
+        plug(budget_reserve)
+        with pytest.raises(AgentBudgetError, match="no"):
+            await AgentBudget("$1").session().open_call_async(LLM)
+
+    def test_a_call_that_changes_is_asked_about_again(self, plug):
+        def budget_reserve(request):
+            if request.call.model != LLM.model:
+                raise AgentBudgetError("no")
+            return 500
+
+        plug(budget_reserve)
+        session = AgentBudget("$1").session()
+        call = session.open_call(LLM)
+        call.reprice(LLM._replace(output_cap=900))
+        assert call.cap == 500
+        with pytest.raises(AgentBudgetError, match="no"):
+            call.reprice(LLM._replace(model="gpt-4o"))
+        assert call.ended
+        assert session.reserved == 0
+
+    @pytest.mark.parametrize("wrong", [0, -1, "500", 1.5])
+    def test_what_is_no_cap_is_told_and_passed_over(self, plug, wrong, caplog):
+        def budget_reserve():
+            return wrong
+
+        plug(budget_reserve)
+        call = AgentBudget("$1").session().open_call(LLM)
+        assert call.cap == 1_000
+        call.release()
+        assert "budget_reserve hook must return tokens" in caplog.text
+
+    def test_no_money_is_held_and_no_lock_while_it_is_asked(self, plug):
+        def budget_reserve(request):
+            assert request.session.reserved == 0
+            request.session.track(cost="0.01")
+
+        plug(budget_reserve)
+        session = AgentBudget("$1").session()
+        session.open_call(LLM).release()
+        assert session.spent == 0.01
+
+
+class TestFailing:
+    @pytest.mark.parametrize(
+        "name",
+        ["budget_price", "budget_estimate", "budget_reserve", "budget_usage", "budget_event"],
+    )
+    def test_none_breaks_the_path_of_money(self, plug, name, caplog):
+        plug(lambda: 1 / 0, name)
+        session = AgentBudget("$1").session()
+        with session.open_call(CallRequest(model="gpt-4o-mini", prompt=Prompt(()))) as call:
+            call.settle({"unreadable": 1})
+        assert session.spent > 0
+        assert f"failed in {name}" in caplog.text
+
+    def test_what_listeners_raise_of_ours_is_not_passed_on(self, plug):
+        def budget_event(event):
+            raise AgentBudgetError("mine")
+
+        plug(budget_event)
+        AgentBudget("$1").session().track(cost=0.01)
+
+    def test_what_is_raised_on_purpose_is(self, plug):
+        def budget_price(request):
+            raise UnknownModel(request.model)
+
+        def budget_estimate():
+            raise Unbounded("all of it")
+
+        plug(budget_price)
+        with pytest.raises(UnknownModel):
+            pricing.rates("gpt-4o")
+        plug(budget_estimate)
+        with pytest.raises(Unbounded):
+            AgentBudget("$1").session().open_call(CallRequest(model="gpt-4o"))
+
+    def test_a_listener_that_raises_stops_no_other(self, plug):
         heard = []
 
-        class Deaf:
-            @hooks.hookimpl
-            def budget_event(self, event):
-                raise RuntimeError("no")
-
-        class Listener:
-            @hooks.hookimpl
-            def budget_event(self):
-                heard.append(1)
-
-        plugged(Listener())
-        plugged(Deaf())
-        plugged(Listener())
+        for listener in (lambda: heard.append(1), lambda: 1 / 0, lambda: heard.append(1)):
+            plug(listener, "budget_event")
         session = AgentBudget("$1").session()
         session.track(cost=0.01)
         assert heard == [1, 1]
         assert session.spent == 0.01
-        assert "budget_event" in caplog.text
 
-    def test_an_unregistered_plugin_is_not_asked(self, plugged):
+
+class TestManager:
+    def test_the_last_that_was_registered_is_asked_first_and_none_is_no_answer(self, plug):
+        def budget_price(request):
+            return request
+
+        plug(lambda: 1 / 0, "budget_price")
+        plug(budget_price)
+        plug(lambda: None, "budget_price")
+        assert hooks.first("budget_price", "asked") == "asked"
+
+    def test_an_unregistered_plugin_is_not_asked(self):
         class Plugin:
             @hooks.hookimpl
-            def budget_price(self, request):
+            def budget_estimate(self, request):
                 raise AssertionError
 
         plugin = Plugin()
         hooks.register(plugin)
+        assert hooks.listening("budget_estimate")
         hooks.unregister(plugin)
-        assert hooks.first("budget_price", "asked") is None
+        assert not hooks.listening("budget_estimate")
+        assert hooks.first("budget_estimate", "asked") is None
+
+    def test_what_is_no_hook_is_refused_and_leaves_nothing(self, plug):
+        def budget_evnt(event):
+            pass
+
+        def budget_event(request, more):
+            pass
+
+        for wrong in (budget_evnt, budget_event):
+            with pytest.raises(pluggy.PluginValidationError):
+                plug(wrong)
+        assert not any(plugin.where == "SimpleNamespace" for plugin in hooks.plugins())
+
+    def test_models_are_asked_for_again_when_plugins_change(self, plug):
+        def budget_models(request):
+            request.register("mine", 1, 2)
+
+        plugin = plug(budget_models)
+        assert pricing.rates("mine").input == 10**9
+        hooks.unregister(plugin)
+        with pytest.raises(UnknownModel):
+            pricing.rates("mine")
+        hooks.register(plugin)
+        assert pricing.is_registered("mine-2026-01-01")
+
+    def test_ours_are_plugged_in(self):
+        ours = {plugin.name: plugin for plugin in hooks.plugins()}
+        assert ours["budget_core.sdk.known"].hooks == ("budget_guards",)
+        assert ours["budget_core.sdk.known"].source == "built in"
+        assert ours["langchain"].source.startswith("budget-suite ")
+        assert ours["langchain"].hooks == ("budget_dropin", "budget_usage")
+
+
+def python(code, **environ):
+    return subprocess.run(  # noqa: S603
+        [sys.executable, "-c", code],
+        env={"PYTHONPATH": ":".join(filter(None, sys.path)), **environ},
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=60,
+    )
+
+
+class TestInstalled:
+    THEIRS = (
+        "from budget_core.hooks import hookimpl\n"
+        "@hookimpl\n"
+        "def budget_estimate(request):\n    return 'theirs'\n"
+    )
+    ASK = (
+        "from budget_core import hooks; print(hooks.first('budget_estimate', 1));"
+        "print([(p.name, p.source, bool(p.problem)) for p in hooks.plugins() if 'theirs' in p.name]);"
+        "print(hooks.listening('budget_guards'))"
+    )
 
     @pytest.fixture
     def installed(self, tmp_path):
@@ -182,30 +437,66 @@ class TestManager:
                     f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n"
                 )
                 (info / "entry_points.txt").write_text(f"[budget_core]\n{name} = {name}\n")
-            script = "from budget_core import hooks; print(hooks.first('budget_price', 1))"
-            path = f"import sys; sys.path.insert(0, {str(tmp_path)!r}); {script}"
-            return subprocess.run(  # noqa: S603
-                [sys.executable, "-c", path],
-                env={"BUDGET_DISABLE_PLUGINS": off, "PYTHONPATH": ":".join(filter(None, sys.path))},
-                capture_output=True,
-                text=True,
-                check=True,
-                timeout=60,
-            )
+            path = f"import sys; sys.path.insert(0, {str(tmp_path)!r}); {self.ASK}"
+            done = python(path, BUDGET_DISABLE_PLUGINS=off)
+            return done.stdout.splitlines(), done.stderr
 
         return ask
 
-    THEIRS = (
-        "from budget_core.hooks import hookimpl\n"
-        "@hookimpl\n"
-        "def budget_price(request):\n    return 'theirs'\n"
+    @pytest.mark.parametrize("off", ["", "1", "other, theirs0"])
+    def test_they_are_found_unless_switched_off(self, installed, off):
+        (answer, listed, guards), _ = installed(self.THEIRS, off=off)
+        assert answer == ("None" if off else "theirs")
+        assert listed == f"[('theirs0', 'theirs0 1.0', {bool(off)})]"
+        assert guards == "True"  # nobody goes unguarded for it
+
+    def test_one_that_fails_stops_none_of_the_others(self, installed):
+        wrong = self.THEIRS.replace("budget_estimate", "budget_estimat")
+        (answer, listed, _), told = installed("import no_such_module", self.THEIRS, wrong)
+        assert answer == "theirs"
+        for name in ("theirs0", "theirs2"):
+            assert f"{name!r} could not be loaded" in told
+            assert f"('{name}', '{name} 1.0', True)" in listed
+
+
+class TestPriceFile:
+    def test_models_are_registered_without_code(self, tmp_path):
+        file = tmp_path / "prices.json"
+        file.write_text('{"mine": [0.5, 1.5], "other": [1, 4, 0.1]}')
+        code = (
+            "from budget_core.pricing import rates\n"
+            "for model in ('mine', 'other-2026-01-01'):\n"
+            "    price = rates(model)\n"
+            "    print(price.input, price.output, price.cache_read)\n"
+        )
+        told = python(code, BUDGET_PRICES=str(file)).stdout.splitlines()
+        assert told == ["500000000 1500000000 500000000", "1000000000 4000000000 100000000"]
+
+    @pytest.mark.parametrize(
+        "text", ["", "[]", '{"mine": 3}', '{"mine": [1]}', '{"mine": ["x", 1]}']
     )
+    def test_one_that_cannot_be_read_is_refused_before_a_call(
+        self, tmp_path, monkeypatch, text, afresh
+    ):
+        file = tmp_path / "prices.json"
+        file.write_text(text)
+        monkeypatch.setenv("BUDGET_PRICES", str(file))
+        with pytest.raises(InvalidCost, match=r"prices\.json"):
+            AgentBudget("$1").session().open_call(LLM)
 
-    @pytest.mark.parametrize("off", ["", "1"])
-    def test_installed_plugins_are_found_unless_switched_off(self, installed, off):
-        assert installed(self.THEIRS, off=off).stdout.strip() == ("None" if off else "theirs")
+    @pytest.fixture
+    def afresh(self):
+        """Ask for models and prices anew, here and afterwards."""
+        registered._plugged.cache_clear()
+        pricing.forget()
+        yield
+        registered._plugged.cache_clear()
+        pricing.forget()
 
-    def test_one_that_cannot_be_imported_stops_none_of_the_others(self, installed):
-        done = installed("import no_such_module", self.THEIRS)
-        assert done.stdout.strip() == "theirs"
-        assert "'theirs0' could not be loaded" in done.stderr
+
+def test_a_response_that_a_plugin_misreads_is_unknown(plug):
+    def budget_usage():
+        return "nonsense"
+
+    plug(budget_usage)
+    assert read_receipt({"text": 1}) == Receipt(None)

@@ -2,6 +2,7 @@
 
 import asyncio
 import gc
+import json
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -13,6 +14,7 @@ from budget_core import (
     BudgetExhausted,
     InvalidCost,
     LoopDetected,
+    Receipt,
     SessionCancelled,
     SessionFinalized,
     TopUp,
@@ -741,7 +743,37 @@ def test_events_know_whose_they_are():
         "name": "search",
         "cost": 0.01,
         "agent": None,
+        "provider": None,
+        "model": None,
+        "usage": None,
+        "priced": True,
+        "seconds": event.data["seconds"],
+        "risks": [],
+        "iteration": None,
     }
+    assert event.session is None  # what keeps its events is not kept by them
+
+
+def test_labels_are_in_every_event_and_calls_are_numbered(penny):
+    session = AgentBudget("$1", labels={"project": "crawler"}).session()
+    for _ in range(2):
+        session.open_call(llm()).settle(Usage(1, 1))
+    child = session.child_session("$0.10")
+    child.track(cost=0.01)
+    session.cancel()
+    told = (*session.events(), *child.events())
+    assert [event.data["project"] for event in told] == ["crawler"] * 4
+    assert [event.data.get("iteration") for event in told] == [1, 2, None, None]
+
+
+def test_the_event_of_a_call_tells_what_its_answer_said():
+    session = AgentBudget("$1").session()
+    call = session.open_call(llm(provider="openai"))
+    call.settle(Receipt(Usage(input=3, output=5), "penny-2026"))
+    (event,) = session.events()
+    told = json.loads(json.dumps(event.as_dict()))
+    assert (told["provider"], told["name"], told["model"]) == ("openai", "penny", "penny-2026")
+    assert (told["usage"]["input"], told["usage"]["output"]) == (3, 5)
 
 
 def test_a_commit_after_its_hold_was_lost_is_told_as_late():

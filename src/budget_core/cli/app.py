@@ -8,8 +8,9 @@ from typing import Annotated, Literal, TypeAlias
 
 import typer
 
+from budget_core import hooks
+from budget_core.cli import ledger_commands, watch_commands
 from budget_core.cli.arguments import LimitLast
-from budget_core.cli.ledger_commands import add_to
 
 EXIT_CODES = (
     "Exit codes: 0 all went well, 1 it did not (stderr says why), 2 the arguments cannot be read."
@@ -189,6 +190,16 @@ def run(
     )
 
 
-add_to(app)
+@app.command(epilog=EXIT_CODES)
+def plugins(*, json: Json = False) -> None:
+    """List the plugins: what each brings, and which were left out."""
+    from budget_core.cli.plugins import show_plugins  # noqa: PLC0415
+
+    show_plugins(as_json=json)
+
+
+hooks.register(watch_commands)
+hooks.register(ledger_commands)
+hooks.every("budget_commands", hooks.CommandsRequest(app))
 
 __all__ = ["app"]

@@ -6,6 +6,8 @@ from typing import Annotated, TypeAlias
 
 import typer
 
+from budget_core.hooks import CommandsRequest, hookimpl
+
 EXIT_CODES = (
     "Exit codes: 0 all went well, 1 it did not (stderr says why), 2 the arguments cannot be read."
 )
@@ -24,8 +26,10 @@ OneAccount: TypeAlias = Annotated[str | None, typer.Argument(help="Only what pas
 account = typer.Typer(help="Declare the accounts that sessions share.", no_args_is_help=True)
 
 
-def add_to(app: typer.Typer) -> None:
+@hookimpl
+def budget_commands(request: CommandsRequest) -> None:
     """Add the commands to the tree."""
+    app = request.app
     app.command(epilog=EXIT_CODES)(accounts)
     app.command(epilog=EXIT_CODES)(holds)
     app.command(epilog=EXIT_CODES)(entries)
@@ -114,4 +118,4 @@ def account_set(
     set_account(ledger, name, limits, parent=parent, as_json=json)
 
 
-__all__ = ["add_to"]
+__all__ = ["EXIT_CODES", "Json", "Url", "budget_commands"]

@@ -23,7 +23,7 @@ from budget_core.money import parse_usd
 
 def show_accounts(url: str | None, *, as_json: bool) -> None:
     """Print every account of a ledger: what it may spend, has spent, and holds."""
-    with _ledger(url) as ledger:
+    with open_ledger(url) as ledger:
         balances = ledger.accounts()
     if as_json:
         print_json([_account(balance) for balance in balances])
@@ -49,7 +49,7 @@ def show_accounts(url: str | None, *, as_json: bool) -> None:
 
 def show_holds(url: str | None, account: str | None, *, as_json: bool) -> None:
     """Print the live holds, of one account or all."""
-    with _ledger(url) as ledger:
+    with open_ledger(url) as ledger:
         views = ledger.holds(account)
     if as_json:
         print_json([_hold(view) for view in views])
@@ -66,7 +66,7 @@ def show_holds(url: str | None, account: str | None, *, as_json: bool) -> None:
 
 def show_entries(url: str | None, account: str | None, last: int, *, as_json: bool) -> None:
     """Print the last records, of one account or all."""
-    with _ledger(url) as ledger:
+    with open_ledger(url) as ledger:
         entries = list(ledger.entries(account))
     entries = entries[max(0, len(entries) - last) :] if last else entries
     if as_json:
@@ -88,7 +88,7 @@ def show_entries(url: str | None, account: str | None, last: int, *, as_json: bo
 
 def verify_ledger(url: str | None, *, as_json: bool) -> int:
     """Replay a ledger's records; return the exit code."""
-    with _ledger(url) as ledger:
+    with open_ledger(url) as ledger:
         faults = ledger.verify()
         accounts = len(ledger.accounts())
     if as_json:
@@ -102,7 +102,7 @@ def verify_ledger(url: str | None, *, as_json: bool) -> int:
 
 def top_up_account(url: str | None, account: str, amount: str, *, as_json: bool) -> None:
     """Raise an account's life-long limit in dollars."""
-    with _ledger(url) as ledger:
+    with open_ledger(url) as ledger:
         more = parse_usd(amount)
         known = _known(ledger, account)
         if known.limits.lifelong("usd") is None:
@@ -117,7 +117,7 @@ def top_up_account(url: str | None, account: str, amount: str, *, as_json: bool)
 
 def cancel_account(url: str | None, account: str, *, as_json: bool) -> None:
     """Refuse every later call of an account and all below it."""
-    with _ledger(url) as ledger:
+    with open_ledger(url) as ledger:
         _known(ledger, account)
         ledger.close(account, "cancelled")
         balance = ledger.balance(account)
@@ -133,7 +133,7 @@ def set_account(
     as_json: bool,
 ) -> None:
     """Declare a shared account, or give it other limits."""
-    with _ledger(url, new=True) as ledger:
+    with open_ledger(url, new=True) as ledger:
         if parent is None:
             parent = _parent_of(ledger, account)
         balance = declare(account, *limits, ledger=ledger, parent=parent, update=True)
@@ -158,7 +158,7 @@ def _known(ledger: Ledger, account: str) -> Balance:
 
 
 @contextmanager
-def _ledger(url: str | None, *, new: bool = False) -> Iterator[Ledger]:
+def open_ledger(url: str | None, *, new: bool = False) -> Iterator[Ledger]:
     """Open the ledger that is asked for; a file must exist unless it may be `new`."""
     url = url or environ.get(ENVIRONMENT)
     if not url:
@@ -247,6 +247,6 @@ def _when(time: float) -> str:
 
 
 __all__ = [
-    "cancel_account", "set_account", "show_accounts", "show_entries", "show_holds",
+    "cancel_account", "open_ledger", "set_account", "show_accounts", "show_entries", "show_holds",
     "top_up_account", "verify_ledger",
 ]  # fmt: skip

@@ -1,6 +1,11 @@
-"""What happened, and who is told."""
+"""What happened, and who is told.
 
-from budget_core.events.dispatch import ask, tell
-from budget_core.events.types import Event, EventKind
+Listeners are callables of one `Event`, for one budget (``AgentBudget(listeners=[...])``) or for all
+(`listen`). Those at hand: `logs.LogListener`, `jsonl.JsonLines`, `webhook.Webhook`,
+`ingest.Ingest` and `otel.OpenTelemetry`.
+"""
 
-__all__ = ["Event", "EventKind", "ask", "tell"]
+from budget_core.events.dispatch import ask, callable_listener, listen, tell
+from budget_core.events.types import Event, EventKind, Listener
+
+__all__ = ["Event", "EventKind", "Listener", "ask", "callable_listener", "listen", "tell"]

@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from inspect import iscoroutinefunction
 from typing import Any
 
 from budget_core import hooks
-from budget_core.events.types import Event
+from budget_core.events.types import Event, Listener
 
 _log = logging.getLogger("budget_core")
 
 
-def tell(event: Event) -> None:
-    """Hand an event to every plugin that listens."""
+def tell(event: Event, listeners: Iterable[Listener]) -> None:
+    """Hand an event to a session's own listeners, and to every plugin that listens."""
+    for listener in listeners:
+        ask(listener, event)
     if hooks.listening("budget_event"):
-        hooks.notify("budget_event", event=event)
+        hooks.every("budget_event", event)
 
 
 def ask(callback: Callable[[Any], Any] | None, about: Any) -> Any:
@@ -27,3 +30,49 @@ def ask(callback: Callable[[Any], Any] | None, about: Any) -> Any:
     except Exception:  # noqa: BLE001  whatever a user's callback may raise
         _log.exception("The callback %r failed; the budget is enforced without it", callback)
         return None
+
+
+def listen(listener: Listener) -> Callable[[], None]:
+    """Let a listener hear of the events of every session in this process.
+
+    >>> end = listen(lambda event: print(event.kind, event.data))
+    >>> end()
+
+    Args:
+        listener: called with each event, in the thread in which it happens and under no lock; what
+            it raises is logged.
+
+    Returns:
+        What ends it.
+
+    Raises:
+        TypeError: it is a coroutine function, which nobody would await.
+    """
+    plugin = _Listening(callable_listener(listener))
+    hooks.register(plugin)
+
+    def end() -> None:
+        hooks.unregister(plugin)
+
+    return end
+
+
+def callable_listener(listener: Listener) -> Listener:
+    """Return a listener, or raise TypeError for what cannot be one."""
+    if not callable(listener) or iscoroutinefunction(listener):
+        raise TypeError(
+            f"A listener is called with an event, and not awaited; got {listener!r}. To go on in "
+            "an event loop, hand over to it: loop.call_soon_threadsafe(queue.put_nowait, event)."
+        )
+    return listener
+
+
+class _Listening:
+    """A plugin of one listener."""
+
+    def __init__(self, listener: Listener) -> None:
+        self._listener = listener
+
+    @hooks.hookimpl
+    def budget_event(self, event: Event) -> None:
+        self._listener(event)

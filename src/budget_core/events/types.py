@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, Literal, NamedTuple, TypeAlias
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+
+if TYPE_CHECKING:
+    from budget_core.session import BudgetSession
 
 EventKind: TypeAlias = Literal[
     "call",  # a call or a tracked cost was settled
@@ -18,22 +22,33 @@ EventKind: TypeAlias = Literal[
     "top_up",
     "finalized",
     "cancelled",
+    "risk",  # a prompt holds personal data or secrets
+    "anomaly",  # the session left its own baseline
 ]
 
 
-class Event(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Event:
     """Something that happened in a session.
 
     Attributes:
         at: Unix time in seconds.
-        data: JSON-ready details.
+        data: its details, dollars as floats. None tells what prompts or answers say.
+        session: in which it happened, for listeners; None in `BudgetSession.events`.
     """
 
     kind: EventKind
     session_id: str
     at: float
     data: Mapping[str, Any]
+    session: BudgetSession | None = field(default=None, repr=False, compare=False)
 
     def as_dict(self) -> dict[str, Any]:
-        """Return the event as reports give it."""
-        return {"type": self.kind, "timestamp": self.at, "session_id": self.session_id, **self.data}
+        """Return the event as reports give it, JSON-ready."""
+        told = {"type": self.kind, "timestamp": self.at, "session_id": self.session_id, **self.data}
+        if (usage := told.get("usage")) is not None:
+            told["usage"] = usage._asdict()
+        return told
+
+
+Listener: TypeAlias = Callable[[Event], object]

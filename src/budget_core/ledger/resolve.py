@@ -38,16 +38,22 @@ def ledger_from(value: Ledger | str | None) -> Ledger:
     url = value if value is not None else os.environ.get(ENVIRONMENT) or "memory://"
     if url == "memory://":
         return MemoryLedger()
-    scheme = url.partition("://")[0]
-    if scheme in {"sqlite", "redis", "rediss"}:
-        return _sqlite(url) if scheme == "sqlite" else _redis(url)
-    ledger = hooks.first("budget_ledger", hooks.LedgerRequest(url))
+    ledger = hooks.first("budget_ledger", hooks.LedgerRequest(url), passing=Exception)
     if isinstance(ledger, Ledger):
         return ledger
     raise InvalidBudget(
         f"No ledger for {shown(url)!r}. Known: 'memory://', 'sqlite:///budgets.db', "
         "'redis://localhost/0', a Ledger object, and what plugins add (hook budget_ledger)."
     )
+
+
+@hooks.hookimpl
+def budget_ledger(request: hooks.LedgerRequest) -> Ledger | None:
+    """Return this package's own ledgers."""
+    scheme = request.url.partition("://")[0]
+    if scheme == "sqlite":
+        return _sqlite(request.url)
+    return _redis(request.url) if scheme in {"redis", "rediss"} else None
 
 
 def _sqlite(url: str) -> Ledger:

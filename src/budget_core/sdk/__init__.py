@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import sys
-from functools import partial
+from functools import cache, partial
 from importlib import import_module
+from importlib.metadata import EntryPoint
 from threading import RLock
-from typing import Any, Final
+from typing import Any
 
+from budget_core import hooks
 from budget_core.sdk.imports import when_imported
 
-_GUARDS: Final = {
-    "openai": "budget_core.sdk.openai",
-    "anthropic": "budget_core.sdk.anthropic",
-    "google.genai": "budget_core.sdk.google",
-}
 _lock = RLock()  # reentrant: a guard imports, and an import may install a guard
 _holds = 0
 _watched: set[str] = set()
@@ -31,13 +28,14 @@ class Hold:
 
     def __init__(self) -> None:
         global _holds  # noqa: PLW0603  counted under the lock
-        for sdk in _GUARDS:
+        guards = _guards()
+        for sdk in guards:
             _watch(sdk)
         self._held = True
         with _lock:
             _holds += 1
             try:
-                for sdk in _GUARDS:
+                for sdk in guards:
                     _guard(sdk)
             except BaseException:
                 self.release()
@@ -70,6 +68,21 @@ def is_guarded(sdk: str) -> bool:
 _forever: list[Hold] = []
 
 
+@cache
+def _guards() -> dict[str, str]:
+    """Return where the guard of each SDK is, as plugins say; asked again when one comes or goes."""
+    guards: dict[str, str] = {}
+
+    def register(sdk: str, guard: str) -> None:
+        guards.setdefault(sdk, guard)
+
+    hooks.every("budget_guards", hooks.GuardsRequest(register))
+    return guards
+
+
+hooks.on_change(_guards.cache_clear)
+
+
 def _watch(sdk: str) -> None:
     """Hear of an SDK's import, and wait for one that is under way in another thread."""
     if sdk in sys.modules:
@@ -91,6 +104,8 @@ def _guard(sdk: str, *, importing: bool = False) -> None:
         return
     if not importing and getattr(module.__spec__, "_initializing", False):
         return  # another thread imports it, and waits for our lock when it is done
-    guard = import_module(_GUARDS[sdk]).GUARD
+    if (home := _guards().get(sdk)) is None:
+        return  # its plugin is gone
+    guard = EntryPoint(sdk, home, "").load()
     guard.install()
     _installed[sdk] = guard

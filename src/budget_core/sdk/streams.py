@@ -4,20 +4,29 @@ from __future__ import annotations
 
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from budget_core.errors import BudgetExhausted
 from budget_core.usage import Receipt, read_on
 
 if TYPE_CHECKING:
-    from budget_core.call import Call
     from budget_core.sdk.dialects import Dialect, Event
+
+
+class Metered(Protocol):
+    """What is held for an answer: a `Call`, or a request against an API's quota."""
+
+    def meter(self, seen: int, /) -> None:
+        """Take note of pieces of the answer; raise if they outgrow what is held."""
+
+    def settle(self, outcome: Receipt | None, /) -> None:
+        """End it, as unknown if `outcome` is None."""
 
 
 class StreamMeter:
     """Counts the events of one answer, keeps the usage that they tell, and settles its call."""
 
-    def __init__(self, call: Call, dialect: Dialect) -> None:
+    def __init__(self, call: Metered, dialect: Dialect) -> None:
         self._call = call
         self._dialect = dialect
         self._receipt = Receipt(None)

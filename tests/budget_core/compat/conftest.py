@@ -15,7 +15,7 @@ FILLED = 'model="gpt-4o", messages=HELLO'
 def _with_our_import(snippet):
     """The one line that somebody who migrates changes, and what a document leaves out."""
     code = textwrap.dedent(snippet)
-    for name in ("agentbudget", "agent_budget_guard"):
+    for name in ("agentbudget", "agent_budget_guard", "agentwatch", "quotawatch"):
         ours = f"budget_core.compat.{name}"
         code = re.sub(rf"^import {name}$", f"import {ours} as {name}", code, flags=re.MULTILINE)
         code = re.sub(rf"^from {name}\b", f"from {ours}", code, flags=re.MULTILINE)

@@ -657,6 +657,41 @@ def test_event_callbacks(run, client, provider):
     assert alerts[0]["total_spent"] > 5
 
 
+WEBHOOKS = """
+from agentbudget import AgentBudget
+
+budget = AgentBudget(
+    max_spend="$5.00",
+    webhook_url="https://your-app.com/api/budget-events",
+)
+"""
+
+
+def test_webhooks(run, receiver):
+    budget = run(WEBHOOKS.replace("https://your-app.com/", receiver.url))["budget"]
+    with budget.session() as session:
+        session.track(cost=4.6)
+        with pytest.raises(agentbudget.BudgetExhausted):
+            session.track(cost=1)
+    told = {}
+    while "hard_limit" not in told:
+        got = receiver.next()
+        assert got.path == "/api/budget-events"
+        told[got.json["event_type"]] = got.json
+    assert told.keys() == {"warning", "soft_limit", "hard_limit"}
+    assert told["soft_limit"]["session_id"] == session.id
+    assert told["soft_limit"]["data"]["total_spent"] == 4.6
+
+
+def test_when_webhook_url_is_also_set_both_the_callback_and_the_webhook_fire(run, receiver):
+    alerts = []
+    session = agentbudget.init(
+        "$5.00", webhook_url=receiver.url, warning_thresholds=(), on_soft_limit=alerts.append
+    )
+    session.track(cost=4.6)
+    assert receiver.next().json["data"]["total_spent"] == alerts[0]["total_spent"] == 4.6
+
+
 def test_exceptions():
     errors = agentbudget.AgentBudgetError
     for kind in ("BudgetExhausted", "LoopDetected", "InvalidBudget", "InvalidCost"):

@@ -1,0 +1,48 @@
+"""Every event as a line of JSON in a file."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from budget_core.events.outbox import Outbox
+from budget_core.events.types import Event
+
+
+class JsonLines(Outbox):
+    """Appends events to a file, from the background; use it as a listener.
+
+    Several processes may write to the same file. Where it cannot be written, events are dropped,
+    and logs say so.
+
+    Args:
+        path: the file; it is made if it does not exist, readable by its owner alone.
+        interval: seconds between writes.
+        buffer: how many events may wait; a newer one takes the place of the oldest.
+    """
+
+    def __init__(
+        self, path: str | os.PathLike[str], *, interval: float = 0.5, buffer: int = 10_000
+    ) -> None:
+        self.path = Path(path).absolute()  # wherever the program goes from here
+        super().__init__(str(self.path), batch=buffer, interval=interval, buffer=buffer)
+
+    def __call__(self, event: Event) -> None:
+        """Queue an event."""
+        self.put(event.as_dict())
+
+    def deliver(self, events: Sequence[Mapping[str, Any]]) -> None:
+        """Append a batch by one write, so that lines of several processes do not mix."""
+        lines = "".join(json.dumps(event, default=str) + "\n" for event in events).encode()
+        file = os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+        try:
+            while lines := lines[os.write(file, lines) :]:
+                pass
+        finally:
+            os.close(file)
+
+
+__all__ = ["JsonLines"]

@@ -1,0 +1,137 @@
+"""Posting events as JSON from the background, again and again if it must be."""
+
+from __future__ import annotations
+
+import encodings.idna  # noqa: F401  the first request would import it, in a call's time
+import json
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from http.client import HTTPException
+from typing import Any, Final
+from urllib.error import HTTPError
+from urllib.parse import urlsplit
+from urllib.request import HTTPRedirectHandler, Request, build_opener
+
+from budget_core.errors import InvalidBudget
+from budget_core.events.outbox import Outbox
+
+try:
+    from tenacity import RetryCallState, Retrying, retry_if_exception
+    from tenacity.nap import sleep_using_event
+    from tenacity.stop import stop_after_attempt, stop_when_event_set
+    from tenacity.wait import wait_exponential_jitter
+except ModuleNotFoundError as _error:
+    raise ImportError(
+        "Sending events needs tenacity: pip install 'budget-suite[events]'"
+    ) from _error
+
+_TRY_AGAIN: Final = frozenset({408, 425, 429})
+_LONGEST_WAIT: Final = 30.0
+
+
+class Sender(Outbox):
+    """Posts events as JSON to a URL. It never blocks or raises, and tells no secret of the URL.
+
+    >>> sender = Sender("https://example.com/ingest", headers={"Authorization": "Bearer …"})
+    >>> sender
+    <Sender https://example.com Counts(sent=0, dropped=0, waiting=0, retried=0)>
+
+    An answer of 408, 425, 429 or 5xx, or none at all, is tried again. Any other that is not 2xx, a
+    redirection too, drops the batch.
+
+    Args:
+        url: "https://…"; credentials belong into `headers`.
+        headers: sent with each request, or what returns them for a body.
+        batch: how many events at most go into one request.
+        interval: seconds to wait for a batch to fill; 0 sends at once.
+        buffer: how many events may wait; a newer one takes the place of the oldest.
+        attempts: how often a request is tried in all.
+        pause: seconds before the second attempt; each later pause is twice as long, with jitter.
+        timeout: seconds to wait for the receiver.
+        shape: what makes the JSON document of a batch; ``{"events": [...]}`` by default.
+
+    Raises:
+        InvalidBudget: the URL is none that can be posted to.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        headers: Mapping[str, str] | Callable[[bytes], Mapping[str, str]] | None = None,
+        batch: int = 100,
+        interval: float = 5.0,
+        buffer: int = 500,
+        attempts: int = 5,
+        pause: float = 1.0,
+        timeout: float = 5.0,
+        shape: Callable[[Sequence[Mapping[str, Any]]], Any] = lambda events: {"events": events},
+    ) -> None:
+        super().__init__(_origin(url), batch=batch, interval=interval, buffer=buffer)
+        self._url, self._shape = url, shape
+        self._attempts, self._pause, self._timeout = attempts, pause, timeout
+        self._headers = headers if callable(headers) else lambda _body: headers or {}
+        self._opener = build_opener(_NoRedirects)
+
+    def deliver(self, events: Sequence[Mapping[str, Any]]) -> None:
+        """Post a batch, several times if need be."""
+        body = json.dumps(self._shape(events), default=str).encode()
+        headers = {"Content-Type": "application/json", "User-Agent": "budget-suite"}
+        request = Request(self._url, body, {**headers, **self._headers(body)})  # noqa: S310  http(s)
+        retrying = Retrying(
+            stop=stop_after_attempt(self._attempts) | stop_when_event_set(self._stop),
+            wait=wait_exponential_jitter(self._pause, _LONGEST_WAIT, jitter=self._pause),
+            retry=retry_if_exception(_may_pass),
+            before_sleep=self._count_retry,
+            sleep=sleep_using_event(self._stop),
+            reraise=True,
+        )
+        retrying(partial(self._post, request))
+
+    def describe(self, error: Exception) -> str:
+        """Say what the receiver answered, or what the system says of it."""
+        if isinstance(error, HTTPError):
+            return f"it answered {error.code}"
+        reason = getattr(error, "reason", error)  # urllib wraps what the system raised
+        return f"{type(reason).__name__} {getattr(reason, 'strerror', None) or ''}".strip()
+
+    def _post(self, request: Request) -> None:
+        try:
+            self._opener.open(request, timeout=self._timeout).close()
+        except HTTPError as error:
+            error.close()
+            raise
+
+    def _count_retry(self, _state: RetryCallState) -> None:
+        with self._changed:
+            self._retried += 1
+
+
+class _NoRedirects(HTTPRedirectHandler):
+    """Take a redirection as the failure that it is: it would be followed without the body."""
+
+    def redirect_request(self, *_: object) -> None:
+        return None
+
+
+def _may_pass(error: BaseException) -> bool:
+    if isinstance(error, HTTPError):
+        return error.code in _TRY_AGAIN or error.code >= 500  # noqa: PLR2004
+    return isinstance(error, OSError | HTTPException)
+
+
+def _origin(url: str) -> str:
+    """Return what may be told of a URL."""
+    try:
+        parts = urlsplit(url)
+        origin, port = f"{parts.scheme}://{parts.hostname}", parts.port
+    except ValueError:
+        raise InvalidBudget("The URL to send events to cannot be read.") from None
+    if parts.scheme not in {"http", "https"} or not parts.hostname or not url.isprintable():
+        raise InvalidBudget("The URL to send events to is to be 'https://host/…' or 'http://…'.")
+    if parts.username is not None:
+        raise InvalidBudget(f"Send credentials to {origin} in headers=, not in its URL.")
+    return origin if port is None else f"{origin}:{port}"
+
+
+__all__ = ["Sender"]

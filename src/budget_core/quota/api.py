@@ -1,0 +1,82 @@
+"""An API that is watched: where it is, and how much of it may be used."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final, cast
+from urllib.parse import SplitResult, urlsplit
+
+from budget_core.errors import InvalidBudget
+from budget_core.limits import Limit, Limits
+
+PREFIX: Final = "quota:"
+"""With which the accounts begin that count what is used of an API."""
+
+_PORTS: Final = {"http": 80, "https": 443}
+_REQUESTS: Final = re.compile(r"\brequests?\b", re.IGNORECASE)
+
+
+@dataclass(frozen=True, slots=True)
+class Api:
+    """An API, known by the beginning of its URLs.
+
+    Attributes:
+        name: as records, reports and errors call it.
+        base_url: scheme, host, port, and the path with which its paths begin, if any.
+        limits: ``"60 requests/min"``, ``"2M tokens/day"``, ``"500 requests/rolling hour"``, or a
+            `Limit` of calls or tokens; per second, minute, hour, day or month.
+
+    Raises:
+        InvalidBudget: a limit or the URL cannot be read.
+    """
+
+    name: str
+    base_url: str
+    limits: Sequence[str | Limit] = ()
+
+    def __post_init__(self) -> None:
+        if not urlsplit(self.base_url).hostname:
+            raise InvalidBudget(
+                f"base_url={self.base_url!r} names no host; write one such as "
+                "'https://api.openai.com'."
+            )
+        Limits.of(*(limits := tuple(map(_limit, self.limits))))
+        object.__setattr__(self, "limits", limits)
+
+    @property
+    def account(self) -> str:
+        """The account of the ledger that counts what is used."""
+        return f"{PREFIX}{self.name}"
+
+    @property
+    def every(self) -> tuple[Limit, ...]:
+        """The limits, read."""
+        return cast("tuple[Limit, ...]", self.limits)
+
+    def covers(self, url: SplitResult) -> int:
+        """Return how much of a URL's path this API claims, 0 if the URL is another's."""
+        base = urlsplit(self.base_url)
+        path = base.path.rstrip("/")
+        inside = url.path == path or url.path.startswith(f"{path}/") or not path
+        return len(path) + 1 if inside and _origin(base) == _origin(url) else 0
+
+
+def _origin(url: SplitResult) -> tuple[str, str | None, int | None]:
+    return url.scheme, url.hostname, url.port or _PORTS.get(url.scheme)
+
+
+def _limit(value: str | Limit) -> Limit:
+    limit = Limit.parse(_REQUESTS.sub("calls", value) if isinstance(value, str) else value)
+    if limit.unit not in ("llm_calls", "tokens") or limit.period is None:
+        raise InvalidBudget(
+            f"{value!r} is no quota of an API: write requests or tokens per second, minute, hour, "
+            "day or month, as in '60 requests/min'."
+        )
+    return limit
+
+
+def written(limit: Limit) -> str:
+    """Return a limit as quotas are written: ``"60 requests/minute"``."""
+    return str(limit).replace("LLM call", "request")

@@ -1,0 +1,159 @@
+"""How much an API itself says is left: read off its rate-limit headers."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from threading import Lock
+from typing import Any, Final, NamedTuple
+
+_NAME: Final = re.compile(
+    r"(?:x-|anthropic-|x-ms-)?rate-?limit-"
+    r"(?:(limit|remaining|reset)(?:-([a-z-]+))?|([a-z-]+)-(limit|remaining|reset))"
+)
+_SPAN: Final = re.compile(r"(?:\d+(?:\.\d+)?(?:ms|d|h|m|s))+")
+_PART: Final = re.compile(r"(\d+(?:\.\d+)?)(ms|d|h|m|s)")
+_SECONDS: Final = {"ms": 0.001, "s": 1, "m": 60, "h": 3600, "d": 86400}
+_A_DATE: Final = 1e9
+"""A number above this is a time since 1970, no stretch of seconds."""
+_IN_MS: Final = 1e11
+_LONGEST_DATE: Final = 40
+
+
+class Room(NamedTuple):
+    """What an API said of one of its limits.
+
+    Attributes:
+        limit: the limit itself, None if it was not told.
+        remaining: what was left of it, less what was sent since.
+        resets_at: Unix time in seconds at which it is whole again, None if it was not told.
+    """
+
+    limit: int | None = None
+    remaining: int | None = None
+    resets_at: float | None = None
+
+
+class Headroom:
+    """What one API said last, of each of its limits. Thread-safe."""
+
+    def __init__(self) -> None:
+        self._lock = Lock()
+        self._rooms: dict[str, Room] = {}
+        self._blocked_until = 0.0
+        self._flying = 0
+
+    def take(self, now: float) -> float:
+        """Take a request of what is left; return how many seconds it has to wait, if it does.
+
+        Whoever got 0.0 says `landed` once.
+        """
+        with self._lock:
+            until = self._blocked_until
+            for room in self._rooms.values():
+                if room.remaining is not None and room.remaining <= 0 and room.resets_at:
+                    until = max(until, room.resets_at)
+            if until > now:
+                return until - now
+            self._flying += 1
+            self._lower("requests", 1)
+            return 0.0
+
+    def landed(self) -> None:
+        """Say that a request that had been taken is over."""
+        with self._lock:
+            self._flying -= 1
+
+    def learn(self, headers: Mapping[str, str], now: float, *, refused: bool) -> None:
+        """Take note of what an answer says.
+
+        Args:
+            headers: names in lower case.
+            now: Unix time in seconds.
+            refused: it is a 429.
+        """
+        rooms = read(headers, now)
+        with self._lock:
+            for kind, room in rooms.items():
+                self._rooms[kind] = room
+            # those that are under way were not counted by the API when it said so
+            self._lower("requests", max(0, self._flying - 1))
+            if refused:
+                self._blocked_until = max(self._blocked_until, now + retry_after(headers, now))
+
+    def rooms(self, now: float) -> dict[str, Room]:
+        """Return what is left of each limit; one that has reset since is whole again."""
+        with self._lock:
+            rooms = dict(self._rooms)
+        return {
+            kind: room._replace(remaining=room.limit)
+            if room.resets_at is not None and room.resets_at <= now
+            else room
+            for kind, room in rooms.items()
+        }
+
+    def _lower(self, kind: str, by: int) -> None:
+        room = self._rooms.get(kind)
+        if room is not None and room.remaining is not None:
+            self._rooms[kind] = room._replace(remaining=max(0, room.remaining - by))
+
+
+def read(headers: Mapping[str, str], now: float) -> dict[str, Room]:
+    """Return what headers tell of each limit: "requests", "tokens", "input-tokens", …."""
+    rooms: dict[str, dict[str, Any]] = {}
+    for name, value in headers.items():
+        if (found := _NAME.fullmatch(name)) is None:
+            continue
+        kind, what = found[2] or found[3] or "requests", found[1] or found[4]
+        told = when(value, now) if what == "reset" else _count(value)
+        if told is not None:
+            rooms.setdefault(kind, {})["resets_at" if what == "reset" else what] = told
+    return {kind: Room(**told) for kind, told in rooms.items()}
+
+
+def retry_after(headers: Mapping[str, str], now: float) -> float:
+    """Return the seconds that an answer asks to wait, 0.0 if it asks for nothing."""
+    if (value := headers.get("retry-after-ms")) and (ms := _number(value)) is not None:
+        return ms / 1000
+    at = when(headers.get("retry-after", ""), now)
+    return 0.0 if at is None else max(0.0, at - now)
+
+
+def when(value: str, now: float) -> float | None:
+    """Return the Unix time that a header names, in any of the ways that are in use.
+
+    ``"6m0s"``, ``"20ms"``, ``"12"`` and ``"1.5"`` (seconds), a Unix time in seconds or
+    milliseconds, ``"2026-05-07T12:01:00Z"``, and HTTP's dates.
+    """
+    value = value.strip()
+    if (number := _number(value)) is not None:
+        if number < _A_DATE:
+            return now + number
+        return number / 1000 if number > _IN_MS else number
+    if _SPAN.fullmatch(value):
+        return now + sum(float(n) * _SECONDS[unit] for n, unit in _PART.findall(value))
+    return _date(value)
+
+
+def _date(value: str) -> float | None:
+    if len(value) > _LONGEST_DATE:
+        return None
+    for read_date in (datetime.fromisoformat, parsedate_to_datetime):
+        try:
+            date = read_date(value)
+        except ValueError:
+            continue
+        return (date if date.tzinfo else date.replace(tzinfo=UTC)).timestamp()
+    return None
+
+
+def _number(value: str) -> float | None:
+    return float(value) if re.fullmatch(r"\d{1,15}(\.\d{1,9})?", value) else None
+
+
+def _count(value: str) -> int | None:
+    # the IETF's draft lets "100, 100;w=60" follow
+    first = _number(value.partition(",")[0].partition(";")[0].strip())
+    return None if first is None else int(first)

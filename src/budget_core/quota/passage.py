@@ -1,0 +1,149 @@
+"""One request on its way through a watched API's gate."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from threading import Lock
+from time import monotonic, time
+from typing import TYPE_CHECKING, Any, NamedTuple
+from urllib.parse import SplitResult
+
+from budget_core.errors import QuotaExceeded
+from budget_core.finalizers import collecting, later
+from budget_core.outcomes import unbilled
+from budget_core.quota.record import ApiCall, told
+from budget_core.sdk.streams import StreamMeter
+
+if TYPE_CHECKING:
+    from budget_core.opening import Steps
+    from budget_core.quota.gate import Ticket
+    from budget_core.quota.watch import Watched
+    from budget_core.sdk.requests import Endpoint
+    from budget_core.usage import Receipt
+
+_TOO_MANY = 429
+
+
+class Outgoing(NamedTuple):
+    """A request that is about to be sent: `body` is only looked at where tokens are limited."""
+
+    method: str
+    url: str
+    parts: SplitResult
+    body: Callable[[], Any]
+
+
+class Passage:
+    """A request to a watched API, from before it is sent until it is settled."""
+
+    def __init__(self, watched: Watched, outgoing: Outgoing) -> None:
+        self._watched = watched
+        self._outgoing = outgoing
+        self._endpoint: Endpoint | None = None
+        self._lock = Lock()
+        self._ticket: Ticket | None = None
+        self._given_up = False
+        self._began = self._at = 0.0
+
+    @property
+    def blocks(self) -> bool:
+        """Its ledger may block on I/O."""
+        return self._watched.gate.blocks
+
+    def admission(self, wait: float) -> Steps[None]:
+        """Get through the gate, yielding where it has to wait.
+
+        Raises:
+            QuotaExceeded, LedgerUnavailable: it does not.
+        """
+        try:
+            ticket = yield from self._watched.gate.steps(self._expected(), wait)
+        except QuotaExceeded:
+            self._watched.refused()
+            raise
+        with self._lock:
+            self._ticket, given_up = ticket, self._given_up
+        if given_up:  # its task was cancelled while a thread asked the ledger
+            self.withdrawn()
+            return
+        self._watched.waited(ticket.waited)
+        self._began, self._at = monotonic(), time()
+
+    def answered(self, status: int, headers: Iterable[tuple[str, str]]) -> StreamMeter | None:
+        """Take note of an answer, and record it.
+
+        Returns:
+            what is to read the body, if its tokens count; else the request is settled.
+        """
+        limits = told(headers)
+        self._watched.gate.landed()
+        self._watched.gate.learn(limits, refused=status == _TOO_MANY)
+        self._record(status, limits)
+        if self._endpoint is not None and status < 400:  # noqa: PLR2004
+            return StreamMeter(self, self._endpoint.dialect)
+        self._end(0 if self._endpoint is not None else None)
+        return None
+
+    def failed(self, error: BaseException) -> None:
+        """Take note that there was no answer; the request counts unless it never left."""
+        self._watched.gate.landed()
+        self._record(0, {})
+        if unbilled(error) and self._ticket is not None:
+            self._watched.gate.release(self._ticket)
+        else:
+            self._end(None)
+
+    def withdrawn(self) -> None:
+        """Give everything back: it will not be sent, as another gate or its caller wants it."""
+        with self._lock:
+            self._given_up, ticket, self._ticket = True, self._ticket, None
+        if ticket is not None:
+            self._watched.gate.landed()
+            self._watched.gate.release(ticket)
+
+    # -- what `StreamMeter` asks of it -------------------------------------------------------
+
+    def meter(self, _seen: int, /) -> None:
+        """Do nothing: tokens are counted when the answer is whole."""
+
+    def settle(self, outcome: Receipt | None, /) -> None:
+        """End the request with the tokens that its answer told."""
+        usage = None if outcome is None else outcome.usage
+        tokens = None if usage is None else usage.total
+        if collecting():
+            later(lambda: self._end(tokens))
+        else:
+            self._end(tokens)
+
+    # -- inside ------------------------------------------------------------------------------
+
+    def _expected(self) -> int:
+        if not self._watched.counts_tokens:
+            return 0
+        from budget_core.quota import tokens  # noqa: PLC0415  what a few need
+
+        outgoing = self._outgoing
+        self._endpoint = tokens.endpoint_at(outgoing.method, outgoing.url)
+        if self._endpoint is None:
+            return 0
+        return tokens.expected(self._endpoint, outgoing.body())
+
+    def _end(self, tokens: int | None) -> None:
+        ticket, self._ticket = self._ticket, None
+        if ticket is not None:
+            self._watched.gate.settle(ticket, tokens)
+
+    def _record(self, status: int, limits: dict[str, str]) -> None:
+        self._watched.record(
+            ApiCall(
+                api=self._watched.api.name,
+                endpoint=self._outgoing.parts.path or "/",
+                method=self._outgoing.method.upper(),
+                status=status,
+                latency_ms=(monotonic() - self._began) * 1000,
+                at=self._at,
+                environment=self._watched.environment,
+                hit429=status == _TOO_MANY,
+                rate_limit_headers=limits,
+            )
+        )

@@ -1,0 +1,48 @@
+"""Tokens of requests that no SDK's guard sees: what one may come to, and what it did."""
+
+from __future__ import annotations
+
+import json
+from typing import Any, Final
+
+from budget_core.estimate import COMFORTABLE
+from budget_core.prompts import measure
+from budget_core.sdk import anthropic, gemini, openai
+from budget_core.sdk.requests import Endpoint
+
+_BYTES_A_TOKEN: Final = 4
+"""What providers assume when they count a request against a limit before they read it."""
+
+
+def endpoint_at(method: str, url: str) -> Endpoint | None:
+    """Return what a request asks of a model, None if it asks none, or not one that is known."""
+    for api in (openai.API, anthropic.API, gemini.API):
+        endpoint = api.endpoint(method, url)
+        if endpoint is not None and endpoint.beyond is None:
+            return endpoint
+    return None
+
+
+def expected(endpoint: Endpoint, body: Any) -> int:
+    """Return the tokens that a request may come to: a fair guess, corrected by its answer.
+
+    Args:
+        endpoint: what is asked.
+        body: parsed, or as it is sent; one that cannot be read counts for nothing.
+    """
+    parsed = _parsed(body)
+    if not isinstance(parsed, dict):
+        return 0
+    request = endpoint.read(parsed, None)
+    prompt = 0 if request.prompt is None else sum(measure(part).tokens for part in request.prompt)
+    cap = COMFORTABLE if request.output_cap is None else request.output_cap
+    return prompt // _BYTES_A_TOKEN + cap * request.n
+
+
+def _parsed(body: Any) -> Any:
+    if not isinstance(body, str | bytes | bytearray):
+        return body
+    try:
+        return json.loads(body)
+    except ValueError:
+        return None

@@ -1,0 +1,158 @@
+import json
+import logging
+import stat
+import threading
+
+import pytest
+
+from budget_core import AgentBudget, CallRequest, LoopDetected, Prompt
+from budget_core.events import Event, listen
+from budget_core.events.ingest import Ingest
+from budget_core.events.jsonl import JsonLines
+from budget_core.events.logs import LogListener
+from budget_core.saved import save
+
+
+def spend(session):
+    session.track(cost="0.95", tool_name="search")
+
+
+class TestListeners:
+    def test_one_of_a_budget_hears_of_its_sessions_and_their_children(self):
+        heard = []
+        with AgentBudget("$1", listeners=[heard.append]).session("a") as session:
+            with session.child_session("$0.50", name="b") as child:
+                child.track(cost="0.01")
+            AgentBudget("$1", parent=None).session("c").track(cost="0.01")
+        assert [(event.session_id, event.kind) for event in heard] == [("b", "call")]
+        assert heard[0].session is child
+
+    def test_one_of_the_process_hears_of_every_session_until_it_ends(self):
+        heard = []
+        end = listen(heard.append)
+        spend(AgentBudget("$1").session("a"))
+        end()
+        spend(AgentBudget("$1").session("b"))
+        assert {event.session_id for event in heard} == {"a"}
+        assert {event.kind for event in heard} == {"call", "warning", "soft_limit"}
+
+    def test_several_are_told_and_one_that_fails_stops_nobody(self, caplog):
+        heard = []
+
+        def broken(event):
+            raise ValueError(event.kind)
+
+        end = listen(broken)
+        session = AgentBudget("$1", listeners=[broken, heard.append]).session()
+        spend(session)
+        end()
+        assert len(heard) == len(session.events())
+        assert session.spent == 0.95
+        assert caplog.text.count("ValueError: soft_limit") == 2
+
+    def test_they_are_called_under_no_lock(self):
+        session = AgentBudget("$1", listeners=[lambda event: ask(event.session)]).session()
+        answers = []
+
+        def ask(session):  # another thread could not, if this one held a lock of the session
+            thread = threading.Thread(target=lambda: answers.append(session.report()))
+            thread.start()
+            thread.join(20)
+
+        spend(session)
+        assert len(answers) == len(session.events())
+
+    @pytest.mark.parametrize("wrong", [None, "print"])
+    def test_what_cannot_listen_is_refused(self, wrong):
+        with pytest.raises(TypeError, match="A listener is called"):
+            listen(wrong)
+
+    def test_a_coroutine_function_would_never_run(self):
+        async def later(event):
+            pass
+
+        for begin in (listen, lambda one: AgentBudget("$1", listeners=[one])):
+            with pytest.raises(TypeError, match="not awaited"):
+                begin(later)
+
+
+def test_they_are_not_written_down_with_a_session():
+    session = AgentBudget("$1", listeners=[print]).session()
+    json.dumps(save(session))
+
+
+SECRET = "my prompt that nobody else may read"  # noqa: S105
+
+
+def test_what_prompts_say_is_in_no_event_nor_report(penny):
+    heard = []
+    with AgentBudget("$1", max_repeated_calls=2, listeners=[heard.append]).session() as session:
+        prompt = Prompt([{"role": "user", "content": SECRET}])
+        request = CallRequest(model=penny, prompt=prompt, fingerprint=(penny, SECRET))
+        session.open_call(request).settle()
+        with pytest.raises(LoopDetected):
+            session.open_call(request)
+    assert [event.kind for event in heard] == ["call", "loop_detected"]
+    told = [event.as_dict() for event in heard], session.report()
+    assert SECRET not in json.dumps(told)
+    assert SECRET not in repr(heard)
+
+
+class TestLogs:
+    def test_each_kind_has_its_level(self, caplog):
+        caplog.set_level(logging.DEBUG, "budget_core.events")
+        spend(AgentBudget("$1", listeners=[LogListener()]).session("a"))
+        lines = [(record.levelname, record.getMessage()) for record in caplog.records]
+        assert lines[0][0] == "DEBUG"
+        assert lines[0][1].startswith("call in a: kind=tool, name=search, cost=0.95")
+        assert ("WARNING", "soft_limit in a: share=0.9") in lines
+        assert caplog.records[0].budget["session_id"] == "a"
+
+    def test_what_nobody_wants_is_not_written_out(self, caplog):
+        log = logging.getLogger("budget_test")
+        log.setLevel(logging.ERROR)
+        spend(AgentBudget("$1", listeners=[LogListener(log)]).session())
+        assert not caplog.records
+
+
+class TestJsonLines:
+    def test_every_event_is_a_line(self, tmp_path):
+        lines = JsonLines(tmp_path / "events.jsonl", interval=0)
+        session = AgentBudget("$1", listeners=[lines]).session("a")
+        spend(session)
+        assert lines.close(20)
+        told = [json.loads(line) for line in lines.path.read_text().splitlines()]
+        assert told == [event.as_dict() for event in session.events()]
+        assert stat.S_IMODE(lines.path.stat().st_mode) == 0o600
+        assert lines.counts.sent == len(told)
+
+    def test_several_write_to_one_file(self, tmp_path):
+        files = [JsonLines(tmp_path / "events.jsonl", interval=0) for _ in range(4)]
+        for n in range(500):
+            for lines in files:
+                lines(Event("call", "s", 0.0, {"n": n}))
+        assert all(lines.close(20) for lines in files)
+        assert len(list(map(json.loads, files[0].path.read_text().splitlines()))) == 2_000
+
+    def test_a_file_that_cannot_be_written_loses_events_and_nothing_else(self, tmp_path, caplog):
+        lines = JsonLines(tmp_path / "none" / "events.jsonl", interval=0)
+        session = AgentBudget("$1", listeners=[lines]).session()
+        spend(session)
+        assert lines.flush(20)
+        assert lines.counts.dropped == len(session.events())
+        assert "events.jsonl: FileNotFoundError" in caplog.text
+        lines.path.parent.mkdir()
+        lines(Event("call", "s", 0.0, {}))
+        assert lines.close(20)
+        assert lines.counts.sent == 1
+
+
+def test_ingest_posts_every_event_in_batches(receiver):
+    ingest = Ingest(receiver.url, headers={"Authorization": "Bearer x"})
+    session = AgentBudget("$1", listeners=[ingest]).session("a")
+    spend(session)
+    assert receiver.got.empty()
+    assert ingest.close(20)
+    got = receiver.next()
+    assert got.json == {"events": [event.as_dict() for event in session.events()]}
+    assert got.headers["Authorization"] == "Bearer x"

@@ -1,0 +1,380 @@
+import asyncio
+import gc
+import logging
+import os
+import signal
+import subprocess
+import sys
+import threading
+import weakref
+
+import pytest
+
+from budget_core.errors import InvalidBudget
+from budget_core.events.sender import Sender
+
+
+@pytest.fixture
+def sender(receiver):
+    made = []
+
+    def make(url=None, **options):
+        box = Sender(url or receiver.url, **{"interval": 0, "pause": 0.001, **options})
+        made.append(box)
+        return box
+
+    yield make
+    receiver.over.set()
+    for box in made:
+        box.close(0)
+
+
+def tell(sender, count):
+    for n in range(count):
+        sender.put({"n": n})
+
+
+def numbers(receiver):
+    return [[event["n"] for event in got.json["events"]] for got in receiver.all()]
+
+
+class TestBatches:
+    def test_a_full_batch_goes_at_once_and_in_order(self, sender, receiver):
+        box = sender(batch=3, interval=60)
+        tell(box, 7)
+        assert [receiver.next().json, receiver.next().json] == [
+            {"events": [{"n": 0}, {"n": 1}, {"n": 2}]},
+            {"events": [{"n": 3}, {"n": 4}, {"n": 5}]},
+        ]
+        assert box.flush(20)
+        assert numbers(receiver) == [[6]]
+        assert box.counts == (7, 0, 0, 0)
+
+    def test_what_is_less_goes_after_the_interval(self, sender, receiver):
+        tell(sender(interval=0.05), 2)
+        assert receiver.next().json == {"events": [{"n": 0}, {"n": 1}]}
+
+    def test_until_then_it_waits(self, sender, receiver):
+        box = sender(interval=60)
+        tell(box, 2)
+        assert box.counts.waiting == 2
+        assert receiver.got.empty()
+
+    def test_what_cannot_be_told_in_json_is_told_in_words(self, sender, receiver):
+        sender().put({"at": {1}})
+        assert receiver.next().json == {"events": [{"at": "{1}"}]}
+
+    def test_headers_are_sent(self, sender, receiver):
+        tell(sender(headers={"Authorization": "Bearer x"}), 1)
+        headers = receiver.next().headers
+        assert headers["Authorization"] == "Bearer x"
+        assert headers["Content-Type"] == "application/json"
+
+
+class TestFaults:
+    @pytest.mark.parametrize("answer", [408, 429, 500, 503])
+    def test_what_may_pass_is_tried_again(self, sender, receiver, answer):
+        receiver.answers += [answer, answer]
+        box = sender()
+        tell(box, 1)
+        assert box.flush(20)
+        assert box.counts == (1, 0, 0, 2)
+        assert numbers(receiver) == [[0], [0], [0]]
+
+    @pytest.mark.parametrize("answer", [302, 307, 400, 401, 404])
+    def test_what_will_not_pass_is_dropped(self, sender, receiver, answer, caplog):
+        receiver.answers.append(answer)
+        box = sender()
+        tell(box, 1)
+        assert box.flush(20)
+        assert box.counts == (0, 1, 0, 0)
+        assert receiver.got.qsize() == 1
+        assert f"it answered {answer}" in caplog.text
+
+    def test_after_the_last_attempt_it_is_dropped(self, sender, receiver, caplog):
+        receiver.answers += [500] * 6
+        box = sender(attempts=3)
+        tell(box, 1)
+        assert box.flush(20)
+        tell(box, 1)
+        assert box.flush(20)
+        assert box.counts == (0, 2, 0, 4)
+        assert caplog.text.count("do not reach") == 1  # told once, however long it lasts
+        tell(box, 1)
+        assert box.flush(20)
+        assert box.counts == (1, 2, 0, 4)
+        assert "again; 2 were dropped" in caplog.text
+
+    def test_a_receiver_that_is_down(self, sender, receiver, caplog):
+        receiver.server_close()
+        box = sender(attempts=2)
+        tell(box, 5)
+        assert box.flush(20)
+        assert box.counts.dropped == 5
+        assert "ConnectionRefusedError Connection refused" in caplog.text
+
+    def test_one_that_hangs_is_given_up(self, sender, receiver):
+        receiver.answers += [None]
+        box = sender(timeout=0.05)
+        tell(box, 1)
+        assert box.flush(20)
+        assert box.counts == (1, 0, 0, 1)
+
+    def test_while_it_hangs_the_newest_are_kept(self, sender, receiver):
+        receiver.answers.append(None)
+        box = sender(buffer=3, timeout=20)
+        tell(box, 1)
+        assert receiver.hung.acquire(timeout=20)
+        tell(box, 10)
+        assert box.counts == (0, 7, 4, 0)  # the one under way, and three
+        assert not box.flush(0)
+        receiver.over.set()  # it hangs up, and takes the rest
+        assert box.flush(20)
+        assert box.counts == (4, 7, 0, 1)
+        assert numbers(receiver) == [[0], [0], [7, 8, 9]]
+
+    def test_what_cannot_be_sent_at_all_is_dropped(self, sender, receiver, caplog):
+        box = sender(batch=1)
+        loop = {}
+        loop["itself"] = loop
+        box.put(loop)
+        tell(box, 1)
+        assert box.flush(20)
+        assert box.counts == (1, 1, 0, 0)
+        assert "ValueError" in caplog.text
+
+    def test_many_threads_add_up(self, sender, receiver):
+        receiver.answers += [500, 204] * 20
+        box = sender(batch=7, buffer=40)
+        threads = [threading.Thread(target=tell, args=(box, 50)) for _ in range(8)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert box.flush(20)
+        sent, dropped, waiting, _ = box.counts
+        assert (sent + dropped, waiting) == (400, 0)
+        assert sum(map(len, numbers(receiver))) >= sent
+
+
+class TestEnds:
+    @pytest.mark.parametrize("wrong", [{"batch": 0}, {"buffer": 0}])
+    def test_what_could_hold_nothing_is_refused(self, sender, wrong):
+        with pytest.raises(ValueError, match="1 or more"):
+            sender(**wrong)
+
+    def test_what_is_closed_drops_what_comes(self, sender, receiver):
+        box = sender(interval=60)
+        tell(box, 1)
+        assert box.close(20)
+        tell(box, 1)
+        assert box.counts == (1, 1, 0, 0)
+        assert box.flush(0)
+
+    def test_closing_waits_no_longer_than_it_may(self, sender, receiver):
+        receiver.answers += [500]
+        box = sender(pause=3_600)
+        tell(box, 2)
+        receiver.next()
+        assert not box.close(0)
+        receiver.answers.clear()
+        assert box.flush(20)  # the pause is cut short
+        sent, dropped, waiting, _ = box.counts
+        assert (sent + dropped, waiting) == (2, 0)
+
+    def test_one_that_nobody_holds_is_collected_when_it_is_idle(self, receiver, monkeypatch):
+        monkeypatch.setattr("budget_core.events.outbox._LINGER", 0)
+        box = Sender(receiver.url, interval=0)
+        tell(box, 1)
+        assert box.flush(20)
+        if (thread := box._thread) is not None:
+            thread.join()
+        kept = weakref.ref(box)
+        del box, thread
+        gc.collect()
+        assert kept() is None
+
+    def test_a_thread_that_has_ended_is_followed_by_another(self, sender, monkeypatch):
+        monkeypatch.setattr("budget_core.events.outbox._LINGER", 0)
+        box = sender()
+        for _ in range(20):
+            tell(box, 1)
+            assert box.flush(20)
+        assert box.counts.sent == 20
+
+    def test_in_an_event_loop(self, sender):
+        box = sender(interval=60)
+
+        async def main():
+            tell(box, 3)
+            return await asyncio.to_thread(box.flush, 20)
+
+        assert asyncio.run(main())
+        assert box.counts.sent == 3
+
+
+def python(code, *, timeout=60):
+    return subprocess.run(  # noqa: S603
+        [sys.executable, "-W", "error", "-c", code],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=timeout,
+        env={**os.environ, "PYTHONPATH": ":".join(filter(None, sys.path))},
+    )
+
+
+class TestThreads:
+    def test_where_none_can_be_started_a_flush_sends(self, sender, receiver, monkeypatch):
+        """As while the interpreter ends, from Python 3.12 on."""
+
+        class Refused(threading.Thread):
+            def start(self):
+                raise RuntimeError("can't create new thread at interpreter shutdown")
+
+        box = sender()
+        receiver.answers += [500, 204]
+        with monkeypatch.context() as patched:
+            patched.setattr("budget_core.events.outbox.Thread", Refused)
+            tell(box, 1)
+            assert box.counts.waiting == 1
+            assert box.flush(0)
+            tell(box, 1)
+            assert box.flush(0)
+        assert box.counts == (1, 1, 0, 0)  # of one attempt each
+        receiver.answers.append(500)
+        tell(box, 1)
+        assert box.flush(20)
+        assert box.counts == (2, 1, 0, 1)
+
+    def test_one_survives_handlers_of_logs_that_raise(self, sender, receiver):
+        def broken(record):
+            raise ValueError(record)
+
+        log = logging.getLogger("budget_core")
+        log.addFilter(broken)
+        try:
+            receiver.answers.append(404)
+            box = sender()
+            tell(box, 1)
+            assert box.flush(20)
+            tell(box, 1)
+            assert box.flush(20)
+        finally:
+            log.removeFilter(broken)
+        assert box.counts == (1, 1, 0, 0)
+
+
+class TestProcesses:
+    PUT = "from budget_core.events.sender import Sender; box = Sender({url!r}); box.put({{'n': 1}})"
+
+    def test_one_that_ends_sends_what_is_left(self, receiver):
+        done = python(self.PUT.format(url=receiver.url))
+        assert (done.returncode, done.stderr) == (0, "")
+        assert numbers(receiver) == [[1]]
+
+    def test_one_that_raises_too(self, receiver):
+        done = python(self.PUT.format(url=receiver.url) + "; raise SystemExit(3)")
+        assert (done.returncode, done.stderr) == (3, "")
+        assert numbers(receiver) == [[1]]
+
+    def test_what_is_put_by_what_runs_at_exit(self, receiver):
+        put = self.PUT.format(url=receiver.url)
+        done = python(f"{put}; import atexit; atexit.register(box.put, {{'n': 2}})")
+        assert (done.returncode, done.stderr) == (0, "")
+        assert numbers(receiver) == [[1, 2]]
+
+    def test_what_is_put_only_then(self, receiver):
+        put = self.PUT.format(url=receiver.url).replace(
+            "box.put(", "import atexit; atexit.register(box.put, "
+        )
+        done = python(put)
+        assert (done.returncode, done.stderr) == (0, "")
+        assert numbers(receiver) == [[1]]
+
+    def test_a_receiver_that_hangs_holds_it_up_for_a_bounded_time(self, receiver):
+        receiver.answers.append(None)
+        shorter = "import budget_core.events.outbox as o; o.EXIT_SECONDS = 0.2; "
+        done = python(shorter + self.PUT.format(url=receiver.url), timeout=15)
+        assert (done.returncode, done.stderr) == (0, "")
+
+    def test_a_forked_child_sends_its_own_only(self, sender, receiver):
+        box = sender(interval=60)
+        tell(box, 1)
+        child = os.fork()
+        if not child:
+            box.put({"n": "child"})
+            done = box.flush(20)
+            os._exit(0 if done and box.counts == (1, 0, 0, 0) else 1)
+        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+        assert numbers(receiver) == [["child"]]
+        assert box.flush(20)
+        assert numbers(receiver) == [[0]]
+
+    def test_a_child_that_is_forked_while_others_put_does_not_hang(self, sender):
+        box = sender(interval=60, buffer=10)
+        over = threading.Event()
+
+        def put():
+            while not over.is_set():
+                box.put({})
+
+        threads = [threading.Thread(target=put) for _ in range(3)]
+        for thread in threads:
+            thread.start()
+        for _ in range(10):
+            child = os.fork()
+            if not child:
+                signal.alarm(20)
+                box.put({})
+                os._exit(0 if box.counts.waiting == 1 else 1)
+            assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+        over.set()
+        for thread in threads:
+            thread.join()
+
+    def test_a_child_of_multiprocessing_flushes_when_it_ends(self, receiver):
+        done = python(
+            "import multiprocessing as mp\n"
+            "from budget_core.events.sender import Sender\n"
+            f"box = Sender({receiver.url!r}, interval=60)\n"
+            "box.put({'n': 1}); assert box.flush(20)\n"
+            "child = mp.get_context('fork').Process(target=box.put, args=({'n': 2},))\n"
+            "child.start(); child.join()\n"
+        )
+        assert (done.returncode, done.stderr) == (0, "")
+        assert numbers(receiver) == [[1], [2]]
+
+
+class TestSecrets:
+    def test_what_a_url_says_is_told_to_nobody(self, sender, receiver, caplog):
+        caplog.set_level(logging.DEBUG)
+        receiver.answers += [500, 404]
+        box = sender(f"{receiver.url}services/hush?token=hush")
+        tell(box, 2)
+        assert box.flush(20)
+        tell(box, 1)
+        assert box.flush(20)
+        assert receiver.next().path == "/services/hush?token=hush"
+        assert "do not reach" in caplog.text
+        assert "again" in caplog.text
+        assert "hush" not in caplog.text + repr(box)
+
+    @pytest.mark.parametrize(
+        "url",
+        [
+            "",
+            "hush",
+            "ftp://host/hush",
+            "https:///hush",
+            "https://u:hush@host/",
+            "https://host/hush\n",
+            "https://[hush/",
+            "https://host:hush/",
+        ],
+    )
+    def test_nor_what_one_says_that_cannot_be_posted_to(self, url):
+        with pytest.raises(InvalidBudget) as caught:
+            Sender(url)
+        assert "hush" not in str(caught.value)
+        assert caught.value.__suppress_context__ or caught.value.__context__ is None
