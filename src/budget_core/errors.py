@@ -15,6 +15,7 @@
     ├── HoldConflict                a hold's id used again for something else
     ├── AmbiguousBudget             several budgets are open, and nothing says whose a call is
     ├── GuardError                  an SDK cannot be guarded
+    ├── ModelNotAllowed             the house allows other models only; nothing was sent
     ├── QuotaExceeded               an API's quota is used up; nothing was sent
     ├── RiskDetected                the text to be sent holds personal data or secrets
     ├── AnomalyDetected             a session behaves as it never did before
@@ -42,6 +43,7 @@ __all__ = [
     "InvalidCost",
     "LedgerUnavailable",
     "LoopDetected",
+    "ModelNotAllowed",
     "QuotaExceeded",
     "RiskDetected",
     "SessionCancelled",
@@ -216,6 +218,23 @@ class AmbiguousBudget(AgentBudgetError):
 
 class GuardError(AgentBudgetError):
     """An SDK is not built as its guard knows it, so nothing would be enforced on its calls."""
+
+
+class ModelNotAllowed(AgentBudgetError):
+    """A model was asked that is none of those that are allowed: nothing was sent.
+
+    Attributes:
+        model: which was asked.
+        allowed: which may be.
+    """
+
+    def __init__(self, model: str, allowed: str) -> None:
+        super().__init__(
+            f"A call to {model!r} was refused: BUDGET_MODELS allows {allowed}. Ask one of these, "
+            "or add it there."
+        )
+        self.model = model
+        self.allowed = allowed
 
 
 class QuotaExceeded(AgentBudgetError):

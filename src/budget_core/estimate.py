@@ -143,20 +143,21 @@ def input_bound(
 ) -> int:
     """Return the most input tokens that the request can be billed for.
 
-    Exact for the part that was billed before, else UTF-8 bytes + `UNSEEN_TOKENS`.
+    Exact for the part that was billed before, else what a plugin says, else UTF-8 bytes +
+    `UNSEEN_TOKENS`.
 
     Raises:
         Unbounded: it refers to input whose size cannot be known, and that is not allowed.
     """
+    if (known := billed.bound(model, prompt)) is not None:
+        return known
     if hooks.listening("budget_estimate"):
         request = hooks.EstimateRequest(model, provider, prompt.messages, prompt.context)
         if (answer := hooks.first("budget_estimate", request, passing=Unbounded)) is not None:
             return int(answer)
-    if (known := billed.bound(model, prompt)) is not None:
-        return known
     messages, context = measure(prompt.messages), measure(prompt.context)
     billed.one_hour |= messages.one_hour or context.one_hour
     unbounded = messages.unbounded or context.unbounded
     if unbounded and not allow_unbounded:
         raise Unbounded(unbounded)
-    return messages.tokens + context.tokens + UNSEEN_TOKENS
+    return messages.tokens(model) + context.tokens(model) + UNSEEN_TOKENS

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from threading import RLock
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, TypeAlias
 
 UNSEEN_TOKENS: Final = 1_024
 """Added to the bytes of a request: what providers add to it (measured: at most 304 tokens)."""
 _EXTRA: Final = 16
 """Added to the bytes of a message: what providers put around it."""
 IMAGE_TOKENS: Final = 16_384
-"""Held for one inline image: above what any provider of today bills for one."""
+"""Held for one inline image: above what providers bill for one, but for what follows."""
+_DEAR_IMAGES: Final = {"gpt-4o-mini": 49_152}
+"""Models whose image may be more: 2,833 tokens, and 5,667 for each of up to eight tiles."""
 
 _SERVER_TOOLS: Final = (
     "web_search", "file_search", "code_interpreter", "code_execution", "computer", "mcp",
@@ -47,47 +49,62 @@ class Prompt(NamedTuple):
     context: Any = None
 
 
-class Size(NamedTuple):
-    """What `measure` found: UTF-8 bytes, tokens of inline media, and what has no bound.
+Count: TypeAlias = Callable[[str], int]
 
-    `one_hour` tells of a cache write for an hour (Anthropic's ``"ttl": "1h"``).
+
+class Size(NamedTuple):
+    """What `measure` found.
+
+    Attributes:
+        text: UTF-8 bytes, or what else texts are counted by.
+        images: how many are inline.
+        unbounded: what has no bound.
+        one_hour: a part may be written to a cache for an hour (Anthropic's ``"ttl": "1h"``).
     """
 
-    bytes: int
-    media_tokens: int = 0
+    text: int
+    images: int = 0
     unbounded: str | None = None
     one_hour: bool = False
 
-    @property
-    def tokens(self) -> int:
-        """A bound on the tokens: no byte-level tokenizer makes more tokens than bytes."""
-        return self.bytes + self.media_tokens
+    def tokens(self, model: str) -> int:
+        """Return a bound on the tokens: no byte-level tokenizer makes more tokens than bytes."""
+        if not self.images:
+            return self.text
+        dear = (most for name, most in _DEAR_IMAGES.items() if name in model.lower())
+        return self.text + self.images * next(dear, IMAGE_TOKENS)
 
 
-_INLINE: Final = Size(64, IMAGE_TOKENS)
+def utf8_bytes(text: str) -> int:
+    """Return the length of a text in UTF-8."""
+    return len(text) if text.isascii() else len(text.encode(errors="replace"))
 
 
-def measure(value: Any) -> Size:
-    """Return the size of JSON-like `value`: its strings' UTF-8 bytes, keys and punctuation."""
+_INLINE: Final = Size(64, images=1)
+
+
+def measure(value: Any, count: Count = utf8_bytes) -> Size:
+    """Return the size of JSON-like `value`: its texts, as `count` has it, keys and punctuation."""
     if isinstance(value, str):
-        return Size((len(value) if value.isascii() else len(value.encode(errors="replace"))) + 3)
+        return Size(count(value) + 3)
     if isinstance(value, Mapping):
-        return _measure_mapping(value)
+        return _measure_mapping(value, count)
     if isinstance(value, list | tuple):
-        return _sum([measure(item) for item in value])
+        return _sum([measure(item, count) for item in value])
     if isinstance(value, bytes):
         return Size(len(value))
     if hasattr(value, "model_dump"):
         model: Any = value
-        return measure(model.model_json_schema() if isinstance(value, type) else model.model_dump())
-    return Size(len(str(value).encode(errors="replace")) + 3)
+        plain = model.model_json_schema() if isinstance(value, type) else model.model_dump()
+        return measure(plain, count)
+    return Size(utf8_bytes(str(value)) + 3)
 
 
-def _measure_mapping(value: Mapping[Any, Any]) -> Size:
+def _measure_mapping(value: Mapping[Any, Any], count: Count) -> Size:
     if (found := _media(value)) is not None:
         rest = {key: item for key, item in value.items() if key not in found.keys}
-        return _sum([found.size, measure(rest)])
-    parts = [measure(item) for item in value.values()]
+        return _sum([found.size, measure(rest, count)])
+    parts = [measure(item, count) for item in value.values()]
     size = _sum(parts)
     unbounded = size.unbounded
     for key in value:
@@ -98,19 +115,19 @@ def _measure_mapping(value: Mapping[Any, Any]) -> Size:
         unbounded = "a stored item (item_reference)"
     if isinstance(kind, str) and kind.startswith(_SERVER_TOOLS) and "content" not in value:
         unbounded = f"a tool that runs at the provider ({kind})"
-    keys = sum(len(key) + 4 if isinstance(key, str) else 8 for key in value)
+    keys = sum(utf8_bytes(key) + 4 if isinstance(key, str) else 8 for key in value)
     one_hour = size.one_hour or value.get("ttl") == "1h"
-    return Size(size.bytes + keys, size.media_tokens, unbounded, one_hour)
+    return Size(size.text + keys, size.images, unbounded, one_hour)
 
 
 def _sum(sizes: Sequence[Size]) -> Size:
-    total, media, unbounded, one_hour = 2, 0, None, False
+    total, images, unbounded, one_hour = 2, 0, None, False
     for size in sizes:
-        total += size.bytes
-        media += size.media_tokens
+        total += size.text
+        images += size.images
         unbounded = unbounded or size.unbounded
         one_hour = one_hour or size.one_hour
-    return Size(total, media, unbounded, one_hour)
+    return Size(total, images, unbounded, one_hour)
 
 
 class _Media(NamedTuple):
@@ -141,7 +158,7 @@ def _media(value: Mapping[Any, Any]) -> _Media | None:
 def _image(url: str) -> Size:
     if url.startswith("data:"):
         return _INLINE
-    return Size(64 + len(url.encode(errors="replace")), IMAGE_TOKENS, "an image by URL")
+    return Size(64 + utf8_bytes(url), 1, "an image by URL")
 
 
 def _source_url(source: Mapping[Any, Any]) -> str:
@@ -210,7 +227,7 @@ class BilledPrompts:
         if size.unbounded:
             return None
         self.one_hour |= size.one_hour
-        return known.tokens + size.tokens + extra
+        return known.tokens + size.tokens(model) + extra
 
     def remember(self, model: str, prompt: Prompt, tokens: int) -> None:
         """Keep what `prompt` was billed for as input."""

@@ -175,7 +175,7 @@ class TestInputBound:
 
     def test_of_the_unknown_is_its_bytes_and_what_providers_add(self):
         bound = input_bound("m", None, self.PROMPT, BilledPrompts())
-        sizes = measure(self.PROMPT.messages).tokens + measure(self.PROMPT.context).tokens
+        sizes = measure(self.PROMPT.messages).text + measure(self.PROMPT.context).text
         assert bound == sizes + UNSEEN_TOKENS > 500
 
     def test_of_the_known_is_exact(self):

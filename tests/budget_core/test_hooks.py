@@ -39,8 +39,8 @@ SPECS = {
 OURS = {  # what of this package joins by each hook
     "budget_models": "src/budget_core/price_file.py",
     "budget_price": "src/budget_core/pricing.py",
-    "budget_estimate": "examples/plugin.py",
-    "budget_reserve": "examples/plugin.py",
+    "budget_estimate": "src/budget_core/tokenizers.py",
+    "budget_reserve": "src/budget_core/house_rules.py",
     "budget_usage": "src/budget_langchain/usage.py",
     "budget_event": "src/budget_core/events/dispatch.py",
     "budget_ledger": "src/budget_core/ledger/resolve.py",
@@ -358,15 +358,15 @@ class TestManager:
     def test_an_unregistered_plugin_is_not_asked(self):
         class Plugin:
             @hooks.hookimpl
-            def budget_estimate(self, request):
+            def budget_reserve(self, request):
                 raise AssertionError
 
         plugin = Plugin()
         hooks.register(plugin)
-        assert hooks.listening("budget_estimate")
+        assert hooks.listening("budget_reserve")
         hooks.unregister(plugin)
-        assert not hooks.listening("budget_estimate")
-        assert hooks.first("budget_estimate", "asked") is None
+        assert not hooks.listening("budget_reserve")
+        assert hooks.first("budget_reserve", "asked") is None
 
     def test_what_is_no_hook_is_refused_and_leaves_nothing(self, plug):
         def budget_evnt(event):
@@ -492,6 +492,39 @@ class TestPriceFile:
         yield
         registered._plugged.cache_clear()
         pricing.forget()
+
+
+class TestHouseRules:
+    """They are read when the process begins."""
+
+    ASK = (
+        "from budget_core import AgentBudget, AgentBudgetError\n"
+        "from budget_core.call import CallRequest\n"
+        "session = AgentBudget('$1').session()\n"
+        "for model in ('gpt-4o-mini-2024-07-18', 'claude-haiku-4-5', 'o1'):\n"
+        "    try:\n"
+        "        with session.open_call(CallRequest(model=model, input_tokens=1)) as call:\n"
+        "            print(model, call.cap)\n"
+        "    except AgentBudgetError as error:\n"
+        "        print(type(error).__name__, error)\n"
+        "print([event.data['reason'] for event in session.events() if event.kind == 'refused'])\n"
+    )
+
+    def test_other_models_are_refused_and_answers_are_short(self):
+        rules = {"BUDGET_MODELS": "GPT-4o-mini, claude-haiku-*", "BUDGET_MAX_OUTPUT_TOKENS": "77"}
+        first, second, refused, events = python(self.ASK, **rules).stdout.splitlines()
+        assert (first, second) == ("gpt-4o-mini-2024-07-18 77", "claude-haiku-4-5 77")
+        assert refused.startswith("ModelNotAllowed")
+        assert "'o1'" in refused
+        assert events == "['ModelNotAllowed']"
+
+    def test_a_length_that_is_none_is_refused_before_a_call(self):
+        answers = python(self.ASK, BUDGET_MAX_OUTPUT_TOKENS="many").stdout.splitlines()
+        assert [answer.partition(" ")[0] for answer in answers[:3]] == ["InvalidBudget"] * 3
+        assert "BUDGET_MAX_OUTPUT_TOKENS takes a number of tokens" in answers[0]
+
+    def test_without_them_nobody_is_asked(self):
+        assert not hooks.listening("budget_reserve")
 
 
 def test_a_response_that_a_plugin_misreads_is_unknown(plug):

@@ -51,18 +51,18 @@ class TestMeasure:
         """But for an image's data, which is sized by a constant far above what one may bill."""
         counted = sum(size_of(text) for text in texts(value) if not text.startswith("data:"))
         size = measure(value)
-        assert size.bytes + size.media_tokens >= counted
+        assert size.tokens("") >= counted
 
     @given(st.lists(st.text(), max_size=5))
     def test_covers_the_bytes_of_the_json(self, words):
         wire = json.dumps(words, ensure_ascii=False, separators=(",", ":"))
         raw = wire.encode(errors="replace")
         escapes = raw.count(b"\\") * 5
-        assert measure(words).bytes >= len(raw) - escapes
+        assert measure(words).text >= len(raw) - escapes
 
     @pytest.mark.parametrize("value", ["é" * 100, "漢" * 100, "😀" * 100, "\ud800" * 100])
     def test_counts_bytes_and_not_characters(self, value):
-        assert measure(value).tokens >= size_of(value)
+        assert measure(value).text >= size_of(value)
 
     @pytest.mark.parametrize(
         "image",
@@ -76,10 +76,16 @@ class TestMeasure:
     )
     def test_an_inline_image_is_a_constant(self, image):
         size = measure([image])
-        assert size.media_tokens == IMAGE_TOKENS
+        assert size.images == 1
+        assert size.tokens("gpt-4o") - size.text == IMAGE_TOKENS
         assert size.unbounded is None
         long = json.loads(json.dumps(image).replace("AAAA", "A" * 10_000))
         assert measure([long]) == size
+
+    def test_a_large_image_is_covered_where_a_tile_has_thousands_of_tokens(self):
+        """OpenAI bills gpt-4o-mini 2,833 tokens an image and 5,667 a tile, of which there are 8."""
+        image = {"type": "image_url", "image_url": {"url": "data:image/png;base64,AAAA"}}
+        assert measure([image]).tokens("openai/gpt-4o-mini-2024-07-18") >= 2_833 + 8 * 5_667
 
     @pytest.mark.parametrize(
         "image",
@@ -104,7 +110,7 @@ class TestMeasure:
         ],
     )
     def test_what_stands_beside_an_image_is_text_like_any_other(self, block):
-        assert measure(block).bytes >= 50_000
+        assert measure(block).text >= 50_000
 
     @pytest.mark.parametrize("key", ["file_id", "file_url", "fileUri", "file_uri"])
     def test_a_file_by_reference_has_no_bound(self, key):
@@ -128,10 +134,10 @@ class TestMeasure:
         assert measure(Message) == measure(Message.model_json_schema())
 
     def test_bytes_and_other_objects_are_measured_by_what_they_write(self):
-        assert measure(b"x" * 99).bytes == 99
-        assert measure(range(10**9)).bytes >= len("range(0, 1000000000)")
-        assert measure({7: "x"}).bytes > measure("x").bytes
-        assert measure(None).bytes >= 4
+        assert measure(b"x" * 99).text == 99
+        assert measure(range(10**9)).text >= len("range(0, 1000000000)")
+        assert measure({7: "x"}).text > measure("x").bytes
+        assert measure(None).text >= 4
 
 
 @pytest.mark.parametrize(

@@ -19,10 +19,12 @@ DISABLE: Final = "BUDGET_DISABLE_PLUGINS"
 """The variable that keeps installed plugins out: "1" for all, or their names, comma-separated."""
 
 _BUILT_IN: Final = (
+    "budget_core.house_rules",
     "budget_core.ledger.resolve",
     "budget_core.price_file",
     "budget_core.pricing",
     "budget_core.sdk.known",
+    "budget_core.tokenizers",
 )
 """Plugged in by their names, as a program may be shipped without the metadata of packages."""
 _log = logging.getLogger("budget_core")

@@ -34,7 +34,8 @@ def expected(endpoint: Endpoint, body: Any) -> int:
     if not isinstance(parsed, dict):
         return 0
     request = endpoint.read(parsed, None)
-    prompt = 0 if request.prompt is None else sum(measure(part).tokens for part in request.prompt)
+    parts = map(measure, request.prompt or ())
+    prompt = sum(part.tokens(request.model) for part in parts)
     cap = COMFORTABLE if request.output_cap is None else request.output_cap
     return prompt // _BYTES_A_TOKEN + cap * request.n
 
