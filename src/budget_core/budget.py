@@ -142,17 +142,24 @@ class AgentBudget:
         usd = self.limits.lifelong("usd")
         return None if usd is None else to_usd(usd)
 
-    def session(self, name: str | None = None, **policy: Any) -> BudgetSession:
+    def session(
+        self,
+        name: str | None = None,
+        *,
+        kind: type[BudgetSession] = BudgetSession,
+        **policy: Any,
+    ) -> BudgetSession:
         """Open a session with this budget.
 
         Args:
             name: its id; the same name goes on where it left off. Made up if None.
+            kind: what to make, for adapters that have a class of their own.
             **policy: settings that differ from the budget's.
         """
         above = scope.current_session() if self._parent == AMBIENT else self._parent
         parent = None if isinstance(above, str) else above
         settings = replace(self.policy, **policy) if policy else self.policy
-        return BudgetSession(
+        return kind(
             ledger=self._ledger_under(parent),
             limits=self.limits,
             policy=settings,

@@ -102,7 +102,7 @@ def init(
         ending.callback(Hold().release)
         # the second of two threads that do this at once has to find the first one's session
         with _one_process if scope == "process" else nullcontext():
-            session = budget.session(name, **options)
+            session = budget.session(name, kind=DropInSession, **options)
             _enforce(session, ending, everywhere=scope == "process")
         _watch(session, dict(agents or {}), ending)
         _open[session] = ending.pop_all()
@@ -220,7 +220,6 @@ def bind(function: Callable[P, T], session: BudgetSession | None = None) -> Call
 
 def _enforce(session: BudgetSession, ending: ExitStack, *, everywhere: bool) -> None:
     """Put a new session in force, here and for what nobody claims elsewhere."""
-    session.__class__ = DropInSession  # whoever closes it, it takes all this with it
     ending.callback(BudgetSession.close, session)
     ending.callback(contexts.leave, session)
     contexts.enter(session)

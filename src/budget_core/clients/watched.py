@@ -6,7 +6,7 @@ import asyncio
 import os
 from collections.abc import Callable, Sequence
 from functools import cache
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from budget_core import scope
 from budget_core.budget import AgentBudget, declare
@@ -102,6 +102,7 @@ def watched_session(
     fail_open: bool = True,
     reporter: Listener | None = None,
     ledger: Ledger | str | None = None,
+    kind: type[WatchedSession] | None = None,
     **options: Any,
 ) -> WatchedSession:
     """Open the session that pays for a watched client.
@@ -117,6 +118,7 @@ def watched_session(
         reporter: hears of every event.
         ledger: where the money is kept; as `AgentBudget` takes it. By default all watched clients
             of the process share one in memory.
+        kind: what to make, in place of a `WatchedSession`.
         **options: everything else that `AgentBudget` takes.
 
     Raises:
@@ -137,17 +139,15 @@ def watched_session(
     if not enforce:
         settings |= {"mode": "observe", "unknown_model": "allow", "unbounded": "allow"}
     listeners: Sequence[Listener] = options.pop("listeners", ())
-    session = AgentBudget(
+    opened = AgentBudget(
         budget,
         ledger=kept,
         update=True,
         labels={name: value for name, value in labels.items() if value},
         listeners=listeners if reporter is None else (*listeners, reporter),
         **{**settings, **options},
-    ).session(session_id)
-    session.__class__ = WatchedSession
-    assert isinstance(session, WatchedSession)  # noqa: S101
-    return session
+    ).session(session_id, kind=kind or WatchedSession)
+    return cast("WatchedSession", opened)
 
 
 class WatchedSession(BudgetSession):

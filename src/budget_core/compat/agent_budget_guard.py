@@ -185,9 +185,7 @@ class BudgetedSession:
 
     def _opened(self) -> BudgetSession:
         # the one before lives on as long as it has calls in flight
-        account = self._budget.session()
-        account.__class__ = _Account
-        return account
+        return self._budget.session(kind=_Account)
 
     def _binding(self) -> Binding:
         tell = self._on_budget_exceeded

@@ -134,8 +134,8 @@ def _binding(
         enforce=agentwatch_enforcement_mode,
         fail_open=agentwatch_enforcement_fail_open,
         reporter=_telemetry(url, agentwatch_api_key, timeout_seconds),
+        kind=_Session,
     )
-    session.__class__ = _Session
     if agentwatch_enforcement_mode:
         session.check = Check(
             f"{url.rpartition('/')[0]}/budget-check",
