@@ -23,8 +23,9 @@ SECRET = "my prompt that nobody else may read"  # noqa: S105
 
 
 @pytest.fixture
-def otel(receiver):
+def otel(receiver, monkeypatch):
     """OpenTelemetry, set up as programs do it, and what its collector has got."""
+    monkeypatch.delenv("OTEL_SDK_DISABLED", raising=False)  # CrewAI's tests set it
     tracing = TracerProvider()
     exporter = OTLPSpanExporter(f"{receiver.url}v1/traces")
     tracing.add_span_processor(SimpleSpanProcessor(exporter))
