@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from budget_core.usage import Receipt
 
 _TOO_MANY = 429
+_REFUSALS = frozenset({403, _TOO_MANY, 503})
+"""After which an API may name the time to wait: GitHub's secondary limits answer 403."""
 
 
 class Outgoing(NamedTuple):
@@ -77,7 +79,7 @@ class Passage:
         """
         limits = told(headers)
         self._watched.gate.landed()
-        self._watched.gate.learn(limits, refused=status == _TOO_MANY)
+        self._watched.gate.learn(limits, refused=status in _REFUSALS)
         self._record(status, limits)
         if self._endpoint is not None and status < 400:  # noqa: PLR2004
             return StreamMeter(self, self._endpoint.dialect)
