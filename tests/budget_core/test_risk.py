@@ -257,6 +257,25 @@ class TestInSessions:
             again.open_call(request("user@example.com"))
         assert again.events()[0].data["project"] == "crawler"
 
+    @pytest.mark.parametrize(
+        "content",
+        [
+            "data: mail user@example.com",
+            [{"type": "image_url", "image_url": {"url": "data:text/plain,user@example.com"}}],
+            [{"type": "tool_use", "name": "write", "input": {"to": {"user@example.com": 1}}}],
+            [{"type": "tool_use", "name": "send", "input": {"to": [["user@example.com"]]}}],
+        ],
+    )
+    def test_texts_are_found_wherever_they_are(self, content):
+        session = AgentBudget("$1", on_risk="tag").session()
+        assert session.open_call(request(content)).risks == ("PII_EMAIL",)
+
+    @pytest.mark.parametrize("number", [4111111111111111, 378282246310005])
+    def test_a_number_may_be_a_card_s(self, number):
+        session = AgentBudget("$1", on_risk="tag").session()
+        tool = {"type": "tool_use", "name": "pay", "input": {"card": number, "large": 10**30}}
+        assert session.open_call(request([tool])).risks == ("FINANCIAL_CREDIT_CARD",)
+
     def test_images_are_no_text(self):
         session = AgentBudget("$1", on_risk="tag").session()
         image = {"type": "image_url", "image_url": {"url": "data:image/png;base64," + JWT}}
