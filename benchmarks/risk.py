@@ -26,7 +26,8 @@ TEXTS = {
     "heads of tokens": "eyJ",
     "1 2 3 4": "1 2 3 4 ",
     "groups of four": "4111 ",
-    "numbers of 16": "4111111111111112 ",
+    "a mixture of groups": "1234 5678-9012 3456 ",
+    "cards that are none": "4111111111111112 4111 1111 1111 1112x3782 822463 10006 ",
     "numbers of 9": "123-45-0000 ",
 }
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from itertools import chain
 from threading import Lock
@@ -18,6 +19,9 @@ if TYPE_CHECKING:
     from budget_core.session import BudgetSession
 
 _KNOWN_TEXTS: Final = 1_024
+_INLINE: Final = re.compile(r"data:[A-Za-z0-9.+-]+/[A-Za-z0-9.+-]+(?:;[A-Za-z0-9=.-]+)*;base64,")
+_CARDS: Final = range(10**12, 10**19)
+"""Numbers that may be a card's."""
 
 
 class Vetting:
@@ -95,12 +99,16 @@ class Vetting:
 
 
 def texts_in(value: Any) -> Iterator[str]:
-    """Return the texts of JSON-like `value`, without inline media."""
+    """Return the texts of JSON-like `value`, without inline media; names and long numbers, too."""
     if isinstance(value, str):
-        if not value.startswith("data:"):
+        if _INLINE.match(value) is None:
             yield value
+    elif isinstance(value, int):
+        if value in _CARDS:
+            yield str(value)
     elif isinstance(value, Mapping):
-        for item in value.values():
+        for name, item in value.items():
+            yield from texts_in(name)
             yield from texts_in(item)
     elif isinstance(value, list | tuple):
         for item in value:

@@ -3,11 +3,13 @@
 import base64
 import json
 import random
+import re
 import tracemalloc
 
 import pytest
 
 from budget_core import AgentBudget, CallRequest, Prompt, RiskDetected, analyze_text
+from budget_core.luhn import has_card
 from budget_core.risk import RISKS
 from budget_core.saved import restore, save
 
@@ -36,14 +38,24 @@ JWT = "eyJhbGciOiJIUzI1NiJ9." + "eyJzdWIiOiIxMjM0In0.dozjgNryP4J3jVmNHl0w5N"
         ("378282246310005", ["FINANCIAL_CREDIT_CARD"]),
         ("3782 822463 10005", ["FINANCIAL_CREDIT_CARD"]),
         ("4222222222222", ["FINANCIAL_CREDIT_CARD"]),
+        ("3056 930902 5904", ["FINANCIAL_CREDIT_CARD"]),
+        ("\N{NO-BREAK SPACE}".join(["4111"] + 3 * ["1111"]), ["FINANCIAL_CREDIT_CARD"]),
+        ("\N{NON-BREAKING HYPHEN}".join(["4111"] + 3 * ["1111"]), ["FINANCIAL_CREDIT_CARD"]),
+        ("\u5361\u53f74111111111111111\U0001f600", ["FINANCIAL_CREDIT_CARD"]),
+        ("\u90ae\u7bb1user@example.com\u8bf7", ["PII_EMAIL"]),
+        ("\ud800user@example.com\udfff", ["PII_EMAIL"]),
+        ("SSN-123-45-6789.", ["PII_SSN"]),
+        ("123\N{EN DASH}45\N{EN DASH}6789", ["PII_SSN"]),
         ("6011000990139424,", ["FINANCIAL_CREDIT_CARD"]),
         ("5555555555554444x", ["FINANCIAL_CREDIT_CARD"]),
         ("4111111111111112 4111111111111111", ["FINANCIAL_CREDIT_CARD"]),
         (f"key={AWS}", ["SECRET_AWS_ACCESS_KEY"]),
+        ("AKIA" + "1234567890ABCDEF", ["SECRET_AWS_ACCESS_KEY"]),
         (f"{STRIPE};", ["SECRET_STRIPE"]),
         (STRIPE.replace("sk_live", "rk_test"), ["SECRET_STRIPE"]),
         (f"https://{GITHUB}@github.com/x", ["PII_EMAIL", "SECRET_GITHUB"]),
         ("github_pat_" + "a1B2_" * 5, ["SECRET_GITHUB"]),
+        ("ghs_123456_eyJhbGciOiJSUzI1NiIsInR5cCI6IkpXVCJ9.eyJpc3Mi", ["SECRET_GITHUB"]),
         (f"Authorization: Bearer {JWT}", ["SECRET_JWT"]),
         (f"token%3D{JWT}", ["SECRET_JWT"]),
         (f"{JWT} of user@example.com", ["PII_EMAIL", "SECRET_JWT"]),
@@ -103,10 +115,44 @@ def test_one_card_among_many_numbers_that_are_none():
     assert analyze_text(" ".join(numbers)) == ["FINANCIAL_CREDIT_CARD"]
 
 
+def is_card(digits):
+    return digits[0] in "23456" and luhn(digits)
+
+
+def has_card_plainly(text):
+    """Look at one number after the other."""
+    fours = (re.split("[ -]", run) for run in re.findall(r"(?<!\d)\d{4}(?:[ -]\d{4}(?!\d))+", text))
+    found = re.findall(r"(?<!\d)\d{13,19}(?!\d)", text)
+    found += ["".join(run[n : n + 4]) for run in fours if len(run) < 6 for n in range(len(run) - 3)]
+    apart = re.findall(r"(?<!\d)(?=(3\d{3}[ -]\d{6}[ -]\d{4,5}(?!\d)))", text)
+    found += [re.sub("[ -]", "", number) for number in apart]
+    return any(map(is_card, found))
+
+
+PIECES = [
+    "4111 ", "4111-", "1111 ", "3782 ", "822463 ", "10005 ", "3056-", "930902-", "5904 ", "0004 ",
+    "4111111111111111", "378282246310005 ", "x", "0", " ", "-",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("part", [40, 64, 32_768])
+def test_numbers_are_found_wherever_they_stand(part, monkeypatch):
+    monkeypatch.setattr("budget_core.luhn._PART", part)
+    chance, found = random.Random(part), 0
+    for _ in range(3_000):
+        text = "".join(chance.choices(PIECES, k=chance.randrange(1, 14)))
+        text += "".join(chance.choices("0123456789" * 4 + " -x", k=chance.randrange(30)))
+        expected = has_card_plainly(text)
+        assert has_card(text.encode()) is expected, text
+        found += expected
+    assert 500 < found < 2_500
+
+
 HOSTILE = {
     "digits": "4",
     "groups": "4111 ",
-    "cards that are none": "4111111111111112 ",
+    "cards that are none": "4111111111111112 4111 1111 1111 1112x3782 822463 10006 ",
+    "groups that are none": "1234 5678-9012 3456 ",
     "dots": ".",
     "labels": "a.",
     "ats": "a@",
@@ -210,6 +256,25 @@ class TestInSessions:
         with pytest.raises(RiskDetected):
             again.open_call(request("user@example.com"))
         assert again.events()[0].data["project"] == "crawler"
+
+    @pytest.mark.parametrize(
+        "content",
+        [
+            "data: mail user@example.com",
+            [{"type": "image_url", "image_url": {"url": "data:text/plain,user@example.com"}}],
+            [{"type": "tool_use", "name": "write", "input": {"to": {"user@example.com": 1}}}],
+            [{"type": "tool_use", "name": "send", "input": {"to": [["user@example.com"]]}}],
+        ],
+    )
+    def test_texts_are_found_wherever_they_are(self, content):
+        session = AgentBudget("$1", on_risk="tag").session()
+        assert session.open_call(request(content)).risks == ("PII_EMAIL",)
+
+    @pytest.mark.parametrize("number", [4111111111111111, 378282246310005])
+    def test_a_number_may_be_a_card_s(self, number):
+        session = AgentBudget("$1", on_risk="tag").session()
+        tool = {"type": "tool_use", "name": "pay", "input": {"card": number, "large": 10**30}}
+        assert session.open_call(request([tool])).risks == ("FINANCIAL_CREDIT_CARD",)
 
     def test_images_are_no_text(self):
         session = AgentBudget("$1", on_risk="tag").session()

@@ -1,9 +1,11 @@
 """Clients that are reported to a collector, and kept within budgets that others share."""
 
 import socket
+import socketserver
 import subprocess
 import sys
 import threading
+from contextlib import suppress
 
 import anthropic
 import openai
@@ -49,6 +51,51 @@ def calls(collector):
 
 def watch(client, collector, budget="$2", **options):
     return watch_client(client, budget, collector=collector.url, api_key="key", **options)
+
+
+def answer(body, length=None):
+    head = f"HTTP/1.1 200 OK\r\nContent-Length: {length or len(body)}\r\n\r\n"
+    return head.encode() + body
+
+
+GO_ON = b'{"exceeded": false}'
+RAW = {
+    "answers no HTTP": (b"\x00\xff\r\n\r\n",),
+    "answers half": (answer(GO_ON[:-3], 99),),
+    "answers too deep": (answer(b"[" * 50_000),),
+    "answers too much": (answer(b'{"exceeded": false, "spent_usd": 1%b}' % (b"0" * 4_000)),),
+    "answers in words": (answer(b'{"exceeded": "certainly not"}'),),
+    "never ends its head": (b"HTTP/1.1 200 OK\r\n", b"X: y\r\n"),
+    "never ends its body": (answer(GO_ON, 60_000), b" "),
+}
+"""What breaks readers: a beginning, and what follows without an end."""
+
+
+class Raw(socketserver.ThreadingTCPServer):
+    """Answers whatever is asked with the same bytes."""
+
+    daemon_threads = True
+
+    def __init__(self, begin, more=b""):
+        super().__init__(("127.0.0.1", 0), self.answer)
+        self.url = f"http://127.0.0.1:{self.server_address[1]}"
+        self.begin, self.more, self.over = begin, more, threading.Event()
+
+    def answer(self, client, _address, _server):
+        with suppress(OSError):  # it need not wait for the end
+            client.recv(65_536)
+            client.sendall(self.begin)
+            while self.more and not self.over.wait(0.02):
+                client.sendall(self.more)
+
+    def __enter__(self):
+        threading.Thread(target=self.serve_forever, args=(0.01,), daemon=True).start()
+        return self
+
+    def __exit__(self, *_):
+        self.over.set()
+        self.shutdown()
+        self.server_close()
 
 
 class TestReporting:
@@ -186,16 +233,23 @@ class TestChecking:
         ask(watching)
         assert watching.session.check is None
 
-    @pytest.fixture(params=["hangs", "answers 500", "answers nonsense", "is down"])
+    @pytest.fixture(
+        params=["hangs", "answers 500", "answers nothing", "redirects", "is down", *RAW]
+    )
     def broken(self, request, receiver):
+        if request.param in RAW:
+            with Raw(*RAW[request.param]) as raw:
+                yield raw.url
+            return
         if request.param == "is down":
             with socket.socket() as closed:
                 closed.bind(("127.0.0.1", 0))
-                return f"http://127.0.0.1:{closed.getsockname()[1]}"
-        receiver.answers = [
-            {"hangs": None, "answers 500": 500, "answers nonsense": 200}[request.param]
-        ] * 99
-        return receiver.url
+                url = f"http://127.0.0.1:{closed.getsockname()[1]}"
+            yield url
+            return
+        answers = {"hangs": None, "answers 500": 500, "answers nothing": 200, "redirects": 302}
+        receiver.answers = [answers[request.param]] * 99
+        yield receiver.url
 
     def test_a_collector_that_does_not_answer_stops_nobody(
         self, provider, client, broken, receiver, caplog

@@ -23,6 +23,8 @@ def collect(url: str | None, host: str, port: int, keys: list[str], log: Path | 
         raise fail(
             f"whoever reaches {host} could report and ask: pass --key, or set BUDGET_COLLECT_KEY."
         )
+    if not all(keys):
+        raise fail("an API key must not be empty.")
     with open_ledger(url, new=True) as ledger:
         app = build_app(steady(ledger), keys=keys, log=None if log is None else JsonLines(log))
         console(stderr=True).print(f"collecting on http://{host}:{port} into {ledger!r}")

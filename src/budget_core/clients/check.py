@@ -5,14 +5,16 @@ from __future__ import annotations
 import json
 import logging
 import os
-from threading import Lock
+from concurrent.futures import Future
+from threading import Lock, Thread
 from time import monotonic
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from urllib.error import HTTPError, URLError
 from urllib.parse import urlencode
-from urllib.request import Request, urlopen
+from urllib.request import Request, build_opener
 
 from budget_core.errors import InvalidBudget, LedgerUnavailable
+from budget_core.redirects import NoRedirects
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -69,6 +71,7 @@ class Check:
         headers = {"Authorization": f"Bearer {api_key}"} if api_key else {}
         query = urlencode({"session_id": session_id, **given})
         self._request = Request(f"{url}?{query}", headers=headers)  # noqa: S310  http, as checked
+        self._opener = build_opener(NoRedirects)  # a key is not taken elsewhere
         self._session_id, self._fail_open, self._timeout = session_id, fail_open, timeout
         self._lock = Lock()
         self._not_before = 0.0
@@ -82,9 +85,8 @@ class Check:
         if self._fail_open and monotonic() < self._not_before:
             return None
         try:
-            with urlopen(self._request, timeout=self._timeout) as response:  # noqa: S310  as above
-                return _read(response.read(_LONGEST))
-        except (OSError, ValueError, LookupError, TypeError) as error:
+            return self._ask()
+        except Exception as error:  # whatever answers there may be no collector
             reason = _reason(error)
             if not self._fail_open:
                 raise LedgerUnavailable(reason, self._session_id) from error
@@ -94,11 +96,34 @@ class Check:
             _log.warning("The budget check does not answer (%s); calls go on without", reason)
         return None
 
+    def _ask(self) -> Standing:
+        """Ask in a thread: what a socket's timeout ends is one step, of as many as the answer has.
+
+        Raises:
+            TimeoutError: there is no whole answer in time.
+            Exception: whatever else went wrong.
+        """
+        answer: Future[Standing] = Future()
+        Thread(target=self._fetch, args=(answer,), name="budget-check", daemon=True).start()
+        return answer.result(self._timeout)
+
+    def _fetch(self, answer: Future[Standing]) -> None:
+        until, body = monotonic() + self._timeout, b""
+        try:
+            with self._opener.open(self._request, timeout=self._timeout) as response:
+                while (more := response.read1(_LONGEST)) and monotonic() < until:
+                    body += more
+            answer.set_result(_read(body[:_LONGEST]))
+        except Exception as error:  # noqa: BLE001  as above
+            answer.set_exception(error)
+
 
 def _read(body: bytes) -> Standing:
     told = json.loads(body)
+    if not isinstance(told["exceeded"], bool):
+        raise TypeError("exceeded is true or false")
     return Standing(
-        exceeded=bool(told["exceeded"]),
+        exceeded=told["exceeded"],
         spent=float(told.get("spent_usd") or 0.0),
         limit=float(told.get("limit_usd") or 0.0),
         account=str(told.get("account") or ""),
@@ -106,6 +131,8 @@ def _read(body: bytes) -> Standing:
 
 
 def _reason(error: Exception) -> str:
+    if isinstance(error, TimeoutError):
+        return "the budget check did not answer in time"
     if isinstance(error, HTTPError):
         error.close()
         return f"the budget check answered {error.code}"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hmac
 import json
+from asyncio import timeout
 from collections.abc import Callable, Collection, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, TypeVar
@@ -37,6 +38,7 @@ def build_app(
     keys: Collection[str] = (),
     log: Outbox | None = None,
     max_body: int = MAX_BODY,
+    patience: float = 30.0,
 ) -> Starlette:
     """Return the ASGI application of a collector.
 
@@ -45,8 +47,14 @@ def build_app(
         keys: any of them is an API key; without one, everybody may send.
         log: gets every event that was accepted, as it came.
         max_body: bytes that a request may have.
+        patience: seconds in which its body has to come.
+
+    Raises:
+        ValueError: a key is empty, so that it would be everybody's.
     """
-    collector = _Collector(Book(ledger), frozenset(keys), log, max_body)
+    if not all(keys):
+        raise ValueError("An API key of a collector must not be empty.")
+    collector = _Collector(Book(ledger), frozenset(keys), log, max_body, patience)
     return Starlette(
         routes=[
             Route("/v1/ingest", collector.ingest, methods=["POST"]),
@@ -60,16 +68,20 @@ def build_app(
 class _Collector:
     """Its endpoints."""
 
-    def __init__(self, book: Book, keys: frozenset[str], log: Outbox | None, max_body: int) -> None:
-        self._book, self._keys, self._log, self._max_body = book, keys, log, max_body
+    def __init__(
+        self,
+        book: Book,
+        keys: frozenset[str],
+        log: Outbox | None,
+        max_body: int,
+        patience: float,
+    ) -> None:
+        self._book, self._keys, self._log = book, keys, log
+        self._max_body, self._patience = max_body, patience
 
     async def ingest(self, request: Request) -> Response:
         """Take a batch of events, or one; those that cannot be read are counted and left out."""
-        body = await self._body(request)
-        try:
-            document = json.loads(body)
-        except ValueError:
-            raise HTTPException(400, "the body is not JSON") from None
+        document = _parsed(await self._body(request))
         self._authorize(request, key_in(document))
         events = events_in(document)
         if events is None or len(events) > MAX_EVENTS:
@@ -100,18 +112,18 @@ class _Collector:
         return await run_in_threadpool(action) if self._book.blocks else action()
 
     async def _body(self, request: Request) -> bytes:
-        body = b""
+        body = bytearray()
         try:
-            async for chunk in request.stream():
-                body += chunk
-                if len(body) > self._max_body:
-                    # what is still to come is not read
-                    raise HTTPException(
-                        413, f"a body may have {self._max_body} bytes", {"Connection": "close"}
-                    )
+            async with timeout(self._patience):
+                async for chunk in request.stream():
+                    body += chunk
+                    if len(body) > self._max_body:
+                        raise _unread(413, f"a body may have {self._max_body} bytes")
         except ClientDisconnect:
             raise HTTPException(400, "the body is not whole") from None
-        return body
+        except TimeoutError:
+            raise _unread(408, f"the body did not come in {self._patience} seconds") from None
+        return bytes(body)
 
     def _authorize(self, request: Request, in_body: str | None) -> None:
         """Refuse who has none of the keys; each is compared in constant time."""
@@ -119,9 +131,23 @@ class _Collector:
             return
         scheme, _, token = request.headers.get("authorization", "").partition(" ")
         given = token if scheme.lower() == "bearer" else in_body or ""
-        known = [hmac.compare_digest(given.encode(), key.encode()) for key in self._keys]
+        sent = given.encode(errors="replace")
+        known = [hmac.compare_digest(sent, key.encode()) for key in self._keys]
         if not any(known):
             raise HTTPException(401, "the API key is missing or not known")
+
+
+def _unread(status: int, why: str) -> HTTPException:
+    """Return a refusal of a body of which the rest is not read."""
+    return HTTPException(status, why, {"Connection": "close"})
+
+
+def _parsed(body: bytes) -> Any:
+    """Read JSON; numbers that it has none of, as NaN, are null."""
+    try:
+        return json.loads(body, parse_constant=lambda _name: None)
+    except (ValueError, RecursionError):
+        raise HTTPException(400, "the body is not JSON, or too deep") from None
 
 
 def _read(events: Sequence[Any]) -> tuple[list[Spend], list[dict[str, Any]]]:

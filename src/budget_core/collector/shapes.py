@@ -104,6 +104,7 @@ def _spend(event: Event, cost: int, tokens: int, kind: str) -> Spend:
     names = [session] if team is None else [session, team]
     if not all(isinstance(name, str) and 0 < len(name) <= _LONGEST_NAME for name in names):
         raise ValueError("session_id and team are texts of up to 200 characters")
+    f"{session}{team}".encode()  # half a surrogate pair cannot be kept; the error is a ValueError
     digest = sha256(json.dumps(event, sort_keys=True).encode()).hexdigest()[:32]
     return Spend(f"collected-{digest}", str(session), team, cost, tokens, kind)
 

@@ -10,10 +10,11 @@ from http.client import HTTPException
 from typing import Any, Final
 from urllib.error import HTTPError
 from urllib.parse import urlsplit
-from urllib.request import HTTPRedirectHandler, Request, build_opener
+from urllib.request import Request, build_opener
 
 from budget_core.errors import InvalidBudget
 from budget_core.events.outbox import Outbox
+from budget_core.redirects import NoRedirects
 
 try:
     from tenacity import RetryCallState, Retrying, retry_if_exception
@@ -71,7 +72,7 @@ class Sender(Outbox):
         self._url, self._shape = url, shape
         self._attempts, self._pause, self._timeout = attempts, pause, timeout
         self._headers = headers if callable(headers) else lambda _body: headers or {}
-        self._opener = build_opener(_NoRedirects)
+        self._opener = build_opener(NoRedirects)
 
     def deliver(self, events: Sequence[Mapping[str, Any]]) -> None:
         """Post a batch, several times if need be."""
@@ -105,13 +106,6 @@ class Sender(Outbox):
     def _count_retry(self, _state: RetryCallState) -> None:
         with self._changed:
             self._retried += 1
-
-
-class _NoRedirects(HTTPRedirectHandler):
-    """Take a redirection as the failure that it is: it would be followed without the body."""
-
-    def redirect_request(self, *_: object) -> None:
-        return None
 
 
 def _may_pass(error: BaseException) -> bool:

@@ -24,7 +24,8 @@ class Api:
 
     Attributes:
         name: as records, reports and errors call it.
-        base_url: scheme, host, port, and the path with which its paths begin, if any.
+        base_url: scheme, host, port, and the path with which its paths begin, if any; credentials
+            and a query string are not kept.
         limits: ``"60 requests/min"``, ``"2M tokens/day"``, ``"500 requests/rolling hour"``, or a
             `Limit` of calls or tokens; per second, minute, hour, day or month.
 
@@ -37,11 +38,7 @@ class Api:
     limits: Sequence[str | Limit] = ()
 
     def __post_init__(self) -> None:
-        if not urlsplit(self.base_url).hostname:
-            raise InvalidBudget(
-                f"base_url={self.base_url!r} names no host; write one such as "
-                "'https://api.openai.com'."
-            )
+        object.__setattr__(self, "base_url", _base(self.base_url))
         Limits.of(*(limits := tuple(map(_limit, self.limits))))
         object.__setattr__(self, "limits", limits)
 
@@ -61,6 +58,20 @@ class Api:
         path = base.path.rstrip("/")
         inside = url.path == path or url.path.startswith(f"{path}/") or not path
         return len(path) + 1 if inside and _origin(base) == _origin(url) else 0
+
+
+def _base(url: str) -> str:
+    try:
+        parts = urlsplit(url)
+        host, _ = parts.hostname, parts.port
+        authority = parts.netloc.rpartition("@")[2]
+        if not authority.isascii():
+            authority = authority.encode("idna").decode()
+    except ValueError:
+        host = None
+    if not host:
+        raise InvalidBudget("base_url= names no host; write one such as 'https://api.openai.com'.")
+    return parts._replace(netloc=authority, query="", fragment="").geturl()
 
 
 def _origin(url: SplitResult) -> tuple[str, str | None, int | None]:

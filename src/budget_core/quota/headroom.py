@@ -19,7 +19,12 @@ _SECONDS: Final = {"ms": 0.001, "s": 1, "m": 60, "h": 3600, "d": 86400}
 _A_DATE: Final = 1e9
 """A number above this is a time since 1970, no stretch of seconds."""
 _IN_MS: Final = 1e11
-_LONGEST_DATE: Final = 40
+_LONGEST: Final = 40
+"""Characters of a time, however it is written."""
+_FAR: Final = 31 * 86_400.0
+"""Seconds; no quota lasts longer than a month, and what names a later time is a mistake."""
+_ITEM: Final = re.compile(r'\s*"?([^";,=\s]+)"?\s*((?:;\s*[a-z]+=[^;,]*)+)')
+_PARAMETER: Final = re.compile(r"([a-z]+)\s*=\s*(\d{1,15})(?![\w.])")
 
 
 class Room(NamedTuple):
@@ -42,7 +47,7 @@ class Headroom:
     def __init__(self) -> None:
         self._lock = Lock()
         self._rooms: dict[str, Room] = {}
-        self._blocked_until = 0.0
+        self._blocked_until = self._at = 0.0
         self._flying = 0
 
     def take(self, now: float) -> float:
@@ -51,6 +56,9 @@ class Headroom:
         Whoever got 0.0 says `landed` once.
         """
         with self._lock:
+            if now < self._at - 1:  # the clock was set back
+                self._rooms.clear()
+                self._blocked_until = self._at = 0.0
             until = self._blocked_until
             for room in self._rooms.values():
                 if room.remaining is not None and room.remaining <= 0 and room.resets_at:
@@ -58,7 +66,7 @@ class Headroom:
             if until > now:
                 return until - now
             self._flying += 1
-            self._lower("requests", 1)
+            self._lower(1)
             return 0.0
 
     def landed(self) -> None:
@@ -72,14 +80,14 @@ class Headroom:
         Args:
             headers: names in lower case.
             now: Unix time in seconds.
-            refused: it is a 429.
+            refused: it is a refusal, after which the API may ask to wait.
         """
         rooms = read(headers, now)
         with self._lock:
-            for kind, room in rooms.items():
-                self._rooms[kind] = room
+            self._rooms |= rooms
+            self._at = now
             # those that are under way were not counted by the API when it said so
-            self._lower("requests", max(0, self._flying - 1))
+            self._lower(max(0, self._flying - 1))
             if refused:
                 self._blocked_until = max(self._blocked_until, now + retry_after(headers, now))
 
@@ -94,10 +102,10 @@ class Headroom:
             for kind, room in rooms.items()
         }
 
-    def _lower(self, kind: str, by: int) -> None:
-        room = self._rooms.get(kind)
-        if room is not None and room.remaining is not None:
-            self._rooms[kind] = room._replace(remaining=max(0, room.remaining - by))
+    def _lower(self, by: int) -> None:
+        for kind, room in self._rooms.items():
+            if kind.startswith("requests") and room.remaining is not None:
+                self._rooms[kind] = room._replace(remaining=max(0, room.remaining - by))
 
 
 def read(headers: Mapping[str, str], now: float) -> dict[str, Room]:
@@ -110,13 +118,45 @@ def read(headers: Mapping[str, str], now: float) -> dict[str, Room]:
         told = when(value, now) if what == "reset" else _count(value)
         if told is not None:
             rooms.setdefault(kind, {})["resets_at" if what == "reset" else what] = told
-    return {kind: Room(**told) for kind, told in rooms.items()}
+    return {kind: Room(**told) for kind, told in rooms.items()} | _policies(headers, now)
+
+
+def _policies(headers: Mapping[str, str], now: float) -> dict[str, Room]:
+    """Read what the IETF's draft has: ``RateLimit: "burst";r=50;t=30``, and its ``-Policy``.
+
+    An earlier one had ``limit=100, remaining=50, reset=5``.
+    """
+    told = headers.get("ratelimit", "")
+    plain = {name: int(n) for name, n in _PARAMETER.findall(told)}
+    if "remaining" in plain:
+        return {"requests": _room(plain.get("limit"), plain["remaining"], plain.get("reset"), now)}
+    limits = _items(headers.get("ratelimit-policy", ""))
+    return {
+        "requests" if name == "default" else f"requests:{name}": _room(
+            limits.get(name, {}).get("q"), item["r"], item.get("t"), now
+        )
+        for name, item in _items(told).items()
+        if "r" in item
+    }
+
+
+def _items(value: str) -> dict[str, dict[str, int]]:
+    return {
+        item[1]: {name: int(n) for name, n in _PARAMETER.findall(item[2])}
+        for item in map(_ITEM.match, value.split(","))
+        if item is not None
+    }
+
+
+def _room(limit: int | None, remaining: int, seconds: int | None, now: float) -> Room:
+    known = seconds is not None and seconds <= _FAR
+    return Room(limit, remaining, now + (seconds or 0) if known else None)
 
 
 def retry_after(headers: Mapping[str, str], now: float) -> float:
     """Return the seconds that an answer asks to wait, 0.0 if it asks for nothing."""
     if (value := headers.get("retry-after-ms")) and (ms := _number(value)) is not None:
-        return ms / 1000
+        return min(ms / 1000, _FAR)
     at = when(headers.get("retry-after", ""), now)
     return 0.0 if at is None else max(0.0, at - now)
 
@@ -125,9 +165,14 @@ def when(value: str, now: float) -> float | None:
     """Return the Unix time that a header names, in any of the ways that are in use.
 
     ``"6m0s"``, ``"20ms"``, ``"12"`` and ``"1.5"`` (seconds), a Unix time in seconds or
-    milliseconds, ``"2026-05-07T12:01:00Z"``, and HTTP's dates.
+    milliseconds, ``"2026-05-07T12:01:00Z"``, and HTTP's dates; within a month.
     """
     value = value.strip()
+    at = _when(value, now) if len(value) <= _LONGEST else None
+    return None if at is None or at > now + _FAR else at
+
+
+def _when(value: str, now: float) -> float | None:
     if (number := _number(value)) is not None:
         if number < _A_DATE:
             return now + number
@@ -138,14 +183,12 @@ def when(value: str, now: float) -> float | None:
 
 
 def _date(value: str) -> float | None:
-    if len(value) > _LONGEST_DATE:
-        return None
     for read_date in (datetime.fromisoformat, parsedate_to_datetime):
         try:
             date = read_date(value)
-        except ValueError:
+            return (date if date.tzinfo else date.replace(tzinfo=UTC)).timestamp()
+        except (ValueError, OverflowError):
             continue
-        return (date if date.tzinfo else date.replace(tzinfo=UTC)).timestamp()
     return None
 
 

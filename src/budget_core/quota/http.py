@@ -21,7 +21,6 @@ from functools import partial
 from importlib import import_module
 from threading import RLock
 from typing import TYPE_CHECKING, Any, Final, Self, TypeAlias
-from urllib.parse import urlsplit
 
 from budget_core.errors import AgentBudgetError, QuotaExceeded
 from budget_core.finalizers import later, reap
@@ -186,8 +185,7 @@ def _by_requests(
         finally:
             meter.end()
 
-    url = request.url
-    outgoing = Outgoing(request.method, url, urlsplit(url), lambda: request.body)
+    outgoing = Outgoing.of(request.method, request.url, lambda: request.body)
     return _send(outgoing, lambda: original(adapter, request, stream, *args, **kwargs), metering)
 
 
@@ -217,8 +215,7 @@ async def _by_httpx_async(original: Any, client: Any, request: Any) -> Any:
 
 
 def _of_httpx(request: Any) -> Outgoing:
-    url = str(request.url)
-    return Outgoing(request.method, url, urlsplit(url), lambda: getattr(request, "_content", None))
+    return Outgoing.of(request.method, str(request.url), lambda: getattr(request, "_content", None))
 
 
 def _meter_httpx(meter: StreamMeter, response: Any) -> None:
@@ -252,10 +249,13 @@ def _hook_aiohttp(patches: Patches, module: Any) -> None:
 async def _by_aiohttp(
     original: Any, session: Any, method: str, str_or_url: Any, **kwargs: Any
 ) -> Any:
-    url = str(session._build_url(str_or_url))  # noqa: SLF001  a session may have a base URL
+    try:
+        url = str(session._build_url(str_or_url))  # noqa: SLF001  a session may have a base URL
+    except (ValueError, TypeError):
+        url = ""  # the client says better what is wrong with it
     body = kwargs.get("json") if kwargs.get("json") is not None else kwargs.get("data")
     return await _send_async(
-        Outgoing(method, url, urlsplit(url), lambda: body),
+        Outgoing.of(method, url, lambda: body),
         lambda: original(session, method, str_or_url, **kwargs),
         _meter_aiohttp,
     )

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from threading import Lock
 from time import monotonic, time
-from typing import TYPE_CHECKING, Any, NamedTuple
-from urllib.parse import SplitResult
+from typing import TYPE_CHECKING, Any, NamedTuple, Self
+from urllib.parse import SplitResult, urlsplit
 
 from budget_core.errors import QuotaExceeded
 from budget_core.finalizers import collecting, later
 from budget_core.outcomes import unbilled
-from budget_core.quota.record import ApiCall, told
+from budget_core.quota.record import ApiCall, endpoint_of, told
 from budget_core.sdk.streams import StreamMeter
 
 if TYPE_CHECKING:
@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from budget_core.usage import Receipt
 
 _TOO_MANY = 429
+_REFUSALS = frozenset({403, _TOO_MANY, 503})
+"""After which an API may name the time to wait: GitHub's secondary limits answer 403."""
 
 
 class Outgoing(NamedTuple):
@@ -31,6 +33,16 @@ class Outgoing(NamedTuple):
     url: str
     parts: SplitResult
     body: Callable[[], Any]
+
+    @classmethod
+    def of(cls, method: str, url: str, body: Callable[[], Any]) -> Self:
+        """Return a request; a URL that cannot be read is no API's, and its client says so."""
+        try:
+            parts = urlsplit(url)
+            _ = parts.port
+        except ValueError:
+            parts = urlsplit("")
+        return cls(method, url, parts, body)
 
 
 class Passage:
@@ -77,7 +89,7 @@ class Passage:
         """
         limits = told(headers)
         self._watched.gate.landed()
-        self._watched.gate.learn(limits, refused=status == _TOO_MANY)
+        self._watched.gate.learn(limits, refused=status in _REFUSALS)
         self._record(status, limits)
         if self._endpoint is not None and status < 400:  # noqa: PLR2004
             return StreamMeter(self, self._endpoint.dialect)
@@ -137,7 +149,7 @@ class Passage:
         self._watched.record(
             ApiCall(
                 api=self._watched.api.name,
-                endpoint=self._outgoing.parts.path or "/",
+                endpoint=endpoint_of(self._outgoing.parts.path),
                 method=self._outgoing.method.upper(),
                 status=status,
                 latency_ms=(monotonic() - self._began) * 1000,

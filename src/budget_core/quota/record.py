@@ -6,6 +6,9 @@ import re
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from typing import Any, Final, NamedTuple
+from urllib.parse import unquote
+
+from budget_core.risk import analyze_text
 
 _TOLD: Final = re.compile(
     r"(x-|anthropic-|x-ms-)?rate-?limit(-[a-z-]+)?|retry-after(-ms)?", re.IGNORECASE
@@ -16,7 +19,7 @@ class ApiCall(NamedTuple):
     """One request to a watched API, and how it ended.
 
     Attributes:
-        endpoint: the path of its URL; never a query string.
+        endpoint: the path of its URL, less what `analyze_text` finds; never a query string.
         status: of the answer, 0 if there was none.
         latency_ms: until the headers of the answer, or the error.
         at: Unix time in seconds at which it was sent.
@@ -48,6 +51,14 @@ class ApiCall(NamedTuple):
             "hit429": self.hit429,
             "rateLimitHeaders": dict(self.rate_limit_headers),
         }
+
+
+def endpoint_of(path: str) -> str:
+    """Return a URL's path, with ``*`` for each part that has an address or a secret in it."""
+    if analyze_text(unquote(path)):
+        parts = path.split("/")
+        return "/".join("*" if analyze_text(unquote(part)) else part for part in parts)
+    return path or "/"
 
 
 def told(headers: Iterable[tuple[str, str]]) -> dict[str, str]:

@@ -65,6 +65,11 @@ def test_strangers_need_a_key(budget, tmp_path):
     assert "pass --key, or set BUDGET_COLLECT_KEY" in shown.stderr
 
 
+def test_a_key_must_not_be_empty(budget, tmp_path):
+    shown = budget("collect", "--ledger", f"sqlite:///{tmp_path}/b.db", "--key", "")
+    assert "must not be empty" in shown.stderr
+
+
 def test_it_needs_a_ledger(budget, monkeypatch):
     monkeypatch.delenv("BUDGET_LEDGER", raising=False)
     shown = budget("collect")

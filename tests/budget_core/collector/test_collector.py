@@ -1,5 +1,7 @@
 """What a collector takes, what it charges, and what it refuses."""
 
+import json
+import socket
 from contextlib import suppress
 
 import httpx
@@ -100,6 +102,12 @@ def test_a_model_that_got_a_price_meanwhile_is_not_charged_again(collector, http
     assert collector.spent("watched:s") == before
 
 
+def test_numbers_that_json_has_not_are_none(collector, http):
+    body = b'{"events": [{"type": "warning", "at": NaN, "left": -Infinity}]}'
+    assert http.post("/v1/ingest", content=body).json()["accepted"] == 1
+    assert collector.events == [{"type": "warning", "at": None, "left": None}]
+
+
 def test_money_that_a_shared_ledger_has_counted_is_not_counted_again(collector, http):
     send(http, {"events": [{**CALL, "ledger": "shared"}, {**WATCHED, "ledger": "shared"}]})
     assert len(collector.events) == 2
@@ -117,6 +125,8 @@ def test_money_that_a_shared_ledger_has_counted_is_not_counted_again(collector, 
         {**CALL, "usage": {"input": -1}},
         {**CALL, "session_id": None},
         {**CALL, "session_id": "s" * 201},
+        {**CALL, "session_id": "\ud800"},
+        {**CALL, "team": "\udfff"},
         {**CALL, "team": 7},
         {**WATCHED, "prompt_tokens": "1000"},
         {**WATCHED, "prompt_tokens": 10**12},
@@ -125,7 +135,7 @@ def test_money_that_a_shared_ledger_has_counted_is_not_counted_again(collector, 
     ],
 )
 def test_an_event_that_cannot_be_read_is_left_out(collector, http, event):
-    answer = send(http, {"events": [event, CALL]})
+    answer = http.post("/v1/ingest", content=json.dumps({"events": [event, CALL]}))
     assert (answer.status_code, answer.json()) == (202, {"accepted": 1, "rejected": 1})
     assert collector.spent("watched:s").usd == 250_000_000
 
@@ -147,9 +157,32 @@ class TestRefusing:
         )
         assert answer.status_code == 401
 
-    @pytest.mark.parametrize("body", [b"", b"{", b"[]", b'"text"', b'{"events": {}}', b"\xff"])
+    def test_a_key_that_is_no_text(self, collector):
+        body = b'{"projectApiKey": "\\ud800", "events": []}'
+        assert httpx.post(f"{collector.url}/v1/ingest", content=body).status_code == 401
+
+    def test_a_key_that_is_everybody_s(self):
+        with pytest.raises(ValueError, match="must not be empty"):
+            build_app(MemoryLedger(), keys=["key", ""])
+
+    @pytest.mark.parametrize(
+        "body",
+        [
+            b"", b"{", b"[]", b'"text"', b'{"events": {}}', b"\xff", b"[" * 500_000,
+            b'{"a":' * 100_000, b'{"events": [%b]}' % (b"1" * 5_000),
+        ],
+    )  # fmt: skip
     def test_what_is_no_batch(self, http, body):
-        assert http.post("/v1/ingest", content=body).status_code == 400
+        answer = http.post("/v1/ingest", content=body)
+        assert (answer.status_code, list(answer.json())) == (400, ["error"])
+
+    def test_a_body_that_does_not_come(self):
+        runner = Runner(build_app(MemoryLedger(), patience=0.1))
+        runner.start()
+        with socket.create_connection(("127.0.0.1", runner.port), 20) as slow:
+            slow.sendall(b"POST /v1/ingest HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\n{")
+            assert slow.recv(99).startswith(b"HTTP/1.1 408")
+        runner.stop()
 
     def test_too_many_events(self, http):
         assert send(http, {"events": [1] * 5_001}).status_code == 400

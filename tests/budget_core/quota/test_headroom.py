@@ -34,6 +34,15 @@ NOW = 1_795_648_000.0
         ("-5", None),
         ("1" * 400, None),
         ("nan", None),
+        ("inf", None),
+        ("1e9", None),
+        ("999999999", None),  # in thirty years
+        ("20260507", None),
+        ("99999999999", None),
+        ("9999-12-31T23:59:59Z", None),
+        ("99999999999999d", None),
+        ("1h" * 30_000, None),
+        ("Fri, 31 Dec 9999 23:59:59 -2359", None),
     ],
 )
 def test_a_time_is_read_in_every_way_that_is_in_use(value, expected):
@@ -75,6 +84,20 @@ def test_a_time_is_read_in_every_way_that_is_in_use(value, expected):
             {"ratelimit-limit": "100, 100;w=60", "ratelimit-remaining": "7"},
             {"requests": Room(100, 7)},
         ),
+        (
+            {"ratelimit": '"default";r=50;t=30', "ratelimit-policy": '"default";q=100;w=60'},
+            {"requests": Room(100, 50, NOW + 30)},
+        ),
+        (
+            {"ratelimit": '"burst";r=0;t=5, "day";r=7', "ratelimit-policy": '"day";q=9;pk=:x:'},
+            {"requests:burst": Room(None, 0, NOW + 5), "requests:day": Room(9, 7)},
+        ),
+        (
+            {"ratelimit": "limit=100, remaining=50, reset=5"},
+            {"requests": Room(100, 50, NOW + 5)},
+        ),
+        ({"ratelimit": '"a";r=-1, "b";r=1e9;t=1, ;;;, "c', "ratelimit-policy": "q=1"}, {}),
+        ({"ratelimit": '"a";r=1;t=99999999'}, {"requests:a": Room(None, 1)}),
         ({"x-ratelimit-remaining-requests": "many", "content-type": "7"}, {}),
     ],
 )
@@ -87,6 +110,19 @@ def test_retry_after():
     assert retry_after({"retry-after-ms": "250", "retry-after": "7"}, NOW) == 0.25
     assert retry_after({"retry-after": "Thu, 07 May 2026 12:01:00 GMT"}, NOW) == 0
     assert retry_after({}, NOW) == 0
+    assert retry_after({"retry-after": "31536000"}, NOW) == 0
+    assert retry_after({"retry-after-ms": "9" * 15}, NOW) == 31 * 86_400
+
+
+def test_a_clock_that_is_set_back_blocks_nobody():
+    headroom = Headroom()
+    headroom.learn(
+        {"x-ratelimit-remaining": "0", "x-ratelimit-reset": "60", "retry-after": "60"},
+        NOW,
+        refused=True,
+    )
+    assert headroom.take(NOW) == 60
+    assert headroom.take(NOW - 3_600) == 0
 
 
 def test_what_is_under_way_is_taken_off_what_the_api_said():
@@ -132,8 +168,9 @@ class TestInUse:
         assert statuses.count(200) == 3
         assert api.requests == 4
 
-    def test_a_429_is_heeded_by_everybody(self, api, http):
-        api.status, api.headers = 429, {"retry-after": "60"}
+    @pytest.mark.parametrize("status", [403, 429, 503])
+    def test_a_429_is_heeded_by_everybody(self, api, http, status):
+        api.status, api.headers = status, {"retry-after": "60"}
         with Watch(Api("Items", api.url)):
             http.get(api.url)
             with pytest.raises(QuotaExceeded, match="the API says that nothing is left") as raised:

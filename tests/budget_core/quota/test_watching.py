@@ -47,6 +47,27 @@ def test_every_client_is_seen(api, watch, seen, post):
     assert "hidden" not in repr(call)
 
 
+def test_a_path_is_told_without_what_is_personal_or_secret(api, seen, watch, post):
+    assert post(f"{api.url}/v1/users/ann%40example.com/keys/{'ghp_' + 'a1B2' * 9}/use") == 200
+    assert [call.endpoint for call in seen] == ["/v1/users/*/keys/*/use"]
+
+
+@pytest.mark.parametrize("url", ["http://[::1", "http://127.0.0.1:99999/", "http://h:port/"])
+def test_a_url_that_cannot_be_read_is_its_client_s_to_refuse(watch, post, url):
+    with pytest.raises(Exception, match=r".") as watched:
+        post(url)
+    watch.stop()
+    with pytest.raises(Exception, match=r".") as alone:
+        post(url)
+    assert (type(watched.value), str(watched.value)) == (type(alone.value), str(alone.value))
+
+
+def test_a_base_url_s_secrets_are_not_kept(api):
+    watched = Api("Items", f"{api.url.replace('//', '//user:secret@')}/v1?key=secret#secret")
+    assert watched == Api("Items", f"{api.url}/v1")
+    assert Api("Books", "https://b\u00fccher.example").base_url == "https://xn--bcher-kva.example"
+
+
 def test_a_refusal_by_the_api_is_told_apart(api, watch, seen, post):
     api.status, api.headers = 429, {"Retry-After": "7"}
     assert post(f"{api.url}/v1/items") == 429
@@ -181,8 +202,9 @@ def test_limits_that_are_none(limits, message):
 
 
 def test_settings_that_are_none():
-    with pytest.raises(InvalidBudget, match="names no host"):
-        Api("Items", "example.com")
+    for url in ("example.com", "https://", "https://[", "https://h:99999"):
+        with pytest.raises(InvalidBudget, match="names no host"):
+            Api("Items", url)
     with pytest.raises(InvalidBudget, match="a name of its own"):
         Watch(Api("a", "https://example.com"), Api("a", "https://example.org"))
     with pytest.raises(InvalidBudget, match="on_limit="):
