@@ -179,7 +179,7 @@ class AdapterConformance:
     def test_a_child_session_spends_its_parents_money(self, pennies: Provider, way: str) -> None:
         """A child's own limit holds, and what it spends is the parent's as well."""
         pennies.respond(restless([]))
-        parent = _session("$1")
+        parent = _session(5 * FULL)
         child = parent.child_session(to_usd(FULL + SCRAP))
         self._refused(way, self.job(pennies, child))
         _counted(pennies, child, 1)
@@ -189,7 +189,7 @@ class AdapterConformance:
     def test_an_agent_is_stopped_at_its_own_limit(self, pennies: Provider, way: str) -> None:
         """An agent with a limit of its own, in a session that has more."""
         pennies.respond(restless([]))
-        session = _session("$1")
+        session = _session(5 * FULL)
         job = self.job(pennies, session)
         self._refused(way, self.job(pennies, session, agents={job.agent: to_usd(FULL + SCRAP)}))
         _counted(pennies, session, 1)
