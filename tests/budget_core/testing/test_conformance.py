@@ -61,8 +61,23 @@ def test_every_promise_is_broken_by_one(attempt):
     assert promises == {f"test_{broken}" for broken in BROKEN.values()}
 
 
-@pytest.mark.parametrize("lacks", [{"wings": "none"}, {"run": ""}, {"arun": "no"}, {}])
-def test_what_is_lacking_has_to_be_said(lacks):
-    body = {"lacks": lacks, "run": lambda _self, _job: "", "stream": None, "astream": None}
-    with pytest.raises(TypeError, match=r"names some of|has to implement"):
-        type("Mine", (AdapterConformance,), {key: body[key] for key in ("lacks", "run")})
+@pytest.mark.parametrize("lacks", [{"wings": "it walks"}, {"stream": ""}])
+def test_what_is_lacking_is_known_and_has_a_reason(lacks):
+    with pytest.raises(TypeError, match=r"names some of run, arun, .*tools, and says why of each"):
+        type("Mine", (AdapterConformance,), {"lacks": lacks})
+
+
+def test_a_way_is_implemented_or_lacking():
+    lacks = dict.fromkeys(["stream", "astream"], "it speaks in whole sentences")
+    body = {"lacks": lacks, "run": lambda _self, _job: ""}
+    with pytest.raises(TypeError, match=r"either implements arun\(\) or says"):
+        type("Mine", (AdapterConformance,), body)
+    with pytest.raises(TypeError, match=r"either implements run\(\) or says"):
+        type("Mine", (AdapterConformance,), {**body, "lacks": {**lacks, "run": "no"}})
+
+
+def test_a_base_may_be_incomplete():
+    class Base(AdapterConformance, abstract=True):
+        pass
+
+    assert Base.test_the_bill_is_what_was_spent

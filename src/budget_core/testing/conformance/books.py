@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from budget_core.errors import BudgetExhausted
+
 if TYPE_CHECKING:
     from budget_core.session import BudgetSession
     from budget_core.testing.provider import Provider
@@ -53,3 +55,24 @@ def balanced(
     )
     problems = session.ledger.verify()
     expect(not problems, f"The ledger's records and balances disagree: {problems}")
+
+
+def counted(provider: Provider, session: BudgetSession, calls: int) -> None:
+    """Check how many calls there were, as the provider counts and as the report does."""
+    expect(
+        provider.requests == calls,
+        f"The budget buys {calls} calls of the model, and {provider.requests} were sent.",
+    )
+    reported = session.report()["breakdown"]["llm"]["calls"]
+    expect(reported == calls, f"{calls} calls were sent, and the report counts {reported}.")
+
+
+def refused(*outcomes: object) -> None:
+    """Check that every run ended because there was no money."""
+    for outcome in outcomes:
+        if isinstance(outcome, BudgetExhausted):
+            continue
+        cause = outcome if isinstance(outcome, BaseException) else None
+        raise AssertionError(
+            f"A run without money ends with BudgetExhausted; this one with {outcome!r}."
+        ) from cause

@@ -13,7 +13,9 @@ if TYPE_CHECKING:
     from budget_core.session import BudgetSession
     from budget_core.testing.provider import Provider
 
+AGENT: Final = "worker"
 MOST: Final = 1_000
+"""Tokens of the longest answer."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,7 +45,7 @@ class Job:
     on_exhausted: Literal["raise", "finalize"] = "raise"
     agents: Mapping[str, Money] = field(default_factory=dict)
     tool_costs: Mapping[str, Money] = field(default_factory=dict)
-    agent: str = "worker"
+    agent: str = AGENT
     task: str = "Find out why the sea is salt."
     max_tokens: int = MOST
 

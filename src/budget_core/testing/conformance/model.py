@@ -67,8 +67,7 @@ def restless(seen: list[Incoming], **reply: Any) -> Callable[[Incoming], Reply]:
 def may_use_tools(incoming: Incoming) -> bool:
     """Tell whether a request offers tools, and does not forbid them."""
     choice = incoming.body.get("tool_choice")
-    forbidden = choice == "none" or choice == {"type": "none"}
-    return bool(incoming.tools) and not forbidden
+    return bool(incoming.tools) and choice not in ("none", {"type": "none"})
 
 
 def _search(number: int, **reply: Any) -> Reply:
