@@ -2,6 +2,7 @@
 
 import gc
 import signal
+import ssl
 
 import pytest
 
@@ -19,6 +20,15 @@ def pytest_collection_finish():
     """Spare collections in tests the modules of all frameworks, which take seconds to traverse."""
     gc.collect()
     gc.freeze()
+
+
+CERTIFICATES = ssl.create_default_context()
+
+
+@pytest.fixture
+def quick_clients(monkeypatch):
+    """Making HTTP clients takes most of a short test: they read certificates, to verify nobody."""
+    monkeypatch.setattr(ssl, "create_default_context", lambda *_, **__: CERTIFICATES)
 
 
 @pytest.fixture

@@ -1,6 +1,5 @@
 """Agents of classic AutoGen that talk to the test provider, and the books of all of them."""
 
-import ssl
 from pathlib import Path
 
 import pytest
@@ -21,14 +20,10 @@ def pytest_collection_modifyitems(items):
             item.add_marker(pytest.mark.filterwarnings(unclosed))
 
 
-CERTIFICATES = ssl.create_default_context()
-
-
 @pytest.fixture(autouse=True)
-def elsewhere(tmp_path, monkeypatch):
+def elsewhere(tmp_path, monkeypatch, quick_clients):
     """AutoGen caches in the working directory, and makes a client for whatever it does."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(ssl, "create_default_context", lambda *_, **__: CERTIFICATES)
 
 
 @pytest.fixture
