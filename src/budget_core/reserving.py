@@ -23,14 +23,23 @@ def tightened(session: BudgetSession, request: CallRequest) -> CallRequest:
     asked = hooks.ReserveRequest(session, request)
     try:
         caps = hooks.every("budget_reserve", asked, sound=_is_cap, passing=AgentBudgetError)
+        return _capped(request, caps)
     except AgentBudgetError as error:
         session.vetoed(error, request)
         raise
+
+
+def _capped(request: CallRequest, caps: list[int]) -> CallRequest:
     if request.output_cap is not None:
         caps.append(request.output_cap)
-    if request.kind == "tool" or not caps or min(caps) == request.output_cap:
+    if request.kind == "tool" or not caps or (cap := min(caps)) == request.output_cap:
         return request
-    return request._replace(output_cap=min(caps))
+    if cap < request.least:
+        raise AgentBudgetError(
+            f"A call to {request.model!r} was refused: a plugin allows an answer of {cap} tokens, "
+            f"and as it is asked for it takes {request.least}. Ask it to think less."
+        )
+    return request._replace(output_cap=cap)
 
 
 def _is_cap(answer: Any) -> bool:

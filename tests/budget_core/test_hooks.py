@@ -22,6 +22,7 @@ from budget_core import (
     Receipt,
     Usage,
     hooks,
+    house_rules,
     init,
     pricing,
     registered,
@@ -245,6 +246,16 @@ class TestReserving:
             call.release()
         session.open_call(CallRequest(kind="tool", name="t", cost=5)).settle()
         assert session.spent_nanos == 5
+
+    def test_what_no_provider_would_take_is_refused(self, plug):
+        plug(lambda: 77, "budget_reserve")
+        session = AgentBudget("$1").session()
+        with pytest.raises(
+            AgentBudgetError, match="77 tokens, and as it is asked for it takes 1280"
+        ):
+            session.open_call(LLM._replace(least=1_280))
+        assert [event.kind for event in session.events()] == ["refused"]
+        session.open_call(LLM._replace(least=1_280, output_cap=70)).release()  # the caller's own
 
     def test_it_may_refuse(self, plug):
         def budget_reserve(request):
@@ -670,6 +681,28 @@ class TestHouseRules:
         assert refused.startswith("ModelNotAllowed")
         assert "'o1'" in refused
         assert events == "['ModelNotAllowed']"
+
+    @pytest.mark.parametrize(
+        ("rules", "model", "allowed"),
+        [
+            ("claude-3-5-*", "anthropic/claude-3-5-haiku-20241022", True),
+            ("Claude-3.5-*", "claude-3.5-haiku", True),
+            ("claude-haiku-3-5", "claude-3-5-haiku-20241022", True),
+            ("openai/*", "OpenAI/gpt-4o", True),
+            ("gpt-4o", "gpt-4o-mini", False),
+            ("gpt-4o", "ft:gpt-4o:mine::id", False),
+            ("*", "", True),
+            ("gpt-*", "", False),  # as with a prompt that is stored at the provider
+        ],
+    )
+    def test_names_are_told_apart(self, monkeypatch, rules, model, allowed):
+        monkeypatch.setattr(house_rules, "_models", tuple(rules.lower().split(", ")))
+        assert house_rules._allows(model) is allowed
+
+    def test_a_call_without_a_model_is_none_of_those_that_are_allowed(self):
+        code = self.ASK.replace("'o1'", "''").replace("'$1'", "'$1', unknown_model='allow'")
+        told = python(code, BUDGET_MODELS="gpt-*, claude-*").stdout.splitlines()
+        assert told[2].startswith("ModelNotAllowed")
 
     def test_a_length_that_is_none_is_refused_before_a_call(self):
         answers = python(self.ASK, BUDGET_MAX_OUTPUT_TOKENS="many").stdout.splitlines()
