@@ -321,6 +321,8 @@ class Call:
     def _after(self, entries: list[Entry]) -> None:
         if self.usage is not None and self.usage.input and self._prompts:
             self.session.costs.learn(self.request.model, self._prompts, self.usage)
+        for session in self.sessions:  # all of them, before anybody is told who may stop this
+            session.count(self)
         for session in self.sessions:
             session.settled(self, entries)
 
@@ -342,8 +344,10 @@ class Call:
 
 def _receipt(outcome: Any, model: str | None) -> Receipt:
     if isinstance(outcome, Usage):
-        return Receipt(outcome if outcome.total and min(outcome) >= 0 else None, model)
+        outcome = Receipt(outcome)
     receipt = outcome if isinstance(outcome, Receipt) else read_receipt(outcome)
+    if receipt.usage is not None and not receipt.usage.known:
+        receipt = receipt._replace(usage=None)
     return receipt if receipt.model or not model else receipt._replace(model=model)
 
 

@@ -232,7 +232,7 @@ def _enforce(session: BudgetSession, ending: ExitStack, *, everywhere: bool) -> 
 def _watch(session: BudgetSession, agents: Mapping[str, Money], ending: ExitStack) -> None:
     """Wake the adapters of frameworks."""
     request = hooks.DropinRequest(session, agents)
-    watching = hooks.every("budget_dropin", request)
+    watching = hooks.every("budget_dropin", request, sound=callable)
     for end in watching:
         ending.callback(_quietly, end)
     if agents and not watching:

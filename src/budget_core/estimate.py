@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple, cast
 
 from budget_core import hooks
 from budget_core.errors import Unbounded
@@ -153,11 +153,16 @@ def input_bound(
         return known
     if hooks.listening("budget_estimate"):
         request = hooks.EstimateRequest(model, provider, prompt.messages, prompt.context)
-        if (answer := hooks.first("budget_estimate", request, passing=Unbounded)) is not None:
-            return int(answer)
+        answer = hooks.first("budget_estimate", request, sound=_is_bound, passing=Unbounded)
+        if answer is not None:
+            return cast("int", answer)
     messages, context = measure(prompt.messages), measure(prompt.context)
     billed.one_hour |= messages.one_hour or context.one_hour
     unbounded = messages.unbounded or context.unbounded
     if unbounded and not allow_unbounded:
         raise Unbounded(unbounded)
     return messages.tokens(model) + context.tokens(model) + UNSEEN_TOKENS
+
+
+def _is_bound(answer: Any) -> bool:
+    return type(answer) is int and answer >= 0

@@ -8,6 +8,7 @@ where they are not set.
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Final
 
@@ -22,7 +23,7 @@ MODELS: Final = "BUDGET_MODELS"
 LONGEST: Final = "BUDGET_MAX_OUTPUT_TOKENS"
 
 _models: Final = tuple(
-    canonical(name) for name in os.environ.get(MODELS, "").split(",") if name.strip()
+    name.strip().lower() for name in os.environ.get(MODELS, "").split(",") if name.strip()
 )
 _longest: Final = os.environ.get(LONGEST)
 
@@ -39,16 +40,20 @@ if _models or _longest:
         call = request.call
         if call.kind == "tool":
             return None
-        if _models and call.model and not _allows(call.model):
+        if _models and not _allows(call.model):
             raise ModelNotAllowed(call.model, ", ".join(_models))
         return _tokens(_longest) if _longest else None
 
 
 def _allows(model: str) -> bool:
-    return any(fnmatchcase(name, rule) for name in candidates(model) for rule in _models)
+    written = model.lower()
+    names = {written, written.rpartition("/")[2], *candidates(model)}
+    rules = {*_models, *map(canonical, _models)}
+    return any(fnmatchcase(name, rule) for name in names for rule in rules)
 
 
 def _tokens(text: str) -> int:
-    if not text.isdecimal() or not int(text):
-        raise InvalidBudget(f"{LONGEST} takes a number of tokens, 1 or more; got {text!r}.")
-    return int(text)
+    with suppress(ValueError):
+        if (tokens := int(text)) > 0:
+            return tokens
+    raise InvalidBudget(f"{LONGEST} takes a number of tokens, 1 or more; got {text!r}.")

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 from time import time
-from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias, cast
 
 from budget_core import hooks, registered
 from budget_core.errors import AgentBudgetError, InvalidCost, UnknownModel
@@ -199,10 +199,8 @@ def _own(model: str, tier: str | None) -> Rates | None:
 def _plugged(model: str, provider: str | None, tier: str | None) -> Rates | None:
     """Ask the plugins, of which the public table is the last."""
     request = hooks.PriceRequest(model, provider, tier)
-    answer = hooks.first("budget_price", request, passing=AgentBudgetError)
-    if answer is not None and not isinstance(answer, Rates):
-        raise TypeError(f"A budget_price hook must return Rates or None; got {answer!r}.")
-    return answer
+    answer = hooks.first("budget_price", request, sound=Rates.sound, passing=AgentBudgetError)
+    return cast("Rates | None", answer)
 
 
 @hooks.hookimpl(trylast=True)

@@ -79,6 +79,16 @@ class Rates:
             source=source,
         )
 
+    @staticmethod
+    def sound(value: object) -> bool:
+        """Tell whether `value` is rates of whole nanos, none of them negative."""
+        if not isinstance(value, Rates):
+            return False
+        prices = (getattr(value, name) for name in _PRICES)
+        return all(type(price) is int and price >= 0 for price in prices) and all(
+            type(threshold) is int and Rates.sound(step) for threshold, step in value.steps
+        )
+
     def cost(self, usage: Usage) -> int:
         """Return what `usage` costs, in nanos, rounded up once."""
         tokens, output, read, write, _, hour, audio_in, audio_out = usage
@@ -127,9 +137,10 @@ class Rates:
 
     def times(self, factor: int) -> Rates:
         """Return these rates `factor` times as dear."""
-        names = (f.name for f in fields(self) if f.name not in {"steps", "source"})
         steps = tuple((threshold, step.times(factor)) for threshold, step in self.steps)
-        return replace(self, steps=steps, **{name: getattr(self, name) * factor for name in names})
+        return replace(
+            self, steps=steps, **{name: getattr(self, name) * factor for name in _PRICES}
+        )
 
     def _dearest_input(self, audio: bool, one_hour: bool) -> int:
         dearest = max(self.input, self.cache_read, self.cache_write)
@@ -156,6 +167,9 @@ class Rates:
             + audio_out * self.audio_output
         )
         return -(-total // MILLION) + self.request
+
+
+_PRICES: Final = tuple(f.name for f in fields(Rates) if f.name not in {"steps", "source"})
 
 
 def _parse(price: Money | None, otherwise: int) -> int:

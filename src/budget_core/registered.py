@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import ChainMap
 from dataclasses import replace
-from functools import cache
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from budget_core import hooks
@@ -85,9 +84,9 @@ def clear() -> None:
     _models.clear()
 
 
-@cache
+@hooks.until_change
 def _plugged() -> dict[str, Registered]:
-    """Ask the plugins, again only when one comes or goes."""
+    """Ask the plugins."""
     models: dict[str, Registered] = {}
 
     def register(name: str, *prices: Money, **more: Money | None) -> None:
@@ -96,6 +95,3 @@ def _plugged() -> dict[str, Registered]:
 
     hooks.every("budget_models", hooks.ModelsRequest(register), passing=AgentBudgetError)
     return models
-
-
-hooks.on_change(_plugged.cache_clear)

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import logging
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from budget_core import hooks
 from budget_core.errors import AgentBudgetError
@@ -11,8 +10,6 @@ from budget_core.errors import AgentBudgetError
 if TYPE_CHECKING:
     from budget_core.call import CallRequest
     from budget_core.session import BudgetSession
-
-_log = logging.getLogger("budget_core")
 
 
 def tightened(session: BudgetSession, request: CallRequest) -> CallRequest:
@@ -25,15 +22,25 @@ def tightened(session: BudgetSession, request: CallRequest) -> CallRequest:
         return request
     asked = hooks.ReserveRequest(session, request)
     try:
-        answers = hooks.every("budget_reserve", asked, passing=AgentBudgetError)
+        caps = hooks.every("budget_reserve", asked, sound=_is_cap, passing=AgentBudgetError)
+        return _capped(request, caps)
     except AgentBudgetError as error:
         session.vetoed(error, request)
         raise
-    caps = [cap for cap in answers if isinstance(cap, int) and cap > 0]
-    if len(caps) < len(answers):
-        _log.error("A budget_reserve hook must return tokens, 1 or more, or None: %r", answers)
+
+
+def _capped(request: CallRequest, caps: list[int]) -> CallRequest:
     if request.output_cap is not None:
         caps.append(request.output_cap)
-    if request.kind == "tool" or not caps or min(caps) == request.output_cap:
+    if request.kind == "tool" or not caps or (cap := min(caps)) == request.output_cap:
         return request
-    return request._replace(output_cap=min(caps))
+    if cap < request.least:
+        raise AgentBudgetError(
+            f"A call to {request.model!r} was refused: a plugin allows an answer of {cap} tokens, "
+            f"and as it is asked for it takes {request.least}. Ask it to think less."
+        )
+    return request._replace(output_cap=cap)
+
+
+def _is_cap(answer: Any) -> bool:
+    return type(answer) is int and answer > 0

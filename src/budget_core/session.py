@@ -303,6 +303,8 @@ class BudgetSession:
         call = Call(self, everyone(sessions), request, reservation, None, 0)
         call.ended, call.cost, call.usage, call.priced = True, amounts.usd, usage, priced
         for session in call.sessions:
+            session.count(call)
+        for session in call.sessions:
             session.settled(call, entries)
         for entry, (ledger, _) in zip(entries, reservation.groups, strict=True):
             if entry.over is not None:
@@ -597,11 +599,14 @@ class BudgetSession:
         self.emit("stopped", name=call.request.model, seen=call.output)
         return cast("BudgetExhausted", error.recast(call.request.mixin))
 
-    def settled(self, call: Call, entries: Sequence[Entry]) -> None:
-        """Count an ended call, and tell whoever is to be told."""
+    def count(self, call: Call) -> None:
+        """Count an ended call."""
         with self._lock:
             self._calls.pop(call.id, None)
             self.totals.add(call.request, call.cost, call.usage, priced=call.priced)
+
+    def settled(self, call: Call, entries: Sequence[Entry]) -> None:
+        """Tell whoever is to be told of an ended call."""
         if call.session is self:
             self._note_call(call, entries)
         if self.policy.finalization_reserve == "auto":

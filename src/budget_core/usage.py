@@ -7,7 +7,7 @@ never free); so has one whose numbers are negative, fractional, or all zero.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any, Final, NamedTuple, TypeAlias
+from typing import Any, Final, NamedTuple, TypeAlias, cast
 
 from budget_core import hooks
 
@@ -38,6 +38,11 @@ class Usage(NamedTuple):
         """All tokens: input and output."""
         return self.input + self.output
 
+    @property
+    def known(self) -> bool:
+        """It says something: whole numbers, none of them negative, and not all zero."""
+        return all(type(count) is int and count >= 0 for count in self) and self.total > 0
+
 
 class Receipt(NamedTuple):
     """What a response says of itself: usage (None: unknown), model, and tier (see `TIERS`)."""
@@ -60,8 +65,8 @@ def read_receipt(response: Any) -> Receipt:
     """
     receipt = _read(response)
     if receipt.usage is None and response is not None and hooks.listening("budget_usage"):
-        answer = hooks.first("budget_usage", hooks.UsageRequest(response))
-        return answer if isinstance(answer, Receipt) else receipt
+        answer = hooks.first("budget_usage", hooks.UsageRequest(response), sound=_is_receipt)
+        return receipt if answer is None else cast("Receipt", answer)
     return receipt
 
 
@@ -97,6 +102,14 @@ def tier_of(value: Any) -> str | None:
         return None
     word = word.lower().removeprefix("on_demand_")
     return word if word in TIERS else None
+
+
+def _is_receipt(answer: Any) -> bool:
+    if not isinstance(answer, Receipt):
+        return False
+    usage, *texts = answer
+    told = usage is None or (isinstance(usage, Usage) and usage.known)
+    return told and all(text is None or isinstance(text, str) for text in texts)
 
 
 def _output_alone(event: Any) -> Usage | None:

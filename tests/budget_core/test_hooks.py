@@ -1,8 +1,12 @@
+import asyncio
 import inspect
+import math
 import re
 import subprocess
 import sys
+import threading
 import types
+from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
 
@@ -18,6 +22,7 @@ from budget_core import (
     Receipt,
     Usage,
     hooks,
+    house_rules,
     init,
     pricing,
     registered,
@@ -242,6 +247,16 @@ class TestReserving:
         session.open_call(CallRequest(kind="tool", name="t", cost=5)).settle()
         assert session.spent_nanos == 5
 
+    def test_what_no_provider_would_take_is_refused(self, plug):
+        plug(lambda: 77, "budget_reserve")
+        session = AgentBudget("$1").session()
+        with pytest.raises(
+            AgentBudgetError, match="77 tokens, and as it is asked for it takes 1280"
+        ):
+            session.open_call(LLM._replace(least=1_280))
+        assert [event.kind for event in session.events()] == ["refused"]
+        session.open_call(LLM._replace(least=1_280, output_cap=70)).release()  # the caller's own
+
     def test_it_may_refuse(self, plug):
         def budget_reserve(request):
             raise AgentBudgetError(f"House policy: no {request.call.model}.")
@@ -278,7 +293,7 @@ class TestReserving:
         assert call.ended
         assert session.reserved == 0
 
-    @pytest.mark.parametrize("wrong", [0, -1, "500", 1.5])
+    @pytest.mark.parametrize("wrong", [0, -1, "500", 1.5, True])
     def test_what_is_no_cap_is_told_and_passed_over(self, plug, wrong, caplog):
         def budget_reserve():
             return wrong
@@ -287,7 +302,7 @@ class TestReserving:
         call = AgentBudget("$1").session().open_call(LLM)
         assert call.cap == 1_000
         call.release()
-        assert "budget_reserve hook must return tokens" in caplog.text
+        assert "answered budget_reserve by" in caplog.text
 
     def test_no_money_is_held_and_no_lock_while_it_is_asked(self, plug):
         def budget_reserve(request):
@@ -312,6 +327,55 @@ class TestFailing:
             call.settle({"unreadable": 1})
         assert session.spent > 0
         assert f"failed in {name}" in caplog.text
+
+    @pytest.mark.parametrize("error", [asyncio.CancelledError, GeneratorExit, BaseException])
+    @pytest.mark.parametrize(
+        "name",
+        ["budget_price", "budget_estimate", "budget_reserve", "budget_usage", "budget_event"],
+    )
+    def test_nor_does_what_is_no_plain_exception(self, plug, name, error):
+        def raises():
+            raise error
+
+        plug(raises, name)
+        session = AgentBudget("$1").session()
+        session.open_call(CallRequest(model="gpt-4o-mini", prompt=Prompt(()))).settle({"mute": 1})
+        assert session.spent > 0
+        assert session.reserved == 0
+
+    @pytest.mark.parametrize("error", [KeyboardInterrupt, SystemExit])
+    def test_what_ends_a_program_is_passed_on_when_all_is_counted(self, plug, error):
+        def budget_event():
+            raise error
+
+        plug(budget_event)
+        with AgentBudget("$1").session() as outer, outer.child_session() as inner:
+            call = inner.open_call(CallRequest(kind="tool", name="t", cost=5))
+            with pytest.raises(error):
+                call.settle()
+        assert outer.spent_nanos == inner.spent_nanos == 5
+        assert outer.totals.tool_calls == inner.totals.tool_calls == 1
+
+    NEGATIVE = replace(Rates.of(1, 2), input=-1)
+
+    @pytest.mark.parametrize(
+        ("name", "wrong"),
+        [
+            *(("budget_price", x) for x in ("1", 1, NEGATIVE, replace(NEGATIVE, input=math.nan))),
+            ("budget_price", replace(Rates.of(1, 2), steps=((9, NEGATIVE),))),
+            *(("budget_estimate", x) for x in ("1", -1, 1.5, True, math.nan, math.inf)),
+            *(("budget_usage", x) for x in ("1", Receipt("1"), Receipt(Usage(1), 1))),
+            *(("budget_usage", Receipt(Usage(x, 1))) for x in (-1, math.nan, 1.5)),
+        ],
+    )
+    def test_what_is_no_answer_is_told_and_the_next_one_counts(self, plug, name, wrong, caplog):
+        plug(lambda: wrong, name)
+        session = AgentBudget("$1").session()
+        call = session.open_call(CallRequest(model="gpt-4o-mini", prompt=Prompt(())))
+        held = call.reservation.amounts.usd
+        call.settle({"mute": 1})
+        assert session.spent_nanos == held == 9_985_350  # as without a plugin
+        assert f"answered {name} by" in caplog.text
 
     def test_what_listeners_raise_of_ours_is_not_passed_on(self, plug):
         def budget_event(event):
@@ -380,6 +444,86 @@ class TestManager:
                 plug(wrong)
         assert not any(plugin.where == "SimpleNamespace" for plugin in hooks.plugins())
 
+    def test_one_that_would_have_to_be_awaited_is_refused(self, plug):
+        async def budget_event(event):
+            pass
+
+        with pytest.raises(pluggy.PluginValidationError, match="not awaited"):
+            plug(budget_event)
+        assert not hooks.listening("budget_event")
+
+    def test_unregistering_twice_is_once(self, plug):
+        plugin = plug(lambda: None, "budget_event")
+        hooks.unregister(plugin)
+        hooks.unregister(plugin)
+
+    def test_one_that_comes_while_another_thread_looks_is_heard(self, plug, monkeypatch):
+        looking, plugged = threading.Event(), threading.Event()
+        found = pluggy.HookCaller.get_hookimpls
+
+        def slow(caller):
+            impls = found(caller)
+            if threading.current_thread() is thread:
+                looking.set()
+                plugged.wait(20)
+            return impls
+
+        thread = threading.Thread(target=hooks.listening, args=("budget_reserve",))
+        hooks.manager._changed()
+        with monkeypatch.context() as patched:
+            patched.setattr(pluggy.HookCaller, "get_hookimpls", slow)
+            thread.start()
+            assert looking.wait(20)
+            plug(lambda: None, "budget_reserve")
+            plugged.set()
+            thread.join()
+        assert hooks.listening("budget_reserve")
+
+    def test_so_are_its_models(self, plug):
+        looking, plugged = threading.Event(), threading.Event()
+
+        def slow(request):
+            looking.set()
+            plugged.wait(20)
+
+        plug(slow, "budget_models")
+        thread = threading.Thread(target=pricing.is_registered, args=("mine",))
+        thread.start()
+        assert looking.wait(20)
+        plugged.set()
+        plug(lambda request: request.register("mine", 1, 2), "budget_models")
+        thread.join()
+        assert pricing.is_registered("mine")
+
+    def test_threads_may_register_at_the_same_time(self, monkeypatch):
+        failed = []
+
+        def come_and_go():
+            for _ in range(100):
+                plugin = types.SimpleNamespace(
+                    budget_event=hooks.hookimpl(lambda: None),
+                    budget_reserve=hooks.hookimpl(lambda: None),
+                )
+                try:
+                    hooks.register(plugin)
+                    hooks.plugins()
+                    hooks.unregister(plugin)
+                except BaseException as error:
+                    failed.append(error)
+
+        before = sys.getswitchinterval()
+        sys.setswitchinterval(1e-6)
+        threads = [threading.Thread(target=come_and_go) for _ in range(4)]
+        try:
+            for thread in threads:
+                thread.start()
+            for thread in threads:
+                thread.join()
+        finally:
+            sys.setswitchinterval(before)
+        assert failed == []
+        assert not hooks.listening("budget_event")
+
     def test_models_are_asked_for_again_when_plugins_change(self, plug):
         def budget_models(request):
             request.register("mine", 1, 2)
@@ -415,7 +559,7 @@ class TestInstalled:
     THEIRS = (
         "from budget_core.hooks import hookimpl\n"
         "@hookimpl\n"
-        "def budget_estimate(request):\n    return 'theirs'\n"
+        "def budget_estimate(request):\n    return 42\n"
     )
     ASK = (
         "from budget_core import hooks; print(hooks.first('budget_estimate', 1));"
@@ -427,7 +571,8 @@ class TestInstalled:
     def installed(self, tmp_path):
         """Install packages that are plugins, and ask them in a process of its own."""
 
-        def ask(*codes, off=""):
+        def ask(*codes, off="", name=None):
+            entry = name
             for number, code in enumerate(codes):
                 name = f"theirs{number}"
                 (tmp_path / f"{name}.py").write_text(code)
@@ -436,7 +581,7 @@ class TestInstalled:
                 (info / "METADATA").write_text(
                     f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n"
                 )
-                (info / "entry_points.txt").write_text(f"[budget_core]\n{name} = {name}\n")
+                (info / "entry_points.txt").write_text(f"[budget_core]\n{entry or name} = {name}\n")
             path = f"import sys; sys.path.insert(0, {str(tmp_path)!r}); {self.ASK}"
             done = python(path, BUDGET_DISABLE_PLUGINS=off)
             return done.stdout.splitlines(), done.stderr
@@ -446,17 +591,38 @@ class TestInstalled:
     @pytest.mark.parametrize("off", ["", "1", "other, theirs0"])
     def test_they_are_found_unless_switched_off(self, installed, off):
         (answer, listed, guards), _ = installed(self.THEIRS, off=off)
-        assert answer == ("None" if off else "theirs")
+        assert answer == ("None" if off else "42")
         assert listed == f"[('theirs0', 'theirs0 1.0', {bool(off)})]"
         assert guards == "True"  # nobody goes unguarded for it
 
     def test_one_that_fails_stops_none_of_the_others(self, installed):
         wrong = self.THEIRS.replace("budget_estimate", "budget_estimat")
         (answer, listed, _), told = installed("import no_such_module", self.THEIRS, wrong)
-        assert answer == "theirs"
+        assert answer == "42"
         for name in ("theirs0", "theirs2"):
             assert f"{name!r} could not be loaded" in told
             assert f"('{name}', '{name} 1.0', True)" in listed
+
+    def test_nor_does_one_that_ends_the_program(self, installed):
+        (answer, listed, _), _ = installed("raise SystemExit(3)", self.THEIRS)
+        assert answer == "42"
+        assert "('theirs0', 'theirs0 1.0', True)" in listed
+
+    def test_of_two_that_are_called_the_same_one_is_left_out_and_told(self, installed):
+        (answer, listed, _), told = installed(self.THEIRS, self.THEIRS, name="theirs")
+        assert answer == "42"
+        assert (listed.count("False"), listed.count("True")) == (1, 1)
+        assert "another plugin is called 'theirs'" in told
+
+    def test_one_may_use_the_core_while_it_is_imported(self, installed):
+        uses = (
+            "from budget_core import AgentBudget, listen\n"
+            "listen(lambda event: None)\n"
+            "AgentBudget('$1').session().track(cost='0.01')\n"
+        )
+        (answer, listed, _), told = installed(uses + self.THEIRS)
+        assert (answer, told) == ("42", "")
+        assert "('theirs0', 'theirs0 1.0', False)" in listed
 
 
 class TestPriceFile:
@@ -487,11 +653,9 @@ class TestPriceFile:
     @pytest.fixture
     def afresh(self):
         """Ask for models and prices anew, here and afterwards."""
-        registered._plugged.cache_clear()
-        pricing.forget()
+        hooks.manager._changed()
         yield
-        registered._plugged.cache_clear()
-        pricing.forget()
+        hooks.manager._changed()
 
 
 class TestHouseRules:
@@ -517,6 +681,28 @@ class TestHouseRules:
         assert refused.startswith("ModelNotAllowed")
         assert "'o1'" in refused
         assert events == "['ModelNotAllowed']"
+
+    @pytest.mark.parametrize(
+        ("rules", "model", "allowed"),
+        [
+            ("claude-3-5-*", "anthropic/claude-3-5-haiku-20241022", True),
+            ("Claude-3.5-*", "claude-3.5-haiku", True),
+            ("claude-haiku-3-5", "claude-3-5-haiku-20241022", True),
+            ("openai/*", "OpenAI/gpt-4o", True),
+            ("gpt-4o", "gpt-4o-mini", False),
+            ("gpt-4o", "ft:gpt-4o:mine::id", False),
+            ("*", "", True),
+            ("gpt-*", "", False),  # as with a prompt that is stored at the provider
+        ],
+    )
+    def test_names_are_told_apart(self, monkeypatch, rules, model, allowed):
+        monkeypatch.setattr(house_rules, "_models", tuple(rules.lower().split(", ")))
+        assert house_rules._allows(model) is allowed
+
+    def test_a_call_without_a_model_is_none_of_those_that_are_allowed(self):
+        code = self.ASK.replace("'o1'", "''").replace("'$1'", "'$1', unknown_model='allow'")
+        told = python(code, BUDGET_MODELS="gpt-*, claude-*").stdout.splitlines()
+        assert told[2].startswith("ModelNotAllowed")
 
     def test_a_length_that_is_none_is_refused_before_a_call(self):
         answers = python(self.ASK, BUDGET_MAX_OUTPUT_TOKENS="many").stdout.splitlines()

@@ -562,10 +562,10 @@ class TestHook:
         hooks.register(plugin)
         assert dollars("gpt-4o") == (7, 8)
 
-    def test_wrong_answers_are_told(self, plugin):
+    def test_wrong_answers_are_told_and_passed_over(self, plugin, caplog):
         plugin.answer = (1, 2)
-        with pytest.raises(TypeError, match="budget_price"):
-            rates("gpt-4o")
+        assert dollars("gpt-4o") == (2.5, 10)
+        assert "answered budget_price by (1, 2)" in caplog.text
 
 
 class TestTime:

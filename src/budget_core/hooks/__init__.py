@@ -8,6 +8,7 @@ those that it names. What of this package is exchangeable is plugged in by the s
 
 from budget_core.hooks.hookspecs import hookimpl
 from budget_core.hooks.manager import (
+    ENDING,
     PluginInfo,
     every,
     first,
@@ -16,6 +17,7 @@ from budget_core.hooks.manager import (
     plugins,
     register,
     unregister,
+    until_change,
 )
 from budget_core.hooks.requests import (
     CommandsRequest,
@@ -30,6 +32,7 @@ from budget_core.hooks.requests import (
 )
 
 __all__ = [
+    "ENDING",
     "CommandsRequest",
     "DropinRequest",
     "EstimateRequest",
@@ -48,4 +51,5 @@ __all__ = [
     "plugins",
     "register",
     "unregister",
+    "until_change",
 ]

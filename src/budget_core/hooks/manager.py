@@ -5,10 +5,12 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Callable, Iterator
-from functools import cache
+from functools import wraps
 from importlib import import_module
 from importlib.metadata import EntryPoint, entry_points
-from typing import Any, Final, NamedTuple
+from inspect import iscoroutinefunction
+from threading import RLock
+from typing import Any, Final, NamedTuple, TypeVar, cast
 
 import pluggy
 
@@ -17,6 +19,9 @@ from budget_core.hooks.hookspecs import PROJECT
 
 DISABLE: Final = "BUDGET_DISABLE_PLUGINS"
 """The variable that keeps installed plugins out: "1" for all, or their names, comma-separated."""
+
+ENDING: Final = (KeyboardInterrupt, SystemExit)
+"""What ends a program on purpose, and is passed on whoever raises it."""
 
 _BUILT_IN: Final = (
     "budget_core.house_rules",
@@ -27,8 +32,13 @@ _BUILT_IN: Final = (
     "budget_core.tokenizers",
 )
 """Plugged in by their names, as a program may be shipped without the metadata of packages."""
+T = TypeVar("T")
 _log = logging.getLogger("budget_core")
 _made: Final[dict[str, _Plugins]] = {}
+_lock = RLock()
+"""Held while the manager's own lists change, and never while somebody is asked or imported."""
+_known: dict[Any, Any] = {}
+"""What was found, and made of it, since a plugin came or went."""
 _on_change: Final[list[Callable[[], None]]] = []
 
 
@@ -49,46 +59,70 @@ class PluginInfo(NamedTuple):
 
 
 class _Plugins:
-    """The manager, and what was found beside it."""
+    """The manager, and what was found beside it.
+
+    Attributes:
+        waiting: the installed plugins that are still to be added.
+    """
 
     def __init__(self) -> None:
         self.manager = pluggy.PluginManager(PROJECT)
         self.manager.add_hookspecs(hookspecs)
-        self.left_out: list[PluginInfo] = []
-        self.sources: dict[str, str] = {}
+        self._left_out: list[PluginInfo] = []
+        self._added: dict[str, EntryPoint] = {}
         for name in _BUILT_IN:
             self.manager.register(import_module(name), name)
+        self.waiting = list(dict.fromkeys(entry_points(group=PROJECT)))
+
+    def load(self) -> None:
+        """Add what is installed, but for plugins in the middle of their own import."""
         off = os.environ.get(DISABLE, "")
-        for entry in entry_points(group=PROJECT):
-            self._load(entry, off)
+        for entry in tuple(self.waiting):
+            problem = f"disabled by {DISABLE}"
+            if not _is_off(entry.name, off):
+                try:
+                    if _is_importing(entry):
+                        continue
+                    self._add(entry, entry.load())
+                except KeyboardInterrupt:
+                    raise
+                except BaseException as error:  # noqa: BLE001  whatever somebody's package may raise
+                    text = "The installed plugin %r could not be loaded; it is left out"
+                    _log.exception(text, entry.value)
+                    problem = f"{type(error).__name__}: {error}"
+                else:
+                    continue
+            self._leave_out(entry, problem)
+        if not self.waiting:
+            _changed()
 
-    def _load(self, entry: EntryPoint, off: str) -> None:
-        """Add an installed plugin; one that cannot be imported breaks nobody's calls."""
-        source = f"{entry.dist.name} {entry.dist.version}" if entry.dist else ""
-        problem = f"disabled by {DISABLE}"
-        if not _is_off(entry.name, off):
-            try:
-                self._register(entry)
-            except Exception as error:  # noqa: BLE001  whatever somebody's package may raise
-                text = "The installed plugin %r could not be loaded; it is left out"
-                _log.exception(text, entry.value)
-                problem = f"{type(error).__name__}: {error}"
-            else:
-                self.sources.setdefault(entry.name, source)
-                return
-        self.left_out.append(PluginInfo(entry.name, source, entry.value, (), problem))
+    def _add(self, entry: EntryPoint, plugin: object) -> None:
+        with _lock:
+            if entry not in self.waiting:
+                return  # another thread was quicker
+            if self.manager.has_plugin(entry.name):
+                raise ValueError(f"another plugin is called {entry.name!r}, too")
+            checked(self.manager, plugin, entry.name)
+            self.waiting.remove(entry)
+            self._added[entry.name] = entry
 
-    def _register(self, entry: EntryPoint) -> None:
-        if not self.manager.has_plugin(entry.name):
-            checked(self.manager, entry.load(), entry.name)
+    def _leave_out(self, entry: EntryPoint, problem: str) -> None:
+        with _lock:
+            if entry in self.waiting:
+                self.waiting.remove(entry)
+                self._left_out.append(
+                    PluginInfo(entry.name, _source(entry), entry.value, (), problem)
+                )
 
     def infos(self) -> Iterator[PluginInfo]:
         for name, plugin in self.manager.list_name_plugin():
             hooks = tuple(caller.name for caller in self.manager.get_hookcallers(plugin) or ())
             where = getattr(plugin, "__name__", None) or type(plugin).__qualname__
-            ours = "built in" if where.startswith(f"{PROJECT}.") else "this process"
-            yield PluginInfo(name, self.sources.get(name, ours), where, hooks)
-        yield from self.left_out
+            source = "built in" if where.startswith(f"{PROJECT}.") else "this process"
+            if name in self._added:
+                source = _source(self._added[name])
+            yield PluginInfo(name, source, where, hooks)
+        yield from self._left_out
 
 
 def checked(manager: pluggy.PluginManager, plugin: object, name: str | None) -> None:
@@ -96,14 +130,25 @@ def checked(manager: pluggy.PluginManager, plugin: object, name: str | None) -> 
     manager.register(plugin, name)
     try:
         manager.check_pending()
+        _check_not_awaited(manager, plugin)
     except pluggy.PluginValidationError:
         manager.unregister(plugin)
         raise
 
 
+def _check_not_awaited(manager: pluggy.PluginManager, plugin: object) -> None:
+    for caller in manager.get_hookcallers(plugin) or ():
+        for impl in caller.get_hookimpls():
+            if impl.plugin is plugin and iscoroutinefunction(impl.function):
+                told = f"{caller.name} is called and not awaited; got a coroutine function"
+                raise pluggy.PluginValidationError(plugin, told)
+
+
 def plugins() -> list[PluginInfo]:
     """Return what is plugged in, and what was left out."""
-    return list(_plugins().infos())
+    found = _plugins()
+    with _lock:
+        return list(found.infos())
 
 
 def register(plugin: object, name: str | None = None) -> None:
@@ -112,13 +157,18 @@ def register(plugin: object, name: str | None = None) -> None:
     Raises:
         pluggy.PluginValidationError: it implements what is no hook, or with other arguments.
     """
-    checked(_plugins().manager, plugin, name)
+    manager = _plugins().manager
+    with _lock:
+        checked(manager, plugin, name)
     _changed()
 
 
 def unregister(plugin: object) -> None:
-    """Remove a plugin that `register` added."""
-    _plugins().manager.unregister(plugin)
+    """Remove a plugin that `register` added; twice is once."""
+    manager = _plugins().manager
+    with _lock:
+        if manager.is_registered(plugin):
+            manager.unregister(plugin)
     _changed()
 
 
@@ -127,62 +177,117 @@ def on_change(action: Callable[[], None]) -> None:
     _on_change.append(action)
 
 
+def until_change(make: Callable[[], T]) -> Callable[[], T]:
+    """Return a function that keeps what `make` returns until a plugin comes or goes."""
+
+    @wraps(make)
+    def kept() -> T:
+        known = _known  # taken first: what is made while plugins change is not kept
+        if make not in known:
+            known[make] = make()
+        return cast("T", known[make])
+
+    return kept
+
+
 def listening(hook: str) -> bool:
     """Tell whether any plugin implements `hook`."""
     return bool(_implementations(hook))
 
 
 def first(
-    hook: str, request: object, *, passing: type[Exception] | tuple[type[Exception], ...] = ()
+    hook: str,
+    request: object,
+    *,
+    sound: Callable[[Any], bool] = lambda _: True,
+    passing: type[Exception] | tuple[type[Exception], ...] = (),
 ) -> Any:
     """Return the first answer that is not None, or None; who registered last is asked first.
 
     Args:
         hook: its name.
         request: what it is asked with.
+        sound: tells whether an answer can be used; one that cannot is logged and passed over.
         passing: errors that are raised; any other is logged, and the next one is asked.
     """
-    return next(_answers(hook, request, passing), None)
+    return next(_answers(hook, request, sound, passing), None)
 
 
 def every(
-    hook: str, request: object, *, passing: type[Exception] | tuple[type[Exception], ...] = ()
+    hook: str,
+    request: object,
+    *,
+    sound: Callable[[Any], bool] = lambda _: True,
+    passing: type[Exception] | tuple[type[Exception], ...] = (),
 ) -> list[Any]:
     """Ask every implementation, and return the answers that are not None (see `first`)."""
-    return list(_answers(hook, request, passing))
+    return list(_answers(hook, request, sound, passing))
 
 
 def _answers(
-    hook: str, request: object, passing: type[Exception] | tuple[type[Exception], ...]
+    hook: str,
+    request: object,
+    sound: Callable[[Any], bool],
+    passing: type[Exception] | tuple[type[Exception], ...],
 ) -> Iterator[Any]:
     for impl in _implementations(hook):
         try:
             answer = impl.function(*(request,) * len(impl.argnames))
         except passing:
             raise
-        except Exception:  # noqa: BLE001  whatever a plugin may raise
+        except ENDING:
+            raise
+        except BaseException:  # noqa: BLE001  whatever a plugin may raise
             _log.exception("Plugin %r failed in %s", impl.plugin_name, hook)
         else:
-            if answer is not None:
+            if answer is None:
+                continue
+            if sound(answer):
                 yield answer
+            else:
+                text = "Plugin %r answered %s by %r, which is none; it is passed over"
+                _log.error(text, impl.plugin_name, hook, answer)
 
 
-@cache
 def _implementations(hook: str) -> tuple[pluggy.HookImpl, ...]:
-    caller: pluggy.HookCaller = getattr(_plugins().manager.hook, hook)
-    impls = reversed(caller.get_hookimpls())
-    return tuple(impl for impl in impls if not (impl.wrapper or impl.hookwrapper))
+    found = _known.get(hook)
+    return _look_up(hook) if found is None else found
+
+
+def _look_up(hook: str) -> tuple[pluggy.HookImpl, ...]:
+    found = _plugins()
+    known = _known  # taken first, as in `until_change`
+    caller: pluggy.HookCaller = getattr(found.manager.hook, hook)
+    listed = reversed(caller.get_hookimpls())
+    impls = tuple(impl for impl in listed if not (impl.wrapper or impl.hookwrapper))
+    if not found.waiting:
+        known[hook] = impls
+    return impls
 
 
 def _plugins() -> _Plugins:
-    # no lock: what is imported here may ask for this again; the first one that is made counts
-    return _made.get(PROJECT) or _made.setdefault(PROJECT, _Plugins())
+    # under no lock, as what is imported here may ask for this again; the first that is made counts
+    found = _made.get(PROJECT) or _made.setdefault(PROJECT, _Plugins())
+    if found.waiting:
+        found.load()
+    return found
 
 
 def _changed() -> None:
-    _implementations.cache_clear()
+    global _known  # noqa: PLW0603  replaced whole: readers take no lock
+    _known = {}
     for action in _on_change:
         action()
+
+
+def _is_importing(entry: EntryPoint) -> bool:
+    """Import a plugin's module; tell whether this very thread is in the middle of that."""
+    spec = import_module(entry.module).__spec__
+    return bool(getattr(spec, "_initializing", False))
+
+
+def _source(entry: EntryPoint) -> str:
+    return f"{entry.dist.name} {entry.dist.version}" if entry.dist else ""
 
 
 def _is_off(name: str, off: str) -> bool:

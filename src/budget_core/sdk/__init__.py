@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from functools import cache, partial
+from functools import partial
 from importlib import import_module
 from importlib.metadata import EntryPoint
 from threading import RLock
@@ -68,9 +68,9 @@ def is_guarded(sdk: str) -> bool:
 _forever: list[Hold] = []
 
 
-@cache
+@hooks.until_change
 def _guards() -> dict[str, str]:
-    """Return where the guard of each SDK is, as plugins say; asked again when one comes or goes."""
+    """Return where the guard of each SDK is, as plugins say."""
     guards: dict[str, str] = {}
 
     def register(sdk: str, guard: str) -> None:
@@ -78,9 +78,6 @@ def _guards() -> dict[str, str]:
 
     hooks.every("budget_guards", hooks.GuardsRequest(register))
     return guards
-
-
-hooks.on_change(_guards.cache_clear)
 
 
 def _watch(sdk: str) -> None:
