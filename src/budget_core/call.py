@@ -252,12 +252,13 @@ class Call:
         if collecting():
             later(partial(self.settle, outcome, model=model))
             return
-        if not self._end():
+        if self.ended:
             return
         receipt = _receipt(outcome, model)
-        self.usage, self.model = receipt.usage, receipt.model
         amounts = self.session.costs.price(self, receipt)
-        self.cost = amounts.usd
+        if not self._end():  # not before: plugins were asked, and Ctrl-C may have come
+            return
+        self.usage, self.model, self.cost = receipt.usage, receipt.model, amounts.usd
         if self.reservation.blocks and in_event_loop():
             behind(partial(self._commit, amounts))
         else:

@@ -22,17 +22,12 @@ def tell(event: Event, listeners: Iterable[Listener]) -> None:
 
 
 def ask(callback: Callable[[Any], Any] | None, about: Any) -> Any:
-    """Return what a user's callback answers; one that raises is logged and answers None.
-
-    What ends a program on purpose is raised: `sys.exit` and Ctrl-C.
-    """
+    """Return what a user's callback answers; one that raises is logged and answers None."""
     if callback is None:
         return None
     try:
         return callback(about)
-    except hooks.ENDING:
-        raise
-    except BaseException:  # noqa: BLE001  whatever a user's callback may raise
+    except Exception:  # noqa: BLE001  whatever a user's callback may raise
         _log.exception("The callback %r failed; the budget is enforced without it", callback)
         return None
 

@@ -8,7 +8,6 @@ those that it names. What of this package is exchangeable is plugged in by the s
 
 from budget_core.hooks.hookspecs import hookimpl
 from budget_core.hooks.manager import (
-    ENDING,
     PluginInfo,
     every,
     first,
@@ -32,7 +31,6 @@ from budget_core.hooks.requests import (
 )
 
 __all__ = [
-    "ENDING",
     "CommandsRequest",
     "DropinRequest",
     "EstimateRequest",

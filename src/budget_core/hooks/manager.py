@@ -20,9 +20,6 @@ from budget_core.hooks.hookspecs import PROJECT
 DISABLE: Final = "BUDGET_DISABLE_PLUGINS"
 """The variable that keeps installed plugins out: "1" for all, or their names, comma-separated."""
 
-ENDING: Final = (KeyboardInterrupt, SystemExit)
-"""What ends a program on purpose, and is passed on whoever raises it."""
-
 _BUILT_IN: Final = (
     "budget_core.house_rules",
     "budget_core.ledger.resolve",
@@ -235,9 +232,7 @@ def _answers(
             answer = impl.function(*(request,) * len(impl.argnames))
         except passing:
             raise
-        except ENDING:
-            raise
-        except BaseException:  # noqa: BLE001  whatever a plugin may raise
+        except Exception:  # noqa: BLE001  whatever a plugin may raise
             _log.exception("Plugin %r failed in %s", impl.plugin_name, hook)
         else:
             if answer is None:
