@@ -2,7 +2,7 @@
 
 ===================  =====================================================  ====================
 spend_velocity       dollars in a minute                                    4 times as many
-context_growth       input tokens that a call has more than the last one    8 times as many
+context_growth       input tokens that a call has more than the last one    8 times, and it lasts
 retry_amplification  share of the last 20 LLM calls that failed             3 times, and half
 tool_repetition      share of the last 20 tool calls that others repeat     3 times, and 7 in 10
 ===================  =====================================================  ====================
@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 _MINUTE: Final = 60.0
 _WINDOW: Final = 20
 """Calls whose shares are compared with those of all before them."""
+_PEAKS: Final = 2
+"""Times of the largest value that was usual, which a value has to be above."""
 _LEAST_GROWTH: Final = 4_096
 """Tokens; a context that grows by less is no reason to stop anybody."""
 _AGENTS: Final = 64
@@ -55,7 +57,7 @@ class Anomalies:
         self._failures = _Share(at_least=0.5, times=3)
         self._repeats = _Share(at_least=0.7, times=3)
         self._minute, self._spent = 0.0, 0
-        self._contexts: dict[tuple[str | None, str], int] = {}
+        self._contexts: dict[tuple[str | None, str], tuple[int, Anomaly | None]] = {}
         self._tools: deque[Hashable] = deque(maxlen=_WINDOW)
         self._told: set[str] = set()
 
@@ -94,18 +96,18 @@ class Anomalies:
 
     def _growth_to(self, call: Call, tokens: int) -> Anomaly | str:
         who = (call.request.agent, call.request.model)
-        before = self._contexts.pop(who, None)
-        self._contexts[who] = tokens  # the latest stand last
-        if len(self._contexts) > _AGENTS:
-            del self._contexts[next(iter(self._contexts))]
-        if before is None or tokens <= before:
-            return "context_growth"
+        before, leap = self._contexts.pop(who, (tokens, None))
         growth = tokens - before
         usual = self._growth.left_by(growth)
-        self._growth.learn(growth)
-        if usual is None or growth < max(_LEAST_GROWTH, before):
-            return "context_growth"
-        return Anomaly("context_growth", growth, usual)
+        leaps = usual is not None and growth >= max(_LEAST_GROWTH, before)
+        found = Anomaly("context_growth", growth, usual or 0.0) if leaps else None
+        self._contexts[who] = tokens, found  # the latest stand last
+        if len(self._contexts) > _AGENTS:
+            del self._contexts[next(iter(self._contexts))]
+        if growth > 0:
+            self._growth.learn(growth)
+        # one large prompt, as of a last summary, is no anomaly: a context that stays so is
+        return "context_growth" if leap is None or 2 * tokens <= before else leap
 
     def _news(self, found: list[Anomaly | str]) -> list[Anomaly]:
         """Return what was not told yet; what is usual again may be told again."""
@@ -120,22 +122,24 @@ class Anomalies:
 
 
 class _Usual:
-    """What a figure usually is: a mean in which older values count less and less."""
+    """What a figure usually is: a mean in which older values count less and less, and a peak."""
 
     def __init__(self, *, least: int, times: float) -> None:
         self._least, self._times = least, times
-        self._seen, self._mean = 0, 0.0
+        self._seen, self._mean, self._peak = 0, 0.0, 0.0
 
     def left_by(self, value: float) -> float | None:
         """Return what was usual, if enough was seen and `value` is far above it."""
-        above = self._seen >= self._least and value > self._times * self._mean
-        return self._mean if above else None
+        above = value > max(self._times * self._mean, _PEAKS * self._peak)
+        return self._mean if above and self._seen >= self._least else None
 
     def learn(self, value: float) -> None:
         """Take note of a value; one that is far out counts as the most that is not."""
         self._seen += 1
-        if self._seen > self._least:
-            value = min(value, self._times * self._mean)
+        if self._seen > self._least and value > self._times * self._mean:
+            value = self._times * self._mean
+        else:
+            self._peak = max(self._peak, value)
         self._mean += (value - self._mean) / min(self._seen, 2 * self._least)
 
 

@@ -19,9 +19,10 @@ _NEVER_SENT: Final = frozenset(
         "ConnectError", "ConnectTimeout", "PoolTimeout", "UnsupportedProtocol", "InvalidURL",
         "LocalProtocolError",
         "ClientConnectorError", "ClientConnectorDNSError", "InvalidUrlClientError",
+        "NewConnectionError", "NameResolutionError",
     }
 )  # fmt: skip
-"""Errors of httpx and aiohttp before a request has left."""
+"""Errors of httpx, aiohttp and urllib3 before a request has left."""
 _UNSEEN_OUTPUT: Final = 64
 """Tokens that an answer may have beyond its visible bytes, if it does not reason."""
 
@@ -74,5 +75,11 @@ def unbilled(error: BaseException | None, response: Any = None) -> bool:
         if type(error).__name__ in _NEVER_SENT or "client has been closed" in str(error):
             return True
         seen.append(error)
-        error = error.__cause__
+        error = error.__cause__ or _wrapped(error)
     return False
+
+
+def _wrapped(error: BaseException) -> BaseException | None:
+    """Return what an error of requests, or of urllib3, is about."""
+    about = (*error.args, getattr(error, "reason", None))
+    return next((one for one in about if isinstance(one, BaseException)), None)

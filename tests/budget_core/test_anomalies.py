@@ -66,6 +66,10 @@ class TestVelocity:
             "refused": False,
         }  # fmt: skip
 
+    def test_one_that_bursts_now_and_then_is_left_alone(self, watched, clock):
+        self.minutes(watched, clock, *[2, 2, 2, 20] * 6)
+        assert told(watched) == []
+
     def test_it_is_told_again_once_it_was_back(self, watched, clock):
         self.minutes(watched, clock, 5, 5, 5, 5, 5, 5, 40, 5, 40)
         assert told(watched) == ["spend_velocity"] * 2
@@ -88,7 +92,16 @@ class TestContext:
         for n in range(12):
             ask(watched, 1_000 + 400 * n)
         ask(watched, 60_000)
+        assert told(watched) == []
+        ask(watched, 60_500)
         assert told(watched) == ["context_growth"]
+
+    def test_one_large_prompt_is_none(self, watched):
+        for _ in range(3):  # map, then reduce
+            for n in range(20):
+                ask(watched, 2_000 + 700 * (n % 3))
+            ask(watched, 60_000)
+        assert told(watched) == []
 
     def test_agents_that_take_turns_have_contexts_of_their_own(self, watched):
         for n in range(20):
@@ -161,6 +174,7 @@ class TestRefusing:
         for n in range(10):
             ask(session, 1_000 + 100 * n)
         ask(session, 50_000)
+        ask(session, 50_000)
         return session
 
     def test_the_next_call_is_refused_until_somebody_accepts(self, stopped):
@@ -177,7 +191,7 @@ class TestRefusing:
         assert stopped.terminated_by is None
 
     def test_what_led_to_it_is_paid_for(self, stopped):
-        assert stopped.spent_nanos == 11 * 1_000_000
+        assert stopped.spent_nanos == 12 * 1_000_000
         assert stopped.reserved == 0
 
     def test_nobody_looks_unless_asked(self, penny):

@@ -56,12 +56,16 @@ def begin(watch: Watch) -> None:
     global _watches  # noqa: PLW0603  replaced whole, under the lock
     with _lock:
         _watches = tuple(dict.fromkeys((*_watches, watch)))
-    for module in _HOOKS:
-        if module in sys.modules:
-            _patch(module, import_module(module))  # waits for an import that is under way
-        elif module not in _awaited:
-            _awaited.add(module)
-            when_imported(module, partial(_patch, module))
+    try:
+        for module in _HOOKS:
+            if module in sys.modules:
+                _patch(module, import_module(module))  # waits for an import that is under way
+            elif module not in _awaited:
+                _awaited.add(module)
+                when_imported(module, partial(_patch, module))
+    except BaseException:
+        end(watch)
+        raise
 
 
 def end(watch: Watch) -> None:

@@ -58,7 +58,7 @@ async def test_a_team(selecting, client, provider, search_tool):
     assert again._participants[0]._budget_payers.tool_cost("search") == 500_000_000
     await again.run(task="Talk.")
     assert tracker.session.spent_nanos == provider.bill_nanos
-    for each in again._participants:
+    for each in (*again._participants, *([again] if selecting else [])):
         await each._model_client.close()
 
 

@@ -2,8 +2,11 @@
 
 import asyncio
 import pickle
+import socket
+import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 
 import aiohttp
 import anthropic
@@ -94,13 +97,30 @@ def test_a_request_that_another_watch_refuses_costs_nothing(api):
     }  # fmt: skip
 
 
-def test_a_request_that_never_left_costs_nothing():
-    with (
-        Watch(Api("Nobody", "http://127.0.0.1:1", ["2 requests/day"])) as watch,
-        pytest.raises(httpx.ConnectError),
-    ):
-        http.get("http://127.0.0.1:1")
-    assert watch.report()[0]["limits"][0]["used"] == 0
+@pytest.mark.parametrize("url", ["http://127.0.0.1:1", "http://nobody.invalid"])
+def test_a_request_that_never_left_costs_nothing(post, url):
+    with Watch(Api("Nobody", url, ["2 requests/day"])) as watch:
+        with pytest.raises(Exception, match=r"."):
+            post(url)
+        assert watch.report()[0]["limits"][0]["used"] == 0
+
+
+def test_one_that_left_and_was_not_answered_counts(post):
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        url = f"http://127.0.0.1:{server.getsockname()[1]}"
+        threading.Thread(target=_hang_up, args=(server,)).start()
+        with Watch(Api("Rude", url, ["9 requests/day"])) as watch:
+            with pytest.raises(Exception, match=r"."):
+                post(url)
+            assert watch.report()[0]["limits"][0]["used"] >= 1
+        server.shutdown(socket.SHUT_RDWR)
+
+
+def _hang_up(server):
+    with suppress(OSError):  # the server is closed
+        while True:
+            with server.accept()[0] as connection:
+                connection.recv(65_536)
 
 
 def test_threads_wait_for_the_next_window(api):

@@ -8,7 +8,7 @@ import httpx
 import pytest
 import requests
 
-from budget_core.errors import InvalidBudget
+from budget_core.errors import GuardError, InvalidBudget
 from budget_core.quota import Api, ApiCall, Watch
 
 KEY = "sk-very-secret"
@@ -151,6 +151,19 @@ def test_a_client_made_before_is_seen_and_after_the_end_nothing_is(api, seen):
         client.get(f"{api.url}/v1/items")
     assert len(seen) == 1
     assert before == (requests.adapters.HTTPAdapter.send, httpx.Client._send_single_request)
+
+
+def test_a_watch_that_cannot_begin_leaves_nothing_behind(api, seen, monkeypatch):
+    before = requests.adapters.HTTPAdapter.send
+    watch = Watch(Api("Items", api.url), on_call=seen.append)
+    with monkeypatch.context() as other:
+        other.setattr(httpx.Client, "_send_single_request", lambda self: None)
+        with pytest.raises(GuardError, match="cannot be guarded"):
+            watch.start()
+    assert requests.adapters.HTTPAdapter.send is before
+    with Watch(Api("Others", "http://127.0.0.1:1")):
+        requests.get(api.url, timeout=10)
+    assert seen == []
 
 
 def test_clients_that_are_imported_later_are_seen(api):
