@@ -11,9 +11,11 @@ from typing import TYPE_CHECKING, Any, Final, Self
 
 from budget_core import scope
 from budget_core.budget import AgentBudget
+from budget_core.call import CallRequest
 from budget_core.errors import AmbiguousBudget
 from budget_core.limits import Limit, Limits
 from budget_core.money import Money, parse_cost
+from budget_core.prompts import snapshot
 from budget_core.sdk import guard_loaded
 from budget_core.sdk.claims import unclaimed
 from budget_core.session import BudgetSession
@@ -85,6 +87,24 @@ class Integration:
     def tool_cost(self, tool: str) -> int:
         """Return the nanos that a call of a tool costs."""
         return self._tool_costs.get(tool, 0)
+
+    def tool_request(
+        self,
+        tool: str,
+        arguments: Any,
+        *,
+        agent: str | None = None,
+        mixin: type[BaseException] | None = None,
+    ) -> CallRequest:
+        """Return what to open before a tool is called (see `CallRequest`)."""
+        return CallRequest(
+            kind="tool",
+            name=tool,
+            cost=self.tool_cost(tool),
+            fingerprint=(tool, snapshot(arguments)),
+            agent=agent,
+            mixin=mixin,
+        )
 
     def guard(self) -> None:
         """Guard the SDKs that are loaded by now, and those to come, if it is to."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from dataclasses import replace
 from inspect import signature
@@ -12,9 +12,9 @@ from agents.exceptions import AgentsException
 from agents.models.interface import Model
 from wrapt import ObjectProxy, wrap_function_wrapper
 
-from budget_core import BudgetExhausted, BudgetSession, Call, CallRequest, Prompt, Usage
+from budget_core import BudgetExhausted, Call, CallRequest, Prompt, Usage
 from budget_core.integration import Integration
-from budget_core.lastword import TOOL_REFUSED, WRAP_UP, may_finalize
+from budget_core.lastword import TOOL_REFUSED, WRAP_UP, spoken, streamed
 from budget_core.outcomes import ending
 
 NAMES = tuple(signature(Model.get_response).parameters)[1:]
@@ -47,48 +47,35 @@ class BudgetedModel(ObjectProxy):  # type: ignore[misc]
     def __init__(self, model: Model, agent: str, budget: OpenAIAgentsBudget) -> None:
         super().__init__(model)
         self._self_agent = agent
-        self._self_budget = budget
         self._self_session = budget.session_of(agent)
+        self._self_finalize = budget.on_exhausted == "finalize"
 
     async def get_response(self, *args: Any, **kwargs: Any) -> Any:
-        """Hold, ask, settle; when the money runs out, ask for the last word."""
-        asked = {**dict(zip(NAMES, args, strict=False)), **kwargs}
-        try:
-            return await self._ask(asked)
-        except BudgetExhausted as error:
-            refusal, session = error, self._to_finalize(error)
-        with session.finalize():
-            try:
-                return await self._ask(_last(asked))
-            except BudgetExhausted:
-                raise refusal from None
+        """Hold, ask, settle; when the money runs out, have the last word."""
+        asked = _named(args, kwargs)
+        return await spoken(
+            lambda last: self._ask(asked, last), self._self_session, finalize=self._self_finalize
+        )
 
-    async def stream_response(self, *args: Any, **kwargs: Any) -> AsyncIterator[Any]:
+    async def stream_response(self, *args: Any, **kwargs: Any) -> AsyncGenerator[Any, None]:
         """Do what `get_response` does, in parts."""
-        asked = {**dict(zip(NAMES, args, strict=False)), **kwargs}
-        try:
-            async with aclosing(self._stream(asked)) as events:
-                async for event in events:
-                    yield event
-        except BudgetExhausted as error:
-            refusal, session = error, self._to_finalize(error)
-        else:
-            return
-        with session.finalize():
-            try:
-                async with aclosing(self._stream(_last(asked))) as events:
-                    async for event in events:
-                        yield event
-            except BudgetExhausted:
-                raise refusal from None
+        asked = _named(args, kwargs)
+        parts = streamed(
+            lambda last: self._stream(asked, last), self._self_session, finalize=self._self_finalize
+        )
+        async with aclosing(parts):
+            async for part in parts:
+                yield part
 
-    async def _ask(self, asked: dict[str, Any]) -> Any:
+    async def _ask(self, asked: dict[str, Any], last: bool) -> Any:
+        asked = _last(asked) if last else asked
         with ending(await self._open(asked)) as call:
             response = await self.__wrapped__.get_response(**asked)
             call.finish(_usage(response.usage))
             return response
 
-    async def _stream(self, asked: dict[str, Any]) -> AsyncIterator[Any]:
+    async def _stream(self, asked: dict[str, Any], last: bool) -> AsyncGenerator[Any, None]:
+        asked = _last(asked) if last else asked
         with ending(await self._open(asked)) as call:
             async with aclosing(self.__wrapped__.stream_response(**asked)) as events:
                 async for event in events:
@@ -109,10 +96,9 @@ class BudgetedModel(ObjectProxy):  # type: ignore[misc]
         )
         return await self._self_session.open_call_async(request)
 
-    def _to_finalize(self, error: BudgetExhausted) -> BudgetSession:
-        if self._self_budget.on_exhausted == "raise" or not may_finalize(self._self_session, error):
-            raise error
-        return self._self_session
+
+def _named(args: Any, kwargs: Any) -> dict[str, Any]:
+    return {**dict(zip(NAMES, args, strict=False)), **kwargs}
 
 
 def _items(given: Any) -> list[Any]:
@@ -142,13 +128,8 @@ async def _tool(wrapped: Any, _instance: Any, _args: Any, kwargs: Any) -> Any:
     if (budget := OpenAIAgentsBudget.active()) is None:
         return await wrapped(**kwargs)
     tool, agent = kwargs["function_tool"], kwargs["context"].agent.name
-    request = CallRequest(
-        kind="tool",
-        name=tool.name,
-        cost=budget.tool_cost(tool.name),
-        fingerprint=(tool.name, kwargs["arguments"]),
-        agent=agent,
-        mixin=AgentsException,
+    request = budget.tool_request(
+        tool.name, kwargs["arguments"], agent=agent, mixin=AgentsException
     )
     try:
         with await budget.session_of(agent).open_call_async(request):
