@@ -2,26 +2,38 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, Self
+from contextvars import ContextVar
+from functools import partial
+from threading import RLock
+from typing import TYPE_CHECKING, Any, Final, Self
 
 from budget_core import scope
 from budget_core.budget import AgentBudget
+from budget_core.call import CallRequest
+from budget_core.errors import AmbiguousBudget
 from budget_core.limits import Limit, Limits
 from budget_core.money import Money, parse_cost
+from budget_core.prompts import snapshot
 from budget_core.sdk import guard_loaded
+from budget_core.sdk.claims import unclaimed
 from budget_core.session import BudgetSession
 
 if TYPE_CHECKING:
     from types import TracebackType
+
+_entered: ContextVar[tuple[Integration, ...]] = ContextVar("budget_integrations", default=())
+_watching: Final[dict[BudgetSession, tuple[Integration, ...]]] = {}
+_lock = RLock()  # reentrant: a finalizer may run in here
 
 
 class Integration:
     """Whose money a framework's calls are.
 
     Used with ``with`` or ``async with``, it also pays for every SDK call made inside, whoever
-    makes it.
+    makes it. An adapter derives its front object from this, and asks where its framework calls a
+    model or a tool which one is `active`.
 
     Args:
         budget: "$5.00", 5, a `Limit`, or an `AgentBudget`; None for no limit in dollars.
@@ -76,16 +88,54 @@ class Integration:
         """Return the nanos that a call of a tool costs."""
         return self._tool_costs.get(tool, 0)
 
+    def tool_request(
+        self,
+        tool: str,
+        arguments: Any,
+        *,
+        agent: str | None = None,
+        mixin: type[BaseException] | None = None,
+    ) -> CallRequest:
+        """Return what to open before a tool is called (see `CallRequest`)."""
+        return CallRequest(
+            kind="tool",
+            name=tool,
+            cost=self.tool_cost(tool),
+            fingerprint=(tool, snapshot(arguments)),
+            agent=agent,
+            mixin=mixin,
+        )
+
     def guard(self) -> None:
         """Guard the SDKs that are loaded by now, and those to come, if it is to."""
         if self.guard_sdks:
             guard_loaded()
+
+    @classmethod
+    def active(cls) -> Self | None:
+        """Return the one of this class that pays here, the innermost of several; None if none does.
+
+        It was entered here, or watches a session that pays here.
+        """
+        watching = (one for session in paying() for one in reversed(_watching.get(session, ())))
+        for each in (*reversed(_entered.get()), *watching):
+            if isinstance(each, cls):
+                return each
+        return None
+
+    def watch(self) -> Callable[[], None]:
+        """Be `active` wherever the session pays, without a ``with``; return what ends that."""
+        with _lock:
+            _watching[self.session] = (*_watching.get(self.session, ()), self)
+        return partial(_unwatch, self)
 
     def __enter__(self) -> Self:
         self.guard()
         if self._owned:
             self.session.__enter__()
         scope.guard(self.session)
+        _entered.set((*_entered.get(), self))
+        self.watch()
         return self
 
     def __exit__(
@@ -94,6 +144,8 @@ class Integration:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
+        _unwatch(self)
+        _entered.set(_without(_entered.get(), self))
         scope.unguard(self.session)
         if self._owned:
             self.session.__exit__(kind, error, trace)
@@ -111,6 +163,22 @@ class Integration:
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.session!r}>"
+
+
+def paying() -> tuple[BudgetSession, ...]:
+    """Return the sessions that pay for what is asked here and those around them, innermost first.
+
+    Empty if several know nothing of each other, and this context names none of them.
+    """
+    claiming = scope.guarded()
+    if not claiming:
+        try:
+            payer = unclaimed()
+        except AmbiguousBudget:
+            return ()
+        claiming = () if payer is None else (payer,)
+    lineages = (session.lineage for session in reversed(claiming))
+    return tuple(dict.fromkeys(session for lineage in lineages for session in lineage))
 
 
 @contextmanager
@@ -147,3 +215,18 @@ def _agent_sessions(
         agent: session.child_session(cut(limit, session), finalization_reserve=shared)
         for agent, limit in agents.items()
     }
+
+
+def _unwatch(one: Integration) -> None:
+    with _lock:
+        left = _without(_watching.pop(one.session, ()), one)
+        if left:
+            _watching[one.session] = left
+
+
+def _without(known: tuple[Integration, ...], one: Integration) -> tuple[Integration, ...]:
+    """Drop the last occurrence."""
+    for at in range(len(known) - 1, -1, -1):
+        if known[at] is one:
+            return known[:at] + known[at + 1 :]
+    return known

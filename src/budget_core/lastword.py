@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import aclosing
+from typing import TYPE_CHECKING, Final, TypeVar
 
 from budget_core import scope
 from budget_core.errors import BudgetExhausted, SessionCancelled, SessionFinalized
 
 if TYPE_CHECKING:
     from budget_core.session import BudgetSession
+
+T = TypeVar("T")
 
 WRAP_UP: Final = (
     "The budget for this task is nearly spent: this is your last message. Do not call any tool. "
@@ -31,3 +35,58 @@ def may_finalize(session: BudgetSession, error: BudgetExhausted) -> bool:
     """
     over = isinstance(error, SessionCancelled | SessionFinalized)
     return not over and session not in scope.tool_sessions()
+
+
+async def spoken(
+    ask: Callable[[bool], Awaitable[T]], session: BudgetSession, *, finalize: bool = True
+) -> T:
+    """Ask a model; if that is refused, ask for the last word, which the reserve pays for.
+
+    Args:
+        ask: opens a call, and asks; told whether it is for the last word: without tools then, and
+            with `WRAP_UP`.
+        session: who pays.
+        finalize: False lets the refusal out at once.
+
+    Raises:
+        BudgetExhausted: there is nothing left for a last word.
+    """
+    try:
+        return await ask(False)  # noqa: FBT003
+    except BudgetExhausted as error:
+        refusal = error
+    if not finalize or not may_finalize(session, refusal):
+        raise refusal
+    with session.finalize():
+        try:
+            return await ask(True)  # noqa: FBT003
+        except BudgetExhausted:
+            raise refusal from None
+
+
+async def streamed(
+    ask: Callable[[bool], AsyncGenerator[T, None]],
+    session: BudgetSession,
+    *,
+    finalize: bool = True,
+) -> AsyncGenerator[T, None]:
+    """Do what `spoken` does, in parts; `ask` opens its call when its first part is asked for."""
+    try:
+        async with aclosing(ask(False)) as parts:  # noqa: FBT003
+            async for part in parts:
+                yield part
+    except BudgetExhausted as error:
+        refusal = error
+    else:
+        return
+    if not finalize or not may_finalize(session, refusal):
+        raise refusal
+    async with aclosing(ask(True)) as parts:  # noqa: FBT003
+        try:
+            with session.finalize():  # and not while a reader does something else
+                first = await anext(parts)
+        except BudgetExhausted:
+            raise refusal from None
+        yield first
+        async for part in parts:
+            yield part

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final
 
 from budget_core.maximums import is_reasoning
@@ -49,6 +50,17 @@ def finish(call: Call, receipt: Receipt, shown: Iterable[str]) -> None:
             output = min(output, call.output)
         receipt = receipt._replace(usage=Usage(call.quote.input_tokens, output))
     call.finish(receipt)
+
+
+@contextmanager
+def ending(call: Call) -> Iterator[Call]:
+    """End a call however its block ends: as it was finished there, or failed; else as unknown."""
+    try:
+        yield call
+    except BaseException as error:
+        failed(call, error)
+        raise
+    call.finish()
 
 
 def failed(call: Call, error: BaseException) -> None:

@@ -14,9 +14,9 @@ from importlib.util import find_spec
 from threading import RLock
 from typing import TYPE_CHECKING, Any, Final
 
-import budget_core
-from budget_core import BudgetSession, scope
+from budget_core import BudgetSession
 from budget_core.hooks import DropinRequest, hookimpl
+from budget_core.integration import paying
 from budget_core.sdk.imports import when_imported
 from budget_langchain.usage import budget_usage
 
@@ -101,11 +101,7 @@ class _Slot:
 
 def _in_force() -> list[_Watch]:
     """Return the watches on the sessions that pay here, and on those around them."""
-    claiming = scope.guarded()
-    if not claiming and (session := budget_core.get_session()) is not None:
-        claiming = (session,)
-    paying = dict.fromkeys(one for session in reversed(claiming) for one in session.lineage)
-    return [watch for session in paying if (watch := _watches.get(session)) is not None]
+    return [watch for session in paying() if (watch := _watches.get(session)) is not None]
 
 
 @cache

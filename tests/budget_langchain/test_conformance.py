@@ -15,6 +15,11 @@ from budget_langchain import BudgetMiddleware, LangChainBudgetCallback
 pytestmark = pytest.mark.usefixtures("quick_clients")
 
 
+@pytest.fixture
+def collected():
+    """Do without the garbage collection after each test: these close their clients."""
+
+
 class Agents:
     def agent(self, job, callback, **clients):
         model = ChatOpenAI(
