@@ -16,20 +16,24 @@ _log = logging.getLogger("budget_core")
 def tell(event: Event, listeners: Iterable[Listener]) -> None:
     """Hand an event to a session's own listeners, and to every plugin that listens."""
     for listener in listeners:
-        ask(listener, event)
+        ask(listener, lambda: event)
     if hooks.listening("budget_event"):
         hooks.every("budget_event", event)
 
 
-def ask(callback: Callable[[Any], Any] | None, about: Any) -> Any:
+def ask(callback: Callable[[Any], Any] | None, about: Callable[[], Any]) -> Any:
     """Return what a user's callback answers; one that raises is logged and answers None.
 
     What ends a program on purpose is raised: `sys.exit` and Ctrl-C.
+
+    Args:
+        callback: who is asked, if anybody.
+        about: makes what it is asked with, only then.
     """
     if callback is None:
         return None
     try:
-        return callback(about)
+        return callback(about())
     except hooks.ENDING:
         raise
     except BaseException:  # noqa: BLE001  whatever a user's callback may raise
