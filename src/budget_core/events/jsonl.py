@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from budget_core.events.outbox import Outbox
 from budget_core.events.types import Event
@@ -34,9 +32,9 @@ class JsonLines(Outbox):
         """Queue an event."""
         self.put(event.as_dict())
 
-    def deliver(self, events: Sequence[Mapping[str, Any]]) -> None:
+    def deliver(self, events: Sequence[str]) -> None:
         """Append a batch by one write, so that lines of several processes do not mix."""
-        lines = "".join(json.dumps(event, default=str) + "\n" for event in events).encode()
+        lines = "".join(f"{event}\n" for event in events).encode()
         file = os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
         try:
             while lines := lines[os.write(file, lines) :]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import json
 import logging
 import os
 import sys
@@ -11,14 +12,14 @@ from collections import deque
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from threading import Condition, Event, Thread
-from time import monotonic
+from time import monotonic, sleep
 from typing import Any, Final, NamedTuple
 from weakref import WeakSet
 
 EXIT_SECONDS: Final = 3.0
 """How long a process that ends waits for all its outboxes together."""
 
-_LINGER: Final = 30.0
+_LINGER: Final = 2.0
 """Seconds after which a thread without work ends; the next event starts another."""
 
 _log = logging.getLogger("budget_core")
@@ -67,8 +68,12 @@ class Outbox(ABC):
         _all.add(self)
 
     @abstractmethod
-    def deliver(self, events: Sequence[Mapping[str, Any]]) -> None:
-        """Deliver a batch, in the outbox's thread; what it raises drops the batch."""
+    def deliver(self, events: Sequence[str]) -> None:
+        """Deliver a batch, in the outbox's thread; what it raises drops the batch.
+
+        Args:
+            events: each as JSON.
+        """
 
     def describe(self, error: Exception) -> str:
         """Say what went wrong, without the error's own text: that may tell secrets."""
@@ -171,12 +176,14 @@ class Outbox(ABC):
 
     def _run(self) -> None:
         while events := self._next():
+            told = [text for event in events if (text := _as_json(event)) is not None]
+            failure: Exception | None = None
             try:
-                self.deliver(events)
+                if told:
+                    self.deliver(told)
             except Exception as error:  # noqa: BLE001  whatever a receiver may do
-                self._note(events, error)
-            else:
-                self._note(events, None)
+                failure = error
+            self._note(len(told) if failure is None else 0, len(events), failure)
 
     def _next(self) -> list[Mapping[str, Any]]:
         """Wait for a batch and take it; an empty one ends the thread."""
@@ -194,15 +201,13 @@ class Outbox(ABC):
     def _is_due(self) -> bool:
         return self._hurried > 0 or self._closed or len(self._events) >= self._batch
 
-    def _note(self, events: Sequence[object], error: Exception | None) -> None:
+    def _note(self, sent: int, of: int, error: Exception | None) -> None:
         with suppress(Exception):  # of somebody's handlers: the thread must not end by them
             self._log(error)
         with self._changed:
-            if error is None:
-                self._sent += len(events)
-            else:
-                self._dropped += len(events)
-            self._flying -= len(events)
+            self._sent += sent
+            self._dropped += of - sent
+            self._flying -= of
             self._changed.notify_all()
 
     def _log(self, error: Exception | None) -> None:
@@ -211,6 +216,17 @@ class Outbox(ABC):
             _log.warning("Events do not reach %s: %s", self.where, self.describe(error))
         elif error is None and before:
             _log.warning("Events reach %s again; %d were dropped", self.where, self._dropped)
+
+
+def _as_json(event: Mapping[str, Any]) -> str | None:
+    """Write one event; one that cannot be written is lost alone."""
+    sleep(0)  # whoever makes calls meanwhile shall not wait until all of a batch is written
+    try:
+        return json.dumps(event, default=str)
+    except Exception as error:  # noqa: BLE001  whatever is in it
+        with suppress(Exception):
+            _log.warning("An event cannot be written as JSON: %s", type(error).__name__)
+        return None
 
 
 def _close_all() -> None:
