@@ -9,7 +9,7 @@ import os
 import sys
 from abc import ABC, abstractmethod
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from threading import Condition, Event, Thread
 from time import monotonic, sleep
@@ -21,6 +21,9 @@ EXIT_SECONDS: Final = 3.0
 
 _LINGER: Final = 2.0
 """Seconds after which a thread without work ends; the next event starts another."""
+
+_AT_ONCE: Final = 16
+"""Events that are written as JSON before other threads have a turn."""
 
 _log = logging.getLogger("budget_core")
 _all: WeakSet[Outbox] = WeakSet()
@@ -176,7 +179,7 @@ class Outbox(ABC):
 
     def _run(self) -> None:
         while events := self._next():
-            told = [text for event in events if (text := _as_json(event)) is not None]
+            told = [*_as_json(events)]
             failure: Exception | None = None
             try:
                 if told:
@@ -218,15 +221,16 @@ class Outbox(ABC):
             _log.warning("Events reach %s again; %d were dropped", self.where, self._dropped)
 
 
-def _as_json(event: Mapping[str, Any]) -> str | None:
-    """Write one event; one that cannot be written is lost alone."""
-    sleep(0)  # whoever makes calls meanwhile shall not wait until all of a batch is written
-    try:
-        return json.dumps(event, default=str)
-    except Exception as error:  # noqa: BLE001  whatever is in it
-        with suppress(Exception):
-            _log.warning("An event cannot be written as JSON: %s", type(error).__name__)
-        return None
+def _as_json(events: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+    """Write events; one that cannot be written is lost alone."""
+    for number, event in enumerate(events):
+        if number % _AT_ONCE == 0:
+            sleep(0)  # lets other threads run: a call shall not wait until a whole batch is written
+        try:
+            yield json.dumps(event, default=str)
+        except Exception as error:  # noqa: BLE001  whatever is in it
+            with suppress(Exception):
+                _log.warning("An event cannot be written as JSON: %s", type(error).__name__)
 
 
 def _close_all() -> None:
