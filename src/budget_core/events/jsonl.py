@@ -26,6 +26,7 @@ class JsonLines(Outbox):
         self, path: str | os.PathLike[str], *, interval: float = 0.5, buffer: int = 10_000
     ) -> None:
         self.path = Path(path).absolute()  # wherever the program goes from here
+        self._failed = False
         super().__init__(str(self.path), batch=buffer, interval=interval, buffer=buffer)
 
     def __call__(self, event: Event) -> None:
@@ -37,10 +38,20 @@ class JsonLines(Outbox):
         lines = "".join(f"{event}\n" for event in events).encode()
         file = os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
         try:
+            if self._failed and not self._ends_with_a_line():
+                lines = b"\n" + lines
+            self._failed = True
             while lines := lines[os.write(file, lines) :]:
                 pass
+            self._failed = False
         finally:
             os.close(file)
+
+    def _ends_with_a_line(self) -> bool:
+        """Tell whether the last write, which failed, left no part of a line."""
+        with self.path.open("rb") as file:
+            file.seek(max(0, self.path.stat().st_size - 1))
+            return file.read(1) in {b"", b"\n"}
 
 
 __all__ = ["JsonLines"]

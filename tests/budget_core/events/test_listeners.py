@@ -1,6 +1,8 @@
 import json
 import logging
 import stat
+import subprocess
+import sys
 import threading
 
 import pytest
@@ -213,6 +215,25 @@ class TestJsonLines:
                 lines(Event("call", "s", 0.0, {"n": n}))
         assert all(lines.close(20) for lines in files)
         assert len(list(map(json.loads, files[0].path.read_text().splitlines()))) == 2_000
+
+    def test_a_write_that_fails_half_way_spoils_no_later_line(self, tmp_path):
+        """As on a disk that is full for a while; in a process of its own, whose limit it is."""
+        code = (
+            "import resource, sys\n"
+            "from budget_core.events.jsonl import JsonLines\n"
+            "lines = JsonLines(sys.argv[1], interval=0)\n"
+            "for size in (-1, 15, 15, -1, -1):\n"
+            "    resource.setrlimit(resource.RLIMIT_FSIZE, (size, -1))\n"
+            "    lines.put({'n': size}); lines.flush(20)\n"
+            "print(*lines.counts)\n"
+        )
+        file = tmp_path / "events.jsonl"
+        done = subprocess.run(  # noqa: S603
+            [sys.executable, "-c", code, str(file)], capture_output=True, text=True, check=True
+        )
+        whole = '{"n": -1}'
+        assert file.read_text() == f'{whole}\n{{"n":\n{whole}\n{whole}\n'
+        assert done.stdout == "3 2 0 0\n"
 
     def test_a_file_that_cannot_be_written_loses_events_and_nothing_else(self, tmp_path, caplog):
         lines = JsonLines(tmp_path / "none" / "events.jsonl", interval=0)
