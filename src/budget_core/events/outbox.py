@@ -11,6 +11,7 @@ from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
+from math import inf
 from threading import Condition, Event, Thread
 from time import monotonic, sleep
 from typing import Any, Final, NamedTuple
@@ -107,9 +108,9 @@ class Outbox(ABC):
             alone = self._events and not self._started()
         try:
             if alone:
-                self._run_here()
+                self._run_here(timeout)
             with self._changed:
-                return self._changed.wait_for(lambda: self._ended() >= asked, timeout)
+                return self._changed.wait_for(lambda: self._done() >= asked, timeout)
         finally:
             self._hurried -= 1
 
@@ -145,6 +146,7 @@ class Outbox(ABC):
         self._stop = Event()
         self._events: deque[Mapping[str, Any]] = deque()
         self._sent = self._dropped = self._retried = self._flying = self._hurried = 0
+        self._flying_from = 0
         self._failing = False
         self._thread: Thread | None = None
 
@@ -153,6 +155,10 @@ class Outbox(ABC):
 
     def _ended(self) -> int:
         return self._sent + self._dropped
+
+    def _done(self) -> int:
+        """Count the events that were put before the oldest one that waits."""
+        return self._flying_from if self._flying else self._ended()
 
     def _hasten(self) -> None:
         with self._changed:
@@ -171,13 +177,13 @@ class Outbox(ABC):
                 _close_all_at_exit()
         return True
 
-    def _run_here(self) -> None:
+    def _run_here(self, timeout: float | None) -> None:
         """Make one attempt where no thread can be started, as where the interpreter ends."""
         self._stop.set()
-        self._run()
+        self._run(inf if timeout is None else monotonic() + timeout)
         self._stop.clear()
 
-    def _run(self) -> None:
+    def _run(self, until: float = inf) -> None:
         while events := self._next():
             told = [*_as_json(events)]
             failure: Exception | None = None
@@ -187,6 +193,8 @@ class Outbox(ABC):
             except Exception as error:  # noqa: BLE001  whatever a receiver may do
                 failure = error
             self._note(len(told) if failure is None else 0, len(events), failure)
+            if monotonic() >= until:
+                return
 
     def _next(self) -> list[Mapping[str, Any]]:
         """Wait for a batch and take it; an empty one ends the thread."""
@@ -196,6 +204,7 @@ class Outbox(ABC):
             if self._events and self._interval:
                 self._changed.wait_for(self._is_due, self._interval)
             events = [self._events.popleft() for _ in range(min(self._batch, len(self._events)))]
+            self._flying_from = self._ended()
             self._flying += len(events)
             if not events:
                 self._thread = None

@@ -332,6 +332,13 @@ class TestEnds:
         assert box.counts.sent == 3
 
 
+class Refused(threading.Thread):
+    """As while the interpreter ends, from Python 3.12 on."""
+
+    def start(self):
+        raise RuntimeError("can't create new thread at interpreter shutdown")
+
+
 def python(code, *, timeout=60):
     return subprocess.run(  # noqa: S603
         [sys.executable, "-W", "error", "-c", code],
@@ -344,13 +351,38 @@ def python(code, *, timeout=60):
 
 
 class TestThreads:
+    def test_a_flush_waits_for_what_is_under_way_whatever_is_dropped(self, sender, receiver):
+        receiver.answers.append(None)
+        box = sender(batch=3, buffer=3, timeout=20, attempts=1)
+        tell(box, 1)
+        assert receiver.hung.acquire(timeout=20)
+        tell(box, 3)
+        flushed = threading.Event()
+
+        def flush():
+            assert box.flush(20)
+            flushed.set()
+
+        thread = threading.Thread(target=flush)
+        thread.start()
+        while not box._hurried:
+            pass
+        tell(box, 10)
+        assert not flushed.wait(0.1)
+        receiver.over.set()
+        assert flushed.wait(20)
+        thread.join()
+
+    def test_where_none_can_be_started_a_flush_ends_in_time(self, sender, receiver, monkeypatch):
+        receiver.answers += [500] * 9
+        box = sender(batch=1)
+        with monkeypatch.context() as patched:
+            patched.setattr("budget_core.events.outbox.Thread", Refused)
+            tell(box, 3)
+            assert not box.flush(0)
+        assert box.counts == (0, 1, 2, 0)
+
     def test_where_none_can_be_started_a_flush_sends(self, sender, receiver, monkeypatch):
-        """As while the interpreter ends, from Python 3.12 on."""
-
-        class Refused(threading.Thread):
-            def start(self):
-                raise RuntimeError("can't create new thread at interpreter shutdown")
-
         box = sender()
         receiver.answers += [500, 204]
         with monkeypatch.context() as patched:
