@@ -68,7 +68,10 @@ def listen(listener: Listener) -> Callable[[], None]:
 
 def callable_listener(listener: Listener) -> Listener:
     """Return a listener, or raise TypeError for what cannot be one."""
-    if not callable(listener) or iscoroutinefunction(listener):
+    awaited = iscoroutinefunction(listener) or iscoroutinefunction(
+        getattr(listener, "__call__", None)  # noqa: B004  an object's, which may be async
+    )
+    if not callable(listener) or awaited:
         raise TypeError(
             f"A listener is called with an event, and not awaited; got {listener!r}. To go on in "
             "an event loop, hand over to it: loop.call_soon_threadsafe(queue.put_nowait, event)."

@@ -4,6 +4,7 @@ import stat
 import subprocess
 import sys
 import threading
+from functools import partial
 
 import pytest
 
@@ -121,12 +122,17 @@ class TestListeners:
             listen(wrong)
 
     def test_a_coroutine_function_would_never_run(self):
+        class Later:
+            async def __call__(self, event):
+                pass
+
         async def later(event):
             pass
 
         for begin in (listen, lambda one: AgentBudget("$1", listeners=[one])):
-            with pytest.raises(TypeError, match="not awaited"):
-                begin(later)
+            for one in (later, partial(later), Later()):
+                with pytest.raises(TypeError, match="not awaited"):
+                    begin(one)
 
 
 class AwayLedger(MemoryLedger):
