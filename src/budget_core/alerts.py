@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 
 from budget_core.events import ask
 from budget_core.limits import UNITS, Amounts
-from budget_core.money import parse_usd
 from budget_core.policy import TopUp
 
 if TYPE_CHECKING:
@@ -35,7 +34,7 @@ class Alerts:
         self._asking = RLock()
         self._due = self._next()
         self._enforced = session.policy.mode == "enforce"
-        self.hard_limit_told = False
+        self.hard_limit_told = self._asked = False
         self.top_ups = 0
 
     def watch(self, spent: Amounts) -> None:
@@ -57,12 +56,12 @@ class Alerts:
         for mark, kind in crossed:
             if kind == "soft_limit":
                 self._session.emit("soft_limit", share=mark)
-                ask(self._session.policy.on_soft_limit, self._session.report())
+                ask(self._session.policy.on_soft_limit, self._session.report)
             else:
                 self._warn(mark, spent)
         if met:  # nobody is refused where a budget only observes
             self._session.emit("hard_limit", unit="usd")
-            ask(self._session.policy.on_hard_limit, self._session.report())
+            ask(self._session.policy.on_hard_limit, self._session.report)
 
     def approve(self, denial: Denial, topped_up: Callable[[], bool]) -> bool:
         """Ask `on_hard_limit` once a crossing; True if there is more money now.
@@ -71,20 +70,26 @@ class Alerts:
             denial: what the ledger said.
             topped_up: whether somebody topped up since the refused attempt began.
         """
-        with self._asking:
+        with self._lock:
             if topped_up():
                 return True
-            if self.hard_limit_told or denial.state != "open":
-                return False
-            self.hard_limit_told = True
+            first = denial.state == "open" and not self.hard_limit_told
+            self.hard_limit_told |= first
+        if first:
             self._session.emit("hard_limit", unit=denial.unit)
-            answer = ask(self._session.policy.on_hard_limit, self._session.report())
+        with self._asking:  # whoever else is refused waits for the answer
+            if topped_up():
+                return True
+            if self._asked or denial.state != "open":
+                return False
+            self._asked = True
+            answer = ask(self._session.policy.on_hard_limit, self._session.report)
             if not isinstance(answer, TopUp):
                 return False
-            self._session.top_up(answer)
-            # dollars for somebody else's account, or for another unit, would be refused for ever
-            helps = denial.unit == "usd" and denial.account == self._session.account
-            return helps and parse_usd(answer.amount) > 0
+            more = self._session.raise_limits(answer)
+        self._session.tell_top_up(more)
+        # dollars for somebody else's account, or for another unit, would be refused for ever
+        return denial.unit == "usd" and denial.account == self._session.account and more.usd > 0
 
     def pass_over(self, spent: Amounts) -> None:
         """Take note of what was spent before: those who crossed a threshold then, were told."""
@@ -98,7 +103,7 @@ class Alerts:
         share = self._share(self._session.balance().spent)
         with self._lock:
             self.top_ups += 1
-            self.hard_limit_told = False
+            self.hard_limit_told = self._asked = False
             self._marks = [mark for mark in self._session.policy.marks() if mark[0] > share]
             self._due = self._next()
 
@@ -131,4 +136,4 @@ class Alerts:
             "budget": limit,
         }
         self._session.emit("warning", **warning)
-        ask(self._session.policy.on_warning, warning)
+        ask(self._session.policy.on_warning, lambda: warning)

@@ -14,6 +14,7 @@ from typing import Final
 
 from budget_core.errors import InvalidCost
 from budget_core.hooks import ModelsRequest, hookimpl
+from budget_core.registered import read_prices
 
 ENVIRONMENT: Final = "BUDGET_PRICES"
 
@@ -30,10 +31,10 @@ def budget_models(request: ModelsRequest) -> None:
         return
     try:
         models = json.loads(Path(path).read_text(encoding="utf-8"))
-        for name, (before, after, *cached) in models.items():
-            read = cached[0] if cached else None
+        for name, prices in models.items():
+            before, after, read = read_prices(name, prices)
             request.register(name, before, after, cache_read_price_per_million=read)
-    except (OSError, ValueError, AttributeError, TypeError) as error:
+    except (OSError, ValueError, AttributeError, TypeError, RecursionError) as error:
         raise InvalidCost(
             f'{ENVIRONMENT}={path!r} is no file such as {{"my-model": [0.5, 1.5]}}: {error}'
         ) from error

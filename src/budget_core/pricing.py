@@ -19,7 +19,7 @@ from time import time
 from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias, cast
 
 from budget_core import hooks, registered
-from budget_core.errors import AgentBudgetError, InvalidCost, UnknownModel
+from budget_core.errors import AgentBudgetError, UnknownModel
 from budget_core.maximums import known_max_output
 from budget_core.names import prefixes
 from budget_core.price_table import DEARER, PriceTable, read_rates
@@ -125,10 +125,8 @@ def register_models(models: Mapping[str, tuple[Money, ...]]) -> None:
     """
     for check in (registered.read, register_model):
         for name, prices in models.items():
-            if not isinstance(prices, tuple | list) or len(prices) not in {2, 3}:
-                raise InvalidCost(f"{name!r} takes (input, output) or (input, output, cache read).")
-            read = prices[2] if len(prices) == 3 else None  # noqa: PLR2004
-            check(name, prices[0], prices[1], cache_read_price_per_million=read)
+            before, after, read = registered.read_prices(name, prices)
+            check(name, before, after, cache_read_price_per_million=read)
 
 
 def is_registered(model: str) -> bool:

@@ -61,6 +61,18 @@ def read(
     return Registered(name, prices, most)
 
 
+def read_prices(name: str, prices: object) -> tuple[Money, Money, Money | None]:
+    """Return a model's input, output and cached input price, the last one None if not given.
+
+    Raises:
+        InvalidCost: they are not two or three in a row.
+    """
+    if not isinstance(prices, tuple | list) or len(prices) not in {2, 3}:
+        raise InvalidCost(f"{name!r} takes (input, output) or (input, output, cache read).")
+    before, after, *cached = prices
+    return before, after, cached[0] if cached else None
+
+
 def add(model: Registered) -> None:
     """Register a model, in place of one registered under the same name before."""
     _models[canonical(model.name)] = model

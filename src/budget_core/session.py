@@ -397,6 +397,18 @@ class BudgetSession:
         tool_calls: int = 0,
     ) -> None:
         """Raise the limits: the session goes on, and its thresholds are armed again."""
+        more = self.raise_limits(amount, tokens=tokens, llm_calls=llm_calls, tool_calls=tool_calls)
+        self.tell_top_up(more)
+
+    def raise_limits(
+        self,
+        amount: Money | TopUp,
+        *,
+        tokens: int = 0,
+        llm_calls: int = 0,
+        tool_calls: int = 0,
+    ) -> Amounts:
+        """Do what `top_up` does, but for telling; return by how much."""
         amount = amount.amount if isinstance(amount, TopUp) else amount
         more = Amounts(parse_usd(amount), tokens, llm_calls, tool_calls)
         if self.policy.mode == "enforce":
@@ -408,6 +420,10 @@ class BudgetSession:
         if self.policy.mode == "enforce" and self.policy.finalization_reserve != "auto":
             kept = reserve_for(self.policy.finalization_reserve, self.limits)
             self.ledger.keep_back(self.account, kept)
+        return more
+
+    def tell_top_up(self, more: Amounts) -> None:
+        """Tell that the limits were raised."""
         self.emit("top_up", amount=to_usd(more.usd), budget=self.limit)
 
     def cancel(self) -> None:
@@ -506,7 +522,7 @@ class BudgetSession:
         if error is None:
             return
         self.emit("loop_detected", key=error.key, count=error.count, window=error.window)
-        ask(self.policy.on_loop_detected, self.report())
+        ask(self.policy.on_loop_detected, self.report)
         if self.policy.mode == "enforce":
             self._terminated_by = "loop_detected"
             raise error

@@ -84,14 +84,14 @@ def report(session: BudgetSession) -> dict[str, Any]:
     balance = session.balance()
     limits = session.limits
     limit = limits.lifelong("usd")
-    spent = balance.spent.usd
+    spent, reserved = balance.spent.usd, balance.reserved.usd
     result: dict[str, Any] = {
         "session_id": session.id,
         "budget": None if limit is None else to_usd(limit),
         "total_spent": to_usd(spent),
         "total_spent_nanos": spent,
-        "remaining": session.remaining,
-        "reserved": to_usd(balance.reserved.usd),
+        "remaining": None if limit is None else to_usd(max(0, limit - spent - reserved)),
+        "reserved": to_usd(reserved),
         "overage": to_usd(max(0, spent - limit)) if limit is not None else 0.0,
         "breakdown": session.totals.breakdown(),
         "unpriced_calls": session.totals.unpriced,
@@ -106,7 +106,7 @@ def report(session: BudgetSession) -> dict[str, Any]:
         ],
         "duration_seconds": session.duration,
         "terminated_by": session.terminated_by,
-        "finalized": session.finalized,
+        "finalized": balance.state == "finalized",
         "events": [event.as_dict() for event in session.events()],
     }
     return result

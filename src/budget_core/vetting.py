@@ -16,6 +16,7 @@ from budget_core.risk import RISKS, analyze_text
 if TYPE_CHECKING:
     from budget_core.anomalies import Anomaly
     from budget_core.call import Call
+    from budget_core.policy import Policy
     from budget_core.session import BudgetSession
 
 _KNOWN_TEXTS: Final = 1_024
@@ -79,8 +80,7 @@ class Vetting:
         for text in texts_in(value):
             known = self._tags.get(key := hash(text))
             if known is None:
-                more = (ask(detect, text) or () for detect in session.policy.risk_detectors)
-                known = (*analyze_text(text), *chain.from_iterable(more))
+                known = _tags_of(text, session.policy)
                 news = news or bool(known)
                 with self._lock:
                     if len(self._tags) >= _KNOWN_TEXTS:
@@ -96,6 +96,11 @@ class Vetting:
             session.emit("anomaly", **one._asdict(), refused=refused)
             if refused:
                 self._refusing = self._refusing or one
+
+
+def _tags_of(text: str, policy: Policy) -> tuple[str, ...]:
+    more = (ask(detect, lambda: text) or () for detect in policy.risk_detectors)
+    return (*analyze_text(text), *chain.from_iterable(more))
 
 
 def texts_in(value: Any) -> Iterator[str]:

@@ -94,7 +94,10 @@ class Got(NamedTuple):
 
 
 class Receiver(ThreadingHTTPServer):
-    """Receives webhooks and batches: answers with `answers` in turn, then 204; None hangs."""
+    """Receives webhooks and batches: answers with `answers` in turn, then 204; None hangs.
+
+    An answer is a status, or one with headers.
+    """
 
     daemon_threads = True
 
@@ -123,8 +126,10 @@ class Handler(BaseHTTPRequestHandler):
             self.server.hung.release()
             self.server.over.wait(20)
             return
-        self.send_response(answer)
-        self.send_header("Location", "/elsewhere")
+        status, headers = answer if isinstance(answer, tuple) else (answer, {})
+        self.send_response(status)
+        for header in {"Location": "/elsewhere", **headers}.items():
+            self.send_header(*header)
         self.end_headers()
 
     do_GET = do_POST

@@ -641,7 +641,19 @@ class TestPriceFile:
         assert told == ["500000000 1500000000 500000000", "1000000000 4000000000 100000000"]
 
     @pytest.mark.parametrize(
-        "text", ["", "[]", '{"mine": 3}', '{"mine": [1]}', '{"mine": ["x", 1]}']
+        "text",
+        [
+            "",
+            "[]",
+            '{"mine": 3}',
+            '{"mine": [1]}',
+            '{"mine": ["x", 1]}',
+            '{"mine": "12"}',
+            '{"mine": [1, 2, 3, 4]}',
+            '{"mine": {"1": 1, "2": 2}}',
+            '{"mine": [NaN, 1]}',
+            "[" * 99_999,
+        ],
     )
     def test_one_that_cannot_be_read_is_refused_before_a_call(
         self, tmp_path, monkeypatch, text, afresh

@@ -11,10 +11,10 @@ from time import monotonic
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from urllib.error import HTTPError, URLError
 from urllib.parse import urlencode
-from urllib.request import Request, build_opener
+from urllib.request import Request
 
 from budget_core.errors import InvalidBudget, LedgerUnavailable
-from budget_core.redirects import NoRedirects
+from budget_core.posting import opener
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -71,7 +71,7 @@ class Check:
         headers = {"Authorization": f"Bearer {api_key}"} if api_key else {}
         query = urlencode({"session_id": session_id, **given})
         self._request = Request(f"{url}?{query}", headers=headers)  # noqa: S310  http, as checked
-        self._opener = build_opener(NoRedirects)  # a key is not taken elsewhere
+        self._opener = opener()
         self._session_id, self._fail_open, self._timeout = session_id, fail_open, timeout
         self._lock = Lock()
         self._not_before = 0.0
@@ -97,7 +97,7 @@ class Check:
         return None
 
     def _ask(self) -> Standing:
-        """Ask in a thread: what a socket's timeout ends is one step, of as many as the answer has.
+        """Ask in a thread: nothing else bounds the time that it takes to find a host.
 
         Raises:
             TimeoutError: there is no whole answer in time.
@@ -108,12 +108,9 @@ class Check:
         return answer.result(self._timeout)
 
     def _fetch(self, answer: Future[Standing]) -> None:
-        until, body = monotonic() + self._timeout, b""
         try:
             with self._opener.open(self._request, timeout=self._timeout) as response:
-                while (more := response.read1(_LONGEST)) and monotonic() < until:
-                    body += more
-            answer.set_result(_read(body[:_LONGEST]))
+                answer.set_result(_read(response.read(_LONGEST)))
         except Exception as error:  # noqa: BLE001  as above
             answer.set_exception(error)
 

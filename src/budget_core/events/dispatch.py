@@ -16,17 +16,22 @@ _log = logging.getLogger("budget_core")
 def tell(event: Event, listeners: Iterable[Listener]) -> None:
     """Hand an event to a session's own listeners, and to every plugin that listens."""
     for listener in listeners:
-        ask(listener, event)
+        ask(listener, lambda: event)
     if hooks.listening("budget_event"):
         hooks.every("budget_event", event)
 
 
-def ask(callback: Callable[[Any], Any] | None, about: Any) -> Any:
-    """Return what a user's callback answers; one that raises is logged and answers None."""
+def ask(callback: Callable[[Any], Any] | None, about: Callable[[], Any]) -> Any:
+    """Return what a user's callback answers; one that raises is logged and answers None.
+
+    Args:
+        callback: who is asked, if anybody.
+        about: makes what it is asked with, only then.
+    """
     if callback is None:
         return None
     try:
-        return callback(about)
+        return callback(about())
     except Exception:  # noqa: BLE001  whatever a user's callback may raise
         _log.exception("The callback %r failed; the budget is enforced without it", callback)
         return None
@@ -59,7 +64,10 @@ def listen(listener: Listener) -> Callable[[], None]:
 
 def callable_listener(listener: Listener) -> Listener:
     """Return a listener, or raise TypeError for what cannot be one."""
-    if not callable(listener) or iscoroutinefunction(listener):
+    awaited = iscoroutinefunction(listener) or iscoroutinefunction(
+        getattr(listener, "__call__", None)  # noqa: B004  an object's, which may be async
+    )
+    if not callable(listener) or awaited:
         raise TypeError(
             f"A listener is called with an event, and not awaited; got {listener!r}. To go on in "
             "an event loop, hand over to it: loop.call_soon_threadsafe(queue.put_nowait, event)."

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from budget_core.events.outbox import Outbox
 from budget_core.events.types import Event
@@ -28,21 +26,32 @@ class JsonLines(Outbox):
         self, path: str | os.PathLike[str], *, interval: float = 0.5, buffer: int = 10_000
     ) -> None:
         self.path = Path(path).absolute()  # wherever the program goes from here
+        self._failed = False
         super().__init__(str(self.path), batch=buffer, interval=interval, buffer=buffer)
 
     def __call__(self, event: Event) -> None:
         """Queue an event."""
         self.put(event.as_dict())
 
-    def deliver(self, events: Sequence[Mapping[str, Any]]) -> None:
+    def deliver(self, events: Sequence[str]) -> None:
         """Append a batch by one write, so that lines of several processes do not mix."""
-        lines = "".join(json.dumps(event, default=str) + "\n" for event in events).encode()
+        lines = "".join(f"{event}\n" for event in events).encode()
         file = os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
         try:
+            if self._failed and not self._ends_with_a_line():
+                lines = b"\n" + lines
+            self._failed = True
             while lines := lines[os.write(file, lines) :]:
                 pass
+            self._failed = False
         finally:
             os.close(file)
+
+    def _ends_with_a_line(self) -> bool:
+        """Tell whether the last write, which failed, left no part of a line."""
+        with self.path.open("rb") as file:
+            file.seek(max(0, self.path.stat().st_size - 1))
+            return file.read(1) in {b"", b"\n"}
 
 
 __all__ = ["JsonLines"]

@@ -47,8 +47,21 @@ class OpenTelemetry:
         self._denials = meter.create_counter(semconv.DENIALS, "{call}", "Calls refused.")
         self._unpriced = meter.create_counter(semconv.UNPRICED, "{call}", "Calls without a price.")
         self._events = meter.create_counter(semconv.EVENTS, "{event}", "Limits, loops, top-ups, …")
-        self._tokens = meter.create_histogram(semconv.TOKEN_USAGE, "{token}", "Tokens of a call.")
-        self._duration = meter.create_histogram(semconv.DURATION, "s", "Time that a call took.")
+        self._tokens = meter.create_histogram(
+            semconv.TOKEN_USAGE,
+            "{token}",
+            "Tokens of a call.",
+            explicit_bucket_boundaries_advisory=semconv.TOKEN_BUCKETS,
+        )
+        self._duration, self._tool_duration = (
+            meter.create_histogram(
+                name, "s", told, explicit_bucket_boundaries_advisory=semconv.SECOND_BUCKETS
+            )
+            for name, told in (
+                (semconv.DURATION, "Time that a call took."),
+                (semconv.TOOL_DURATION, "Time that a tool took."),
+            )
+        )
         self._sessions = _Sessions()
         for name, told, read in (
             (semconv.RESERVED, "Dollars held for calls under way.", _reserved),
@@ -81,7 +94,10 @@ class OpenTelemetry:
         )
         span.end(int(event.at * 1e9))
         self._spend.add(data["cost"], labels)
-        self._duration.record(data["seconds"], labels)
+        if data["kind"] == "tool":
+            self._tool_duration.record(data["seconds"], {semconv.TOOL: data["name"]})
+        else:
+            self._duration.record(data["seconds"], labels)
         if not data["priced"]:
             self._unpriced.add(1, labels)
         if (usage := data["usage"]) is not None:

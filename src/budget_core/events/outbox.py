@@ -3,23 +3,28 @@
 from __future__ import annotations
 
 import atexit
+import json
 import logging
 import os
 import sys
 from abc import ABC, abstractmethod
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
+from math import inf
 from threading import Condition, Event, Thread
-from time import monotonic
+from time import monotonic, sleep
 from typing import Any, Final, NamedTuple
 from weakref import WeakSet
 
 EXIT_SECONDS: Final = 3.0
 """How long a process that ends waits for all its outboxes together."""
 
-_LINGER: Final = 30.0
+_LINGER: Final = 2.0
 """Seconds after which a thread without work ends; the next event starts another."""
+
+_AT_ONCE: Final = 16
+"""Events that are written as JSON before other threads have a turn."""
 
 _log = logging.getLogger("budget_core")
 _all: WeakSet[Outbox] = WeakSet()
@@ -67,8 +72,12 @@ class Outbox(ABC):
         _all.add(self)
 
     @abstractmethod
-    def deliver(self, events: Sequence[Mapping[str, Any]]) -> None:
-        """Deliver a batch, in the outbox's thread; what it raises drops the batch."""
+    def deliver(self, events: Sequence[str]) -> None:
+        """Deliver a batch, in the outbox's thread; what it raises drops the batch.
+
+        Args:
+            events: each as JSON.
+        """
 
     def describe(self, error: Exception) -> str:
         """Say what went wrong, without the error's own text: that may tell secrets."""
@@ -99,9 +108,9 @@ class Outbox(ABC):
             alone = self._events and not self._started()
         try:
             if alone:
-                self._run_here()
+                self._run_here(timeout)
             with self._changed:
-                return self._changed.wait_for(lambda: self._ended() >= asked, timeout)
+                return self._changed.wait_for(lambda: self._done() >= asked, timeout)
         finally:
             self._hurried -= 1
 
@@ -137,6 +146,7 @@ class Outbox(ABC):
         self._stop = Event()
         self._events: deque[Mapping[str, Any]] = deque()
         self._sent = self._dropped = self._retried = self._flying = self._hurried = 0
+        self._flying_from = 0
         self._failing = False
         self._thread: Thread | None = None
 
@@ -145,6 +155,10 @@ class Outbox(ABC):
 
     def _ended(self) -> int:
         return self._sent + self._dropped
+
+    def _done(self) -> int:
+        """Count the events that were put before the oldest one that waits."""
+        return self._flying_from if self._flying else self._ended()
 
     def _hasten(self) -> None:
         with self._changed:
@@ -163,20 +177,24 @@ class Outbox(ABC):
                 _close_all_at_exit()
         return True
 
-    def _run_here(self) -> None:
+    def _run_here(self, timeout: float | None) -> None:
         """Make one attempt where no thread can be started, as where the interpreter ends."""
         self._stop.set()
-        self._run()
+        self._run(inf if timeout is None else monotonic() + timeout)
         self._stop.clear()
 
-    def _run(self) -> None:
+    def _run(self, until: float = inf) -> None:
         while events := self._next():
+            told = [*_as_json(events)]
+            failure: Exception | None = None
             try:
-                self.deliver(events)
+                if told:
+                    self.deliver(told)
             except Exception as error:  # noqa: BLE001  whatever a receiver may do
-                self._note(events, error)
-            else:
-                self._note(events, None)
+                failure = error
+            self._note(len(told) if failure is None else 0, len(events), failure)
+            if monotonic() >= until:
+                return
 
     def _next(self) -> list[Mapping[str, Any]]:
         """Wait for a batch and take it; an empty one ends the thread."""
@@ -186,6 +204,7 @@ class Outbox(ABC):
             if self._events and self._interval:
                 self._changed.wait_for(self._is_due, self._interval)
             events = [self._events.popleft() for _ in range(min(self._batch, len(self._events)))]
+            self._flying_from = self._ended()
             self._flying += len(events)
             if not events:
                 self._thread = None
@@ -194,15 +213,13 @@ class Outbox(ABC):
     def _is_due(self) -> bool:
         return self._hurried > 0 or self._closed or len(self._events) >= self._batch
 
-    def _note(self, events: Sequence[object], error: Exception | None) -> None:
+    def _note(self, sent: int, of: int, error: Exception | None) -> None:
         with suppress(Exception):  # of somebody's handlers: the thread must not end by them
             self._log(error)
         with self._changed:
-            if error is None:
-                self._sent += len(events)
-            else:
-                self._dropped += len(events)
-            self._flying -= len(events)
+            self._sent += sent
+            self._dropped += of - sent
+            self._flying -= of
             self._changed.notify_all()
 
     def _log(self, error: Exception | None) -> None:
@@ -211,6 +228,18 @@ class Outbox(ABC):
             _log.warning("Events do not reach %s: %s", self.where, self.describe(error))
         elif error is None and before:
             _log.warning("Events reach %s again; %d were dropped", self.where, self._dropped)
+
+
+def _as_json(events: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+    """Write events; one that cannot be written is lost alone."""
+    for number, event in enumerate(events):
+        if number % _AT_ONCE == 0:
+            sleep(0)  # lets other threads run: a call shall not wait until a whole batch is written
+        try:
+            yield json.dumps(event, default=str)
+        except Exception as error:  # noqa: BLE001  whatever is in it
+            with suppress(Exception):
+                _log.warning("An event cannot be written as JSON: %s", type(error).__name__)
 
 
 def _close_all() -> None:

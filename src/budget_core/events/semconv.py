@@ -32,6 +32,9 @@ EVENT: Final = "event"
 # -- metrics
 TOKEN_USAGE: Final = "gen_ai.client.token.usage"  # noqa: S105  no secret
 DURATION: Final = "gen_ai.client.operation.duration"
+TOOL_DURATION: Final = "gen_ai.execute_tool.duration"
+TOKEN_BUCKETS: Final = tuple(4.0**power for power in range(14))
+SECOND_BUCKETS: Final = tuple(0.01 * 2**power for power in range(14))
 SPEND: Final = "budget.spend.usd"
 RESERVED: Final = "budget.reserved.usd"
 LIMIT: Final = "budget.limit.usd"
@@ -44,10 +47,17 @@ CHAT: Final = "chat"
 EMBEDDINGS: Final = "embeddings"
 EXECUTE_TOOL: Final = "execute_tool"
 PROVIDERS: Final = {
+    "amazon_bedrock": "aws.bedrock",
     "aws": "aws.bedrock",
     "azure": "azure.ai.openai",
+    "bedrock": "aws.bedrock",
     "google": "gcp.gemini",
+    "google_genai": "gcp.gemini",
+    "google_vertexai": "gcp.vertex_ai",
     "mistral": "mistral_ai",
+    "mistralai": "mistral_ai",
+    "moonshotai": "moonshot_ai",
     "x-ai": "x_ai",
+    "xai": "x_ai",
 }
-"""Providers that have another name there."""
+"""Providers that have another name there, as hosts, price lists and LangChain call them."""

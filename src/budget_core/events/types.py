@@ -6,6 +6,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
+from budget_core.usage import Usage
+
 if TYPE_CHECKING:
     from budget_core.session import BudgetSession
 
@@ -45,8 +47,9 @@ class Event:
 
     def as_dict(self) -> dict[str, Any]:
         """Return the event as reports give it, JSON-ready."""
-        told = {"type": self.kind, "timestamp": self.at, "session_id": self.session_id, **self.data}
-        if (usage := told.get("usage")) is not None:
+        told = {"type": self.kind, "timestamp": self.at, "session_id": self.session_id}
+        told = {**self.data, **told}
+        if isinstance(usage := told.get("usage"), Usage):
             told["usage"] = usage._asdict()
         return told
 

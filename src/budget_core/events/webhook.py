@@ -12,6 +12,7 @@ from base64 import b64decode, b64encode
 from binascii import Error as Base64Error
 from functools import partial
 from operator import itemgetter
+from threading import Lock
 from time import time
 from typing import Final
 from uuid import uuid4
@@ -23,7 +24,7 @@ from budget_core.events.types import Event
 
 _SECRET: Final = "whsec_"  # noqa: S105  what a secret in base64 begins with
 _known: WeakValueDictionary[tuple[str, str | None], Webhook] = WeakValueDictionary()
-
+_making = Lock()
 
 KINDS: Final = frozenset({"warning", "soft_limit", "hard_limit", "loop_detected"})
 """What is posted."""
@@ -66,10 +67,11 @@ class Webhook(Sender):
 
 def webhook(url: str, secret: str | None = None) -> Webhook:
     """Return the one webhook of this process for a URL, so that it has one thread."""
-    found = _known.get((url, secret))
-    if found is None:
-        found = _known[url, secret] = Webhook(url, secret=secret)
-    return found
+    with _making:
+        found = _known.get((url, secret))
+        if found is None:
+            found = _known[url, secret] = Webhook(url, secret=secret)
+        return found
 
 
 def _headers(key: bytes | None, body: bytes) -> dict[str, str]:

@@ -160,7 +160,7 @@ class Watched:
             self._counts["hit429"] += call.hit429
         if call.rate_limit_headers:
             self._watch.post(self._said())
-        ask(self._watch.on_call, call)
+        ask(self._watch.on_call, lambda: call)
 
     def refused(self) -> None:
         """Count a request that was not let through."""

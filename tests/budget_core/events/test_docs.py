@@ -34,7 +34,17 @@ def test_every_kind_is_told(kind):
 
 @pytest.mark.parametrize(
     "metric",
-    ["SPEND", "DENIALS", "EVENTS", "UNPRICED", "RESERVED", "LIMIT", "TOKEN_USAGE", "DURATION"],
+    [
+        "SPEND",
+        "DENIALS",
+        "EVENTS",
+        "UNPRICED",
+        "RESERVED",
+        "LIMIT",
+        "TOKEN_USAGE",
+        "DURATION",
+        "TOOL_DURATION",
+    ],
 )
 def test_every_metric_is_told(metric):
     assert f"`{getattr(semconv, metric)}`" in EVENTS

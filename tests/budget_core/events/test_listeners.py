@@ -1,11 +1,23 @@
 import json
 import logging
 import stat
+import subprocess
+import sys
 import threading
+from functools import partial
 
 import pytest
 
-from budget_core import AgentBudget, CallRequest, LoopDetected, Prompt
+from budget_core import (
+    AgentBudget,
+    BudgetExhausted,
+    CallRequest,
+    LoopDetected,
+    MemoryLedger,
+    Prompt,
+    TopUp,
+)
+from budget_core.errors import LedgerUnavailable
 from budget_core.events import Event, listen
 from budget_core.events.ingest import Ingest
 from budget_core.events.jsonl import JsonLines
@@ -62,18 +74,94 @@ class TestListeners:
         spend(session)
         assert len(answers) == len(session.events())
 
+    def test_not_where_the_limit_is_met_either(self):
+        """Another thread that meets it while one is told would wait for ever."""
+        dear = CallRequest(kind="tool", name="t", cost=2 * 10**9)
+        refused = []
+
+        def refuse(session):
+            with pytest.raises(BudgetExhausted):
+                session.open_call(dear)
+            refused.append(threading.get_ident())
+
+        def in_another_thread(event):
+            if event.kind in {"hard_limit", "top_up"}:
+                thread = threading.Thread(target=refuse, args=(event.session,), daemon=True)
+                thread.start()
+                thread.join(10)
+
+        answers = [TopUp("$0.50")]
+        session = AgentBudget(
+            "$1",
+            listeners=[in_another_thread],
+            on_hard_limit=lambda _: answers.pop() if answers else None,
+        ).session()
+        refuse(session)
+        assert [event.kind for event in session.events()].count("hard_limit") == 2
+        assert len(refused) == 4
+
+    def test_ending_one_twice_is_once(self):
+        end = listen(print)
+        end()
+        end()
+
+    def test_labels_hide_nothing_of_an_event(self):
+        heard = []
+        labels = {"type": "x", "session_id": "x", "timestamp": "x", "usage": "batch"}
+        session = AgentBudget("$1", labels=labels, listeners=[heard.append]).session("a")
+        spend(session)
+        told = [event.as_dict() for event in heard]
+        assert told == session.report()["events"]
+        assert [one["type"] for one in told][:2] == ["call", "warning"]
+        assert {one["session_id"] for one in told} == {"a"}
+        assert told[1]["usage"] == "batch"
+
     @pytest.mark.parametrize("wrong", [None, "print"])
     def test_what_cannot_listen_is_refused(self, wrong):
         with pytest.raises(TypeError, match="A listener is called"):
             listen(wrong)
 
     def test_a_coroutine_function_would_never_run(self):
+        class Later:
+            async def __call__(self, event):
+                pass
+
         async def later(event):
             pass
 
         for begin in (listen, lambda one: AgentBudget("$1", listeners=[one])):
-            with pytest.raises(TypeError, match="not awaited"):
-                begin(later)
+            for one in (later, partial(later), Later()):
+                with pytest.raises(TypeError, match="not awaited"):
+                    begin(one)
+
+
+class AwayLedger(MemoryLedger):
+    """Tells no balances while it is away."""
+
+    away = False
+
+    def balance(self, account_id):
+        if self.away:
+            raise LedgerUnavailable("s", "away")
+        return super().balance(account_id)
+
+
+def test_a_report_that_cannot_be_made_stops_no_call(caplog):
+    ledger = AwayLedger()
+    dear = CallRequest(kind="tool", name="t", cost=950_000_000, fingerprint=1)
+    session = AgentBudget("$1", ledger=ledger, max_repeated_calls=2).session()
+    call = session.open_call(dear)
+    ledger.away = True
+    call.settle()
+    with pytest.raises(LoopDetected):
+        session.open_call(dear)
+    assert caplog.text == ""  # nobody asked for one
+    ledger.away = False
+    session = AgentBudget("$1", ledger=ledger, on_soft_limit=print).session()
+    call = session.open_call(dear)
+    ledger.away = True
+    call.settle()
+    assert "The callback <built-in function print> failed" in caplog.text
 
 
 def test_they_are_not_written_down_with_a_session():
@@ -133,6 +221,25 @@ class TestJsonLines:
                 lines(Event("call", "s", 0.0, {"n": n}))
         assert all(lines.close(20) for lines in files)
         assert len(list(map(json.loads, files[0].path.read_text().splitlines()))) == 2_000
+
+    def test_a_write_that_fails_half_way_spoils_no_later_line(self, tmp_path):
+        """As on a disk that is full for a while; in a process of its own, whose limit it is."""
+        code = (
+            "import resource, sys\n"
+            "from budget_core.events.jsonl import JsonLines\n"
+            "lines = JsonLines(sys.argv[1], interval=0)\n"
+            "for size in (-1, 15, 15, -1, -1):\n"
+            "    resource.setrlimit(resource.RLIMIT_FSIZE, (size, -1))\n"
+            "    lines.put({'n': size}); lines.flush(20)\n"
+            "print(*lines.counts)\n"
+        )
+        file = tmp_path / "events.jsonl"
+        done = subprocess.run(  # noqa: S603
+            [sys.executable, "-c", code, str(file)], capture_output=True, text=True, check=True
+        )
+        whole = '{"n": -1}'
+        assert file.read_text() == f'{whole}\n{{"n":\n{whole}\n{whole}\n'
+        assert done.stdout == "3 2 0 0\n"
 
     def test_a_file_that_cannot_be_written_loses_events_and_nothing_else(self, tmp_path, caplog):
         lines = JsonLines(tmp_path / "none" / "events.jsonl", interval=0)

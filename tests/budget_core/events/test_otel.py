@@ -44,11 +44,11 @@ def otel(receiver, monkeypatch):
             for span in scope.spans
         ]
 
-    def metrics():
+    def told():
         receiver.all()
         metering.force_flush()
         return {
-            metric.name: _points(metric)
+            metric.name: metric
             for got in receiver.all()
             if got.path == "/v1/metrics"
             for resource in ExportMetricsServiceRequest.FromString(got.body).resource_metrics
@@ -61,7 +61,8 @@ def otel(receiver, monkeypatch):
         flush=metering.force_flush,
         tracer=tracing.get_tracer("a program"),
         spans=spans,
-        metrics=metrics,
+        told=told,
+        metrics=lambda: {name: _points(metric) for name, metric in told().items()},
     )
     tracing.shutdown()
     metering.shutdown()
@@ -175,7 +176,42 @@ class TestMetrics:
         tokens = got["gen_ai.client.token.usage"]
         assert tokens[frozenset({**model, "gen_ai.token.type": "input"}.items())] == 200
         assert tokens[frozenset({**model, "gen_ai.token.type": "output"}.items())] == 100
-        assert got["gen_ai.client.operation.duration"].keys() == spend.keys()
+        assert got["gen_ai.client.operation.duration"].keys() == spend.keys() - {
+            frozenset(tool.items())
+        }
+        assert list(got["gen_ai.execute_tool.duration"]) == [
+            frozenset({("gen_ai.tool.name", "search")})
+        ]
+
+    def test_they_are_built_as_the_conventions_say(self, otel):
+        session = AgentBudget("$1", listeners=[otel.listener], unknown_model="allow").session()
+        with session.child_session() as child:
+            ask(child).settle(USAGE)
+        ask(session, model="nobody-knows").settle(USAGE)
+        session.track(cost="0.95")
+        with pytest.raises(BudgetExhausted):
+            ask(session, input_tokens=10**9)
+        told = otel.told()
+        for name, unit in (
+            ("budget.spend.usd", "{usd}"),
+            ("budget.denials", "{call}"),
+            ("budget.events", "{event}"),
+            ("budget.unpriced.calls", "{call}"),
+        ):
+            assert (told[name].unit, told[name].sum.is_monotonic) == (unit, True)
+        tokens = told["gen_ai.client.token.usage"]
+        seconds = told["gen_ai.client.operation.duration"]
+        assert (tokens.unit, seconds.unit) == ("{token}", "s")
+        calls = [point.count for point in seconds.histogram.data_points]
+        assert calls == [1, 1]  # that of a child is no call of its parent as well
+        bounds = list(tokens.histogram.data_points[0].explicit_bounds)
+        assert bounds == [
+            1, 4, 16, 64, 256, 1024, 4096, 16384, 65536, 262144, 1048576, 4194304, 16777216, 67108864
+        ]  # fmt: skip
+        bounds = list(seconds.histogram.data_points[0].explicit_bounds)
+        assert bounds == pytest.approx(
+            [0.01, 0.02, 0.04, 0.08, 0.16, 0.32, 0.64, 1.28, 2.56, 5.12, 10.24, 20.48, 40.96, 81.92]
+        )
 
     def test_denials_by_their_reason_and_events_by_their_kind(self, otel):
         session = AgentBudget("$1", listeners=[otel.listener], warning_thresholds=[]).session()

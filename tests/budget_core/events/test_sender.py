@@ -3,13 +3,24 @@ import gc
 import logging
 import os
 import signal
+import socket
+import ssl
 import subprocess
 import sys
 import threading
 import weakref
+from contextlib import suppress
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
+from ipaddress import ip_address
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
+from budget_core import posting
 from budget_core.errors import InvalidBudget
 from budget_core.events.sender import Sender
 
@@ -133,15 +144,80 @@ class TestFaults:
         assert box.counts == (4, 7, 0, 1)
         assert numbers(receiver) == [[0], [0], [7, 8, 9]]
 
-    def test_what_cannot_be_sent_at_all_is_dropped(self, sender, receiver, caplog):
-        box = sender(batch=1)
+    def test_what_cannot_be_written_at_all_is_dropped_alone(self, sender, receiver, caplog):
+        class Mute:
+            def __str__(self):
+                raise RuntimeError
+
+        box = sender(interval=60)
         loop = {}
         loop["itself"] = loop
-        box.put(loop)
+        tell(box, 1)
+        for event in (loop, {(1, 2): 3}, {"mute": Mute()}):
+            box.put(event)
         tell(box, 1)
         assert box.flush(20)
-        assert box.counts == (1, 1, 0, 0)
-        assert "ValueError" in caplog.text
+        assert box.counts == (2, 3, 0, 0)
+        assert numbers(receiver) == [[0, 0]]
+        for error in ("ValueError", "TypeError", "RuntimeError"):
+            assert f"cannot be written as JSON: {error}" in caplog.text
+
+    @pytest.mark.parametrize(
+        ("told", "least", "most"),
+        [
+            ("7", 7, 7),
+            ("3600", 60, 60),
+            (format_datetime(datetime.now(UTC) + timedelta(days=1), usegmt=True), 60, 60),
+            (format_datetime(datetime.now(UTC) - timedelta(days=1), usegmt=True), 0, 0.01),
+            ("soon", 0, 0.01),
+            ("-7", 0, 0.01),
+            ("9" * 9_999, 60, 60),
+        ],
+        ids=["7 s", "an hour", "tomorrow", "yesterday", "soon", "-7", "for ever"],
+    )
+    @pytest.mark.parametrize("answer", [429, 503])
+    def test_one_that_asks_for_time_is_given_it(self, receiver, answer, told, least, most):
+        waits = []
+
+        class Hasty(Sender):
+            def _count_retry(self, state):
+                waits.append(state.next_action.sleep)
+                super()._count_retry(state)
+                self._stop.set()  # wait no longer
+
+        receiver.answers.append((answer, {"Retry-After": told}))
+        box = Hasty(receiver.url, interval=0, pause=0.001)
+        tell(box, 1)
+        assert box.flush(20)
+        assert box.counts == (1, 0, 0, 1)
+        (wait,) = waits
+        assert least <= wait <= most
+
+    @pytest.mark.parametrize(
+        "said",
+        [(b"HTTP/1.1 204 No Content\r\nSlow: ", b"x"), (b"", b"HTTP/1.1 100 Continue\r\n\r\n")],
+    )
+    def test_one_that_answers_for_ever_is_given_up(self, sender, said, caplog):
+        over = threading.Event()
+
+        def answer():
+            client, _ = server.accept()
+            with client:
+                client.sendall(said[0])
+                with suppress(OSError):
+                    while not over.wait(0.01):
+                        client.sendall(said[1])
+
+        with socket.create_server(("127.0.0.1", 0)) as server:
+            thread = threading.Thread(target=answer)
+            thread.start()
+            box = sender(f"http://127.0.0.1:{server.getsockname()[1]}/", timeout=0.2, attempts=1)
+            tell(box, 1)
+            assert box.flush(20)
+            assert box.counts == (0, 1, 0, 0)
+            over.set()
+            thread.join()
+        assert "TimeoutError" in caplog.text
 
     def test_many_threads_add_up(self, sender, receiver):
         receiver.answers += [500, 204] * 20
@@ -155,6 +231,49 @@ class TestFaults:
         sent, dropped, waiting, _ = box.counts
         assert (sent + dropped, waiting) == (400, 0)
         assert sum(map(len, numbers(receiver))) >= sent
+
+
+class TestCertificates:
+    @pytest.fixture
+    def certified(self, receiver, tmp_path):
+        """A receiver by TLS, whose certificate nobody vouches for; and where that is."""
+        key = ec.generate_private_key(ec.SECP256R1())
+        name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "127.0.0.1")])
+        address = x509.IPAddress(ip_address("127.0.0.1"))
+        certificate = (
+            x509.CertificateBuilder(name, name, key.public_key(), 1)
+            .not_valid_before(datetime.now(UTC) - timedelta(days=1))
+            .not_valid_after(datetime.now(UTC) + timedelta(days=1))
+            .add_extension(x509.SubjectAlternativeName([address]), critical=False)
+            .sign(key, hashes.SHA256())
+        )
+        pem, private = tmp_path / "certificate.pem", tmp_path / "key.pem"
+        pem.write_bytes(certificate.public_bytes(Encoding.PEM))
+        private.write_bytes(key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(pem, private)
+        receiver.socket = context.wrap_socket(receiver.socket, server_side=True)
+        posting._trust.cache_clear()
+        yield receiver.url.replace("http:", "https:"), pem
+        posting._trust.cache_clear()
+
+    def test_one_that_nobody_vouches_for_is_refused_and_told_once(self, sender, certified, caplog):
+        box = sender(certified[0])
+        for _ in range(3):
+            tell(box, 1)
+            assert box.flush(20)
+        assert box.counts == (0, 3, 0, 0)
+        assert caplog.text.count("do not reach") == 1
+        assert "SSLCertVerificationError" in caplog.text
+
+    def test_one_that_this_machine_trusts_is_taken(self, sender, receiver, certified, monkeypatch):
+        url, pem = certified
+        monkeypatch.setenv("SSL_CERT_FILE", str(pem))
+        box = sender(url)
+        tell(box, 1)
+        assert box.flush(20)
+        assert box.counts == (1, 0, 0, 0)
+        assert numbers(receiver) == [[0]]
 
 
 class TestEnds:
@@ -213,6 +332,13 @@ class TestEnds:
         assert box.counts.sent == 3
 
 
+class Refused(threading.Thread):
+    """As while the interpreter ends, from Python 3.12 on."""
+
+    def start(self):
+        raise RuntimeError("can't create new thread at interpreter shutdown")
+
+
 def python(code, *, timeout=60):
     return subprocess.run(  # noqa: S603
         [sys.executable, "-W", "error", "-c", code],
@@ -225,13 +351,38 @@ def python(code, *, timeout=60):
 
 
 class TestThreads:
+    def test_a_flush_waits_for_what_is_under_way_whatever_is_dropped(self, sender, receiver):
+        receiver.answers.append(None)
+        box = sender(batch=3, buffer=3, timeout=20, attempts=1)
+        tell(box, 1)
+        assert receiver.hung.acquire(timeout=20)
+        tell(box, 3)
+        flushed = threading.Event()
+
+        def flush():
+            assert box.flush(20)
+            flushed.set()
+
+        thread = threading.Thread(target=flush)
+        thread.start()
+        while not box._hurried:
+            pass
+        tell(box, 10)
+        assert not flushed.wait(0.1)
+        receiver.over.set()
+        assert flushed.wait(20)
+        thread.join()
+
+    def test_where_none_can_be_started_a_flush_ends_in_time(self, sender, receiver, monkeypatch):
+        receiver.answers += [500] * 9
+        box = sender(batch=1)
+        with monkeypatch.context() as patched:
+            patched.setattr("budget_core.events.outbox.Thread", Refused)
+            tell(box, 3)
+            assert not box.flush(0)
+        assert box.counts == (0, 1, 2, 0)
+
     def test_where_none_can_be_started_a_flush_sends(self, sender, receiver, monkeypatch):
-        """As while the interpreter ends, from Python 3.12 on."""
-
-        class Refused(threading.Thread):
-            def start(self):
-                raise RuntimeError("can't create new thread at interpreter shutdown")
-
         box = sender()
         receiver.answers += [500, 204]
         with monkeypatch.context() as patched:
@@ -371,6 +522,8 @@ class TestSecrets:
             "https://host/hush\n",
             "https://[hush/",
             "https://host:hush/",
+            "https://host/hu sh",
+            "https://host/hüsh",
         ],
     )
     def test_nor_what_one_says_that_cannot_be_posted_to(self, url):

@@ -1,6 +1,7 @@
 import base64
 import subprocess
 import sys
+import threading
 
 import pytest
 from standardwebhooks import Webhook as Verifier
@@ -130,6 +131,25 @@ class TestFaults:
     def test_budgets_of_one_receiver_share_its_thread(self, receiver):
         assert webhook(receiver.url) is webhook(receiver.url)
         assert webhook(receiver.url, "other") is not webhook(receiver.url)
+
+    def test_also_if_they_are_made_at_the_same_time(self, receiver):
+        made, together = [], threading.Barrier(8)
+
+        def make():
+            together.wait()
+            made.append(webhook(receiver.url))
+
+        before = sys.getswitchinterval()
+        sys.setswitchinterval(1e-6)
+        threads = [threading.Thread(target=make) for _ in range(8)]
+        try:
+            for thread in threads:
+                thread.start()
+            for thread in threads:
+                thread.join()
+        finally:
+            sys.setswitchinterval(before)
+        assert len(set(map(id, made))) == 1
 
 
 @pytest.mark.parametrize("url", ["", "example.com/hush", "https://"])

@@ -14,11 +14,12 @@ docs/migrating.md lists what is different.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from threading import Lock
 from typing import Any, ClassVar
 
 from budget_core.compat.quotawatch.types import ApiConfig, ApiLimits, QuotaWatchConfig
-from budget_core.events.sender import Sender
+from budget_core.events.sender import Sender, listed
 from budget_core.quota import Watch
 
 __all__ = ["ApiConfig", "ApiLimits", "QuotaWatch", "QuotaWatchConfig"]
@@ -41,7 +42,7 @@ class QuotaWatch:
             f"{config.ingest_url.rstrip('/')}/v1/ingest",
             buffer=config.buffer_size,
             interval=config.flush_interval_seconds,
-            shape=lambda events: {"projectApiKey": config.api_key, "events": events},
+            shape=partial(listed, projectApiKey=config.api_key),
         )
         self.watch = Watch(
             *(api.api() for api in config.apis),
