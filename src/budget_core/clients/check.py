@@ -112,6 +112,8 @@ class Check:
             with self._opener.open(self._request, timeout=self._timeout) as response:
                 answer.set_result(_read(response.read(_LONGEST)))
         except Exception as error:  # noqa: BLE001  as above
+            if isinstance(error, HTTPError):
+                error.close()
             answer.set_exception(error)
 
 
@@ -131,7 +133,6 @@ def _reason(error: Exception) -> str:
     if isinstance(error, TimeoutError):
         return "the budget check did not answer in time"
     if isinstance(error, HTTPError):
-        error.close()
         return f"the budget check answered {error.code}"
     if isinstance(error, URLError):
         return f"the budget check cannot be reached: {error.reason}"
