@@ -58,9 +58,10 @@ class Book:
                 accounts.append(f"team:{spend.team}")
             for account in accounts:
                 self._ensure(account)
-            calls = Amounts(spend.cost, spend.tokens, spend.kind == "llm", spend.kind == "tool")
+            llm = spend.kind == "llm"
+            amounts = Amounts(spend.cost, spend.tokens, int(llm), int(not llm))
             with suppress(HoldConflict):  # sent again after its model got another price
-                self._ledger.charge(spend.id, accounts, calls)
+                self._ledger.charge(spend.id, accounts, amounts)
 
     def standing(self, session_id: str, limit: int | None, team: str | None) -> dict[str, Any]:
         """Return how a session stands, or its team if that has spent its budget. JSON-ready.
