@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from threading import Condition, Thread
 from typing import Any, Final
+from urllib.parse import quote
 
 _PAUSE: Final = 1.0
 """Seconds from one writing to the next."""
@@ -78,8 +79,7 @@ def posted() -> Iterator[dict[str, Any]]:
 
 
 def _write(report: dict[str, Any]) -> None:
-    name = "".join(c if c.isalnum() or c in "-_" else "-" for c in report["api"])
-    path = folder() / f"{name}.json"
+    path = folder() / f"{quote(report['api'], safe='')}.json"
     try:
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         scratch = path.with_suffix(f".{os.getpid()}")

@@ -49,10 +49,17 @@ class Patches:
 
     def wrap(self, owner: Any, name: str, hook: Callable[..., Any]) -> None:
         """Let `hook` be called with the original method and its arguments in place of it."""
-        original = owner.__dict__[name]
+        original, slot = owner.__dict__[name], _Slot(hook)
         hooked = _hooked_async if inspect.iscoroutinefunction(original) else _hooked
-        setattr(owner, name, functools.wraps(original)(hooked(original, hook)))
-        self._restore.append(lambda: setattr(owner, name, original))
+        ours = functools.wraps(original)(hooked(original, slot))
+        setattr(owner, name, ours)
+
+        def restore() -> None:
+            slot.hook = None  # whoever has wrapped it since keeps it, and it does nothing
+            if owner.__dict__[name] is ours:
+                setattr(owner, name, original)
+
+        self._restore.append(restore)
 
     def wrap_later(self, module: str, owner: str, name: str, hook: Callable[..., Any]) -> None:
         """Do what `wrap` does to a class, as soon as its module is imported.
@@ -80,20 +87,33 @@ class Patches:
             raise
 
     def undo(self) -> None:
-        """Put every method back."""
+        """Put every method back; one that others have wrapped since is theirs, and unhooked."""
         while self._restore:
             self._restore.pop()()
 
 
-def _hooked(original: Any, hook: Callable[..., Any]) -> Callable[..., Any]:
+class _Slot:
+    """Where a wrapped method finds its hook, until it is taken out."""
+
+    __slots__ = ("hook",)
+
+    def __init__(self, hook: Callable[..., Any]) -> None:
+        self.hook: Callable[..., Any] | None = hook
+
+
+def _hooked(original: Any, slot: _Slot) -> Callable[..., Any]:
     def hooked(*args: Any, **kwargs: Any) -> Any:
-        return hook(original, *args, **kwargs)
+        hook = slot.hook
+        return original(*args, **kwargs) if hook is None else hook(original, *args, **kwargs)
 
     return hooked
 
 
-def _hooked_async(original: Any, hook: Callable[..., Any]) -> Callable[..., Any]:
+def _hooked_async(original: Any, slot: _Slot) -> Callable[..., Any]:
     async def hooked(*args: Any, **kwargs: Any) -> Any:  # tenacity awaits nothing else
-        return await hook(original, *args, **kwargs)
+        hook = slot.hook
+        return await (
+            original(*args, **kwargs) if hook is None else hook(original, *args, **kwargs)
+        )
 
     return hooked

@@ -59,6 +59,28 @@ class TestWrapping:
         assert Client().send(2) == 2
         assert not patches.active
 
+    @pytest.mark.parametrize("name", ["send", "asend"])
+    async def test_what_others_have_wrapped_since_stays_theirs(self, patches, monkeypatch, name):
+        async def answer():
+            answered = getattr(Client(), name)(2)
+            return await answered if name == "asend" else answered
+
+        patches.wrap(Client, name, _doubled if name == "send" else _doubled_async)
+        ours, heard = Client.__dict__[name], []
+
+        def theirs(client, what):
+            heard.append(what)
+            return ours(client, what)
+
+        monkeypatch.setattr(Client, name, theirs)
+        assert await answer() == 4
+        patches.undo()
+        assert await answer() == 2
+        patches.wrap(Client, name, _doubled if name == "send" else _doubled_async)
+        assert await answer() == 4  # and not twice
+        assert heard == [2, 2, 2]
+        patches.undo()
+
     async def test_a_coroutine_function_stays_one(self, patches):
         patches.wrap(Client, "asend", _doubled_async)
         assert await Client().asend(2) == 4
