@@ -200,7 +200,7 @@ class TestInUse:
         assert report["headroom"]["requests"]["remaining"] == 43
         assert time.time() - 60 < report["at"] <= time.time()
         (file,) = (state / "budget-suite" / "quota").iterdir()
-        assert file.name == "Items---1.json"
+        assert file.name == "Items%20%2F%201.json"
         file.write_text("half a")
         (file.parent / "other.json").write_text(json.dumps([1]))
         assert list(posted()) == []
