@@ -52,14 +52,14 @@ async def spoken(
         BudgetExhausted: there is nothing left for a last word.
     """
     try:
-        return await ask(False)  # noqa: FBT003
+        return await ask(False)
     except BudgetExhausted as error:
         refusal = error
     if not finalize or not may_finalize(session, refusal):
         raise refusal
     with session.finalize():
         try:
-            return await ask(True)  # noqa: FBT003
+            return await ask(True)
         except BudgetExhausted:
             raise refusal from None
 
@@ -72,7 +72,7 @@ async def streamed(
 ) -> AsyncGenerator[T, None]:
     """Do what `spoken` does, in parts; `ask` opens its call when its first part is asked for."""
     try:
-        async with aclosing(ask(False)) as parts:  # noqa: FBT003
+        async with aclosing(ask(False)) as parts:
             async for part in parts:
                 yield part
     except BudgetExhausted as error:
@@ -81,7 +81,7 @@ async def streamed(
         return
     if not finalize or not may_finalize(session, refusal):
         raise refusal
-    async with aclosing(ask(True)) as parts:  # noqa: FBT003
+    async with aclosing(ask(True)) as parts:
         try:
             with session.finalize():  # and not while a reader does something else
                 first = await anext(parts)

@@ -3,7 +3,6 @@
 import asyncio
 from contextlib import asynccontextmanager
 
-import pytest
 from agents import Agent, OpenAIResponsesModel, RunConfig, Runner, function_tool
 from budget_openai_agents import OpenAIAgentsBudget
 from openai import AsyncOpenAI
