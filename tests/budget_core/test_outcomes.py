@@ -21,6 +21,13 @@ def test_what_never_left_is_found_behind_other_errors():
     assert unbilled(error)
 
 
+def test_the_error_of_an_http_client_tells_the_status():
+    request = httpx.Request("POST", "http://provider")
+    for status, free in ((500, True), (429, True), (504, False)):
+        answer = httpx.Response(status, request=request)
+        assert unbilled(httpx.HTTPStatusError("no", request=request, response=answer)) == free
+
+
 class Refused(Exception):
     status_code = 429
 
