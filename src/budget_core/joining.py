@@ -60,12 +60,12 @@ class _Joining:
         self._unwatch = made.watch()
 
     def imported(self, _module: object) -> None:
-        """Make the adapter, if it is still wanted; the program's import never fails for it."""
+        """Make the adapter, if it is still wanted."""
         if self._over:
             return
         try:
             self.wake()
-        except Exception:
+        except Exception:  # noqa: BLE001  the program's own import must not fail for it
             _log.exception("%s could not join; the budget itself holds", self._adapter.value)
 
     def end(self) -> None:

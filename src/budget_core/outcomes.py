@@ -75,10 +75,12 @@ def unbilled(error: BaseException | None, response: Any = None) -> bool:
     """Tell whether it is certain that the provider charges nothing for a call that failed.
 
     Args:
-        error: what the SDK raised, if anything.
+        error: what the SDK or an HTTP client raised, if anything.
         response: what the provider answered, if anything.
     """
-    for source, name in ((response, "status_code"), (error, "status_code"), (error, "code")):
+    answer = getattr(error, "response", None)
+    statuses = ((response, "status_code"), (error, "status_code"), (error, "code"))
+    for source, name in (*statuses, (answer, "status_code")):
         status = getattr(source, name, None)
         if isinstance(status, int) and status >= _ERROR:
             return status not in _MAYBE_BILLED

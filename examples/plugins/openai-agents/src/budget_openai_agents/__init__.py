@@ -1,10 +1,16 @@
-"""A budget for agents of the OpenAI Agents SDK.
+"""A budget for agents of the OpenAI Agents SDK, which is imported when this is first used.
 
 >>> with OpenAIAgentsBudget("$5.00", finalization_reserve=0.05) as budget:
 ...     result = Runner.run_sync(agent, "Why is the sea salt?")
 >>> budget.report()["total_spent"]
 """
 
-from budget_openai_agents.adapter import OpenAIAgentsBudget
+from typing import TYPE_CHECKING
+
+from budget_core.lazy import lazy
+
+if TYPE_CHECKING:
+    from budget_openai_agents.adapter import OpenAIAgentsBudget
 
 __all__ = ["OpenAIAgentsBudget"]
+__getattr__, __dir__ = lazy(__name__, {"OpenAIAgentsBudget": "adapter"})

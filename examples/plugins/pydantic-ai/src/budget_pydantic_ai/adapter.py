@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic_ai import Agent, RunContext
 from pydantic_ai.capabilities import AbstractCapability
 from pydantic_ai.messages import ModelRequest, ModelResponse, UserPromptPart
-from pydantic_ai.models import Model, StreamedResponse
 from pydantic_ai.models.wrapper import WrapperModel
 from pydantic_core import to_jsonable_python
 from wrapt import wrap_function_wrapper
@@ -19,6 +18,9 @@ from budget_core import BudgetExhausted, Call, CallRequest, Prompt, Usage
 from budget_core.integration import Integration
 from budget_core.lastword import TOOL_REFUSED, WRAP_UP, spoken
 from budget_core.outcomes import ending
+
+if TYPE_CHECKING:
+    from pydantic_ai.models import Model, StreamedResponse
 
 
 class PydanticAIBudget(Integration):
@@ -54,7 +56,13 @@ class Budgeted(AbstractCapability[Any]):
         return BudgetedModel(model, self.agent, self.budget)
 
     async def wrap_tool_execute(
-        self, ctx: RunContext[Any], *, call: Any, tool_def: Any, args: Any, handler: Any
+        self,
+        _ctx: RunContext[Any],
+        *,
+        call: Any,
+        args: Any,
+        handler: Any,
+        **_more: Any,
     ) -> Any:
         """Pay for a tool; tell the model if there is no money for it."""
         request = self.budget.tool_request(call.tool_name, args, agent=self.agent)
