@@ -462,6 +462,8 @@ class BudgetSession:
         for child in self.children():
             child.sweep()
         self.sweep()
+        reap()  # here, as somebody may be told of what that ends: not under the lock
+        drain()
         with self._namesakes.lock:
             self._namesakes.open.discard(self)
             if not self._namesakes.open:
@@ -664,7 +666,7 @@ class BudgetSession:
 
     def _close_account(self) -> None:
         try:
-            still_open = self.balance().state == "open"
+            still_open = self.ledger.balance(self.account).state == "open"
         except LedgerUnavailable:
             still_open = True
         if still_open:

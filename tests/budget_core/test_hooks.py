@@ -1,7 +1,9 @@
 import asyncio
 import inspect
 import math
+import os
 import re
+import signal
 import subprocess
 import sys
 import threading
@@ -28,7 +30,7 @@ from budget_core import (
     registered,
 )
 from budget_core.call import CallRequest
-from budget_core.errors import InvalidCost, Unbounded, UnknownModel
+from budget_core.errors import GuardError, InvalidCost, Unbounded, UnknownModel
 from budget_core.hooks import hookspecs, requests
 from budget_core.prompts import Prompt
 from budget_core.rates import Rates
@@ -210,6 +212,15 @@ class TestEach:
             "with init('$1'): print(sdk.is_guarded('their_sdk'), sdk.is_guarded('openai'))\n"
         )
         assert python(code).stdout.splitlines() == ["in", "True True", "out"]
+
+    @pytest.mark.parametrize("home", ["no_such_module:X", "json:dumps", "json:nothing", None])
+    def test_a_guard_that_is_none_is_told_as_one(self, plug, home):
+        plug(lambda request: request.register("json", home), "budget_guards")
+        if home is None:
+            with init("$1"):
+                return
+        with pytest.raises(GuardError, match="json cannot be guarded by"):
+            init("$1")
 
     def test_budget_dropin(self, plug):
         ended = []
@@ -525,6 +536,29 @@ class TestManager:
             sys.setswitchinterval(before)
         assert failed == []
         assert not hooks.listening("budget_event")
+
+    def test_a_child_that_is_forked_meanwhile_may_register(self):
+        over = threading.Event()
+
+        def come_and_go():
+            while not over.is_set():
+                plugin = types.SimpleNamespace(budget_event=hooks.hookimpl(lambda: None))
+                hooks.register(plugin)
+                hooks.unregister(plugin)
+
+        thread = threading.Thread(target=come_and_go)
+        thread.start()
+        try:
+            for _ in range(10):
+                child = os.fork()
+                if not child:
+                    signal.alarm(20)
+                    hooks.register(types.SimpleNamespace(budget_event=hooks.hookimpl(lambda: None)))
+                    os._exit(0 if hooks.listening("budget_event") else 1)
+                assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+        finally:
+            over.set()
+            thread.join()
 
     def test_models_are_asked_for_again_when_plugins_change(self, plug):
         def budget_models(request):

@@ -79,7 +79,7 @@ class Outbox(ABC):
             events: each as JSON.
         """
 
-    def describe(self, error: Exception) -> str:
+    def describe(self, error: BaseException) -> str:
         """Say what went wrong, without the error's own text: that may tell secrets."""
         return type(error).__name__
 
@@ -186,11 +186,11 @@ class Outbox(ABC):
     def _run(self, until: float = inf) -> None:
         while events := self._next():
             told = [*_as_json(events)]
-            failure: Exception | None = None
+            failure: BaseException | None = None
             try:
                 if told:
                     self.deliver(told)
-            except Exception as error:  # noqa: BLE001  whatever a receiver may do
+            except BaseException as error:  # noqa: BLE001  whatever a receiver may do
                 failure = error
             self._note(len(told) if failure is None else 0, len(events), failure)
             if monotonic() >= until:
@@ -213,7 +213,7 @@ class Outbox(ABC):
     def _is_due(self) -> bool:
         return self._hurried > 0 or self._closed or len(self._events) >= self._batch
 
-    def _note(self, sent: int, of: int, error: Exception | None) -> None:
+    def _note(self, sent: int, of: int, error: BaseException | None) -> None:
         with suppress(Exception):  # of somebody's handlers: the thread must not end by them
             self._log(error)
         with self._changed:
@@ -222,7 +222,7 @@ class Outbox(ABC):
             self._flying -= of
             self._changed.notify_all()
 
-    def _log(self, error: Exception | None) -> None:
+    def _log(self, error: BaseException | None) -> None:
         before, self._failing = self._failing, error is not None
         if error is not None and not before:  # once, however long it lasts
             _log.warning("Events do not reach %s: %s", self.where, self.describe(error))

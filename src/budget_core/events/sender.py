@@ -105,7 +105,7 @@ class Sender(Outbox):
         )
         retrying(partial(self._post, request))
 
-    def describe(self, error: Exception) -> str:
+    def describe(self, error: BaseException) -> str:
         """Say what the receiver answered, or what the system says of it."""
         if isinstance(error, HTTPError):
             return f"it answered {error.code}"

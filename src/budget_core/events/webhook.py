@@ -21,6 +21,7 @@ from weakref import WeakValueDictionary
 from budget_core.errors import InvalidBudget
 from budget_core.events.sender import Sender
 from budget_core.events.types import Event
+from budget_core.forks import in_child
 
 _SECRET: Final = "whsec_"  # noqa: S105  what a secret in base64 begins with
 _known: WeakValueDictionary[tuple[str, str | None], Webhook] = WeakValueDictionary()
@@ -72,6 +73,14 @@ def webhook(url: str, secret: str | None = None) -> Webhook:
         if found is None:
             found = _known[url, secret] = Webhook(url, secret=secret)
         return found
+
+
+def _fresh() -> None:
+    global _making  # noqa: PLW0603  another thread may have held it when this process was forked
+    _making = Lock()
+
+
+in_child(_fresh)
 
 
 def _headers(key: bytes | None, body: bytes) -> dict[str, str]:

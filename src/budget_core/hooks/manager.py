@@ -14,6 +14,7 @@ from typing import Any, Final, NamedTuple, TypeVar, cast
 
 import pluggy
 
+from budget_core.forks import in_child
 from budget_core.hooks import hookspecs
 from budget_core.hooks.hookspecs import PROJECT
 
@@ -273,6 +274,14 @@ def _changed() -> None:
     _known = {}
     for action in _on_change:
         action()
+
+
+def _fresh() -> None:
+    global _lock  # noqa: PLW0603  another thread may have held it when this process was forked
+    _lock = RLock()
+
+
+in_child(_fresh)
 
 
 def _is_importing(entry: EntryPoint) -> bool:

@@ -10,6 +10,7 @@ from threading import RLock
 from typing import Any
 
 from budget_core import hooks
+from budget_core.errors import AgentBudgetError, GuardError
 from budget_core.sdk.imports import when_imported
 
 _lock = RLock()  # reentrant: a guard imports, and an import may install a guard
@@ -103,6 +104,14 @@ def _guard(sdk: str, *, importing: bool = False) -> None:
         return  # another thread imports it, and waits for our lock when it is done
     if (home := _guards().get(sdk)) is None:
         return  # its plugin is gone
-    guard = EntryPoint(sdk, home, "").load()
-    guard.install()
+    try:
+        guard = EntryPoint(sdk, home, "").load()
+        guard.install()
+    except AgentBudgetError:
+        raise
+    except Exception as error:
+        raise GuardError(
+            f"{sdk} cannot be guarded by {home!r}, as a plugin wants it: {error}. Nothing would be "
+            "enforced on its calls. `budget plugins` lists who registers guards."
+        ) from error
     _installed[sdk] = guard

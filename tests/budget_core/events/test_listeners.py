@@ -16,6 +16,7 @@ from budget_core import (
     MemoryLedger,
     Prompt,
     TopUp,
+    finalizers,
 )
 from budget_core.errors import LedgerUnavailable
 from budget_core.events import Event, listen
@@ -99,6 +100,28 @@ class TestListeners:
         refuse(session)
         assert [event.kind for event in session.events()].count("hard_limit") == 2
         assert len(refused) == 4
+
+    def test_nor_where_a_session_is_closed(self):
+        """A stream that was dropped is settled then; of one name there is one lock."""
+        opened = []
+        ledger = MemoryLedger()
+
+        def open_another():
+            opened.append(AgentBudget("$1", ledger=ledger, parent=None).session("a"))
+
+        def in_another_thread(event):
+            thread = threading.Thread(target=open_another, daemon=True)
+            thread.start()
+            thread.join(10)
+            opened.append("told")
+
+        session = AgentBudget("$1", ledger=ledger, listeners=[in_another_thread]).session("a")
+        call = session.open_call(CallRequest(kind="tool", name="t", cost=1))
+        session.forget_call(call)  # as if only its stream knew it
+        finalizers.later(call.settle)
+        session.close()
+        assert opened[-1] == "told"
+        assert len(opened) == 2
 
     def test_ending_one_twice_is_once(self):
         end = listen(print)

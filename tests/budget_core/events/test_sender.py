@@ -398,6 +398,17 @@ class TestThreads:
         assert box.flush(20)
         assert box.counts == (2, 1, 0, 1)
 
+    def test_one_survives_what_is_no_plain_exception(self, sender, receiver):
+        def headers(body):
+            if b"1" in body:
+                raise SystemExit
+            return {}
+
+        box = sender(headers=headers, batch=1)
+        tell(box, 3)
+        assert box.flush(20)
+        assert box.counts == (2, 1, 0, 0)
+
     def test_one_survives_handlers_of_logs_that_raise(self, sender, receiver):
         def broken(record):
             raise ValueError(record)
