@@ -23,7 +23,7 @@ EXIT_SECONDS: Final = 3.0
 _LINGER: Final = 2.0
 """Seconds after which a thread without work ends; the next event starts another."""
 
-_AT_ONCE: Final = 16
+_AT_ONCE: Final = 8
 """Events that are written as JSON before other threads have a turn."""
 
 _log = logging.getLogger("budget_core")
@@ -240,6 +240,7 @@ def _as_json(events: Sequence[Mapping[str, Any]]) -> Iterator[str]:
         except Exception as error:  # noqa: BLE001  whatever is in it
             with suppress(Exception):
                 _log.warning("An event cannot be written as JSON: %s", type(error).__name__)
+    sleep(0)
 
 
 def _close_all() -> None:
