@@ -12,17 +12,28 @@ DOCS = Path(__file__).parents[3] / "docs"
 EVENTS = (DOCS / "events.md").read_text(encoding="utf-8")
 
 
-@pytest.mark.parametrize("page", ["events.md", "hooks.md"])
-def test_the_code_runs(page):
-    text = (DOCS / page).read_text(encoding="utf-8")
-    code = "\n".join(re.findall(r"^```python\n(.*?)^```$", text, re.MULTILINE | re.DOTALL))
-    assert code
+CODES = [
+    pytest.param(code, id=f"{page} {number}")
+    for page in ("events.md", "hooks.md")
+    for number, code in enumerate(
+        re.findall(
+            r"^```python\n(.*?)^```$",
+            (DOCS / page).read_text(encoding="utf-8"),
+            re.MULTILINE | re.DOTALL,
+        )
+    )
+]
+
+
+@pytest.mark.parametrize("code", CODES)
+def test_each_code_runs_as_it_is_pasted(code, tmp_path):
     done = subprocess.run(  # noqa: S603
         [sys.executable, "-W", "error", "-c", code],
         capture_output=True,
         text=True,
         check=False,
         timeout=60,
+        cwd=tmp_path,
     )
     assert (done.returncode, done.stderr) == (0, "")
 
