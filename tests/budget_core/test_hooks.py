@@ -512,7 +512,7 @@ class TestManager:
         failed = []
 
         def come_and_go():
-            for _ in range(100):
+            for _ in range(30):
                 plugin = types.SimpleNamespace(
                     budget_event=hooks.hookimpl(lambda: None),
                     budget_reserve=hooks.hookimpl(lambda: None),
