@@ -82,7 +82,7 @@ def init(
             nobody else does, and budgets that are opened in any of them become a part of it.
         name: the session's id; made up if None.
         agents: dollars that each agent may spend of it, by the agent's name, in frameworks that
-            name their agents (LangChain, LangGraph), imported already or later.
+            name their agents (LangChain, CrewAI, those of plugins), imported already or later.
         **options: everything else that `AgentBudget` takes.
 
     Returns:

@@ -146,7 +146,7 @@ def run(
         list[str] | None,
         typer.Option(
             metavar="NAME=AMOUNT",
-            help="What an agent may spend of it, by the name that LangChain or LangGraph knows. "
+            help="What an agent may spend of it, by the name that its framework knows. "
             "May be repeated.",
         ),
     ] = None,

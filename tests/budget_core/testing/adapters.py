@@ -166,6 +166,17 @@ class CountingTwice(Agent):
         self.mine.wrap({**usage, "id": None})
 
 
+class Unfinished(Agent):
+    """Leaves its call to a guard, and never says that it is over."""
+
+    def ended(self, call):
+        return nullcontext()
+
+    def settle(self, call, usage):
+        call.claim()
+        call.settle(usage)
+
+
 class Believing(Agent):
     """What nobody tells cannot have cost anything."""
 

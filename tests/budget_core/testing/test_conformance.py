@@ -14,6 +14,7 @@ BROKEN = {
     "DeafToBreaks": "a_stream_that_is_broken_off_leaves_nothing_held",
     "LeakingTools": "an_error_in_a_tool_leaves_nothing_held",
     "CountingTwice": "the_bill_is_what_was_spent",
+    "Unfinished": "the_bill_is_what_was_spent",
     "Believing": "silence_is_not_free",
     "Underholding": "the_call_that_money_does_not_buy_is_not_sent",
     "Hasty": "agents_at_once_share_one_limit",

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final, TypeVar, cast
 import pytest
 
 from budget_core import hooks
+from budget_core.testing.conformance.books import nothing_is_open
 from budget_core.testing.conformance.job import Job
 from budget_core.testing.conformance.model import Prices
 from budget_core.testing.provider import Provider
@@ -122,21 +123,27 @@ class Adapter:
 
     def carry_out(self, way: str, job: Job) -> str | None:
         """Do a job in one of the ways; return what was said, where the way tells it."""
+        if way in ("arun", "astream"):
+            return asyncio.run(self.awaited(way, job))
+        said = None
         if way == "run":
-            return self.run(job)
-        if way == "stream":
+            said = self.run(job)
+        else:
             for _ in self.stream(job):
                 pass
-            return None
-        return asyncio.run(self.awaited(way, job))
+        nothing_is_open()
+        return said
 
     async def awaited(self, way: str, job: Job) -> str | None:
         """Do what `carry_out` does, for asynchronous ways."""
+        said = None
         if way == "arun":
-            return await self.arun(job)
-        async for _ in self.astream(job):
-            pass
-        return None
+            said = await self.arun(job)
+        else:
+            async for _ in self.astream(job):
+                pass
+        nothing_is_open()
+        return said
 
     def outcomes(self, way: str, job: Job, times: int = 1) -> list[Any]:
         """Do a job so many times at once; return texts, and errors in their place."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from budget_core import scope
 from budget_core.errors import BudgetExhausted
 
 if TYPE_CHECKING:
@@ -55,6 +56,19 @@ def balanced(
     )
     problems = session.ledger.verify()
     expect(not problems, f"The ledger's records and balances disagree: {problems}")
+
+
+def nothing_is_open() -> None:
+    """Check that what is asked of a model from here on is no part of a call that was made before.
+
+    An SDK's guard settles the calls that it takes over, so nothing is held for those.
+    """
+    left = scope.open_calls()
+    expect(
+        not left,
+        f"Calls are open where the agent ran, after it ended: {left}. Whoever opened a call says "
+        "that it is over (finish or abort), also if a guard has settled it.",
+    )
 
 
 def counted(provider: Provider, session: BudgetSession, calls: int) -> None:

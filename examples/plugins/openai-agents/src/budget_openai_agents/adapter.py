@@ -41,7 +41,7 @@ class OpenAIAgentsBudget(Integration):
         self.on_exhausted = on_exhausted
 
 
-class BudgetedModel(ObjectProxy):  # type: ignore[misc]
+class BudgetedModel(ObjectProxy[Any]):
     """A model as one agent asks it; all but its two ways of asking is the model's own."""
 
     def __init__(self, model: Model, agent: str, budget: OpenAIAgentsBudget) -> None:
