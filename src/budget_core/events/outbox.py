@@ -186,7 +186,7 @@ class Outbox(ABC):
         self._stop.clear()
 
     def _run(self, until: float = inf) -> None:
-        while events := self._next():
+        while monotonic() < until and (events := self._next()):
             told = [*_as_json(events)]
             failure: BaseException | None = None
             try:
@@ -195,8 +195,6 @@ class Outbox(ABC):
             except BaseException as error:  # noqa: BLE001  whatever a receiver may do
                 failure = error
             self._note(len(told) if failure is None else 0, len(events), failure)
-            if monotonic() >= until:
-                return
 
     def _next(self) -> list[Mapping[str, Any]]:
         """Wait for a batch and take it; an empty one ends the thread."""

@@ -22,6 +22,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 
 from budget_core import posting
 from budget_core.errors import InvalidBudget
+from budget_core.events import outbox
 from budget_core.events.sender import Sender
 
 
@@ -396,13 +397,14 @@ class TestThreads:
         thread.join()
 
     def test_where_none_can_be_started_a_flush_ends_in_time(self, sender, receiver, monkeypatch):
-        receiver.answers += [500] * 9
-        box = sender(batch=1)
+        receiver.answers += [None] * 9
+        box = sender(batch=1, timeout=0.2)
         with monkeypatch.context() as patched:
             patched.setattr("budget_core.events.outbox.Thread", Refused)
             tell(box, 3)
-            assert not box.flush(0)
-        assert box.counts == (0, 1, 2, 0)
+            for timeout in (0.1, 0):
+                assert not box.flush(timeout)
+                assert box.counts == (0, 1, 2, 0)
 
     def test_where_none_can_be_started_a_flush_sends(self, sender, receiver, monkeypatch):
         box = sender()
@@ -411,14 +413,26 @@ class TestThreads:
             patched.setattr("budget_core.events.outbox.Thread", Refused)
             tell(box, 1)
             assert box.counts.waiting == 1
-            assert box.flush(0)
+            assert box.flush(20)
             tell(box, 1)
-            assert box.flush(0)
+            assert box.flush(20)
         assert box.counts == (1, 1, 0, 0)  # of one attempt each
         receiver.answers.append(500)
         tell(box, 1)
         assert box.flush(20)
         assert box.counts == (2, 1, 0, 1)
+
+    def test_nor_do_many_that_end_with_the_program(self, sender, receiver, monkeypatch):
+        receiver.answers += [None] * 9
+        boxes = [sender(timeout=0.2) for _ in range(9)]
+        monkeypatch.setattr(outbox, "Thread", Refused)
+        monkeypatch.setattr(outbox, "EXIT_SECONDS", 0.1)
+        monkeypatch.setattr(outbox, "_all", weakref.WeakSet(boxes))
+        for box in boxes:
+            tell(box, 1)
+        outbox._close_all()
+        assert receiver.got.qsize() == 1  # the others have no time left
+        assert [box.counts for box in boxes] == [(0, 1, 0, 0)] * 9
 
     def test_one_survives_what_is_no_plain_exception(self, sender, receiver):
         def headers(body):
