@@ -20,6 +20,7 @@ from typer.testing import CliRunner
 from budget_core import (
     AgentBudget,
     AgentBudgetError,
+    LoopDetected,
     MemoryLedger,
     Receipt,
     Usage,
@@ -324,6 +325,69 @@ class TestReserving:
         session = AgentBudget("$1").session()
         session.open_call(LLM).release()
         assert session.spent == 0.01
+
+
+class TestNesting:
+    """What a plugin itself does, it is not asked about."""
+
+    def test_a_plugin_may_make_calls_before_a_call(self, plug):
+        asked = []
+
+        def budget_reserve(request):
+            asked.append(request.call.model)
+            request.session.open_call(LLM._replace(model="gpt-4o")).settle(Usage(1, 1))
+            return 300
+
+        plug(budget_reserve)
+        others = []
+        plug(lambda request: others.append(request.call.model), "budget_reserve")
+        call = AgentBudget("$1").session().open_call(LLM)
+        call.release()
+        assert call.cap == 300
+        assert asked == [LLM.model]
+        assert others == [LLM.model, "gpt-4o"]
+
+    @pytest.mark.parametrize("through", ["hook", "budget"])
+    def test_a_listener_may_spend(self, plug, through):
+        heard = []
+
+        def budget_event(event):
+            heard.append(event.data["cost"])
+            event.session.track(cost="0.01")
+
+        if through == "hook":
+            plug(budget_event)
+        listeners = [budget_event] if through == "budget" else []
+        session = AgentBudget("$1", listeners=listeners).session()
+        session.track(cost="0.02")
+        session.track(cost="0.03")
+        assert heard == [0.02, 0.03]
+        assert session.spent == 0.07
+        assert len(session.events()) == 4
+
+    def test_a_listener_may_close_the_session(self):
+        session = AgentBudget("$1", listeners=[lambda event: event.session.close()]).session()
+        first, second = session.open_call(LLM), session.open_call(LLM)
+        first.settle(Usage(1, 1))
+        assert second.ended
+        assert session.closed
+        assert session.reserved == 0
+
+    def test_so_may_a_callback(self):
+        asked = []
+
+        def on_loop_detected(report):
+            asked.append(1)
+            session.open_call(request)
+
+        session = AgentBudget(
+            "$1", max_repeated_calls=2, on_loop_detected=on_loop_detected
+        ).session()
+        request = LLM._replace(fingerprint=1)
+        session.open_call(request).settle(Usage(1, 1))
+        with pytest.raises(LoopDetected):
+            session.open_call(request)
+        assert asked == [1]
 
 
 class TestFailing:
@@ -644,11 +708,19 @@ class TestInstalled:
         assert answer == "42"
         assert "('theirs0', 'theirs0 1.0', True)" in listed
 
-    def test_of_two_that_are_called_the_same_one_is_left_out_and_told(self, installed):
-        (answer, listed, _), told = installed(self.THEIRS, self.THEIRS, name="theirs")
-        assert answer == "42"
-        assert (listed.count("False"), listed.count("True")) == (1, 1)
-        assert "another plugin is called 'theirs'" in told
+    def test_two_that_are_called_the_same_are_both_asked(self, installed):
+        silent = self.THEIRS.replace("42", "None")
+        (answer, listed, _), told = installed(silent, self.THEIRS, silent, name="theirs")
+        assert (answer, told) == ("42", "")
+        assert listed.count("False") == 3
+
+    def test_a_package_whose_entry_points_cannot_be_read_hides_no_other(self, installed, tmp_path):
+        broken = tmp_path / "broken-1.0.dist-info"
+        broken.mkdir()
+        (broken / "entry_points.txt").write_text("[console_scripts]\nthis is none\n")
+        (answer, _, guards), told = installed(self.THEIRS)
+        assert (answer, guards) == ("42", "True")
+        assert "entry points" in told
 
     def test_one_may_use_the_core_while_it_is_imported(self, installed):
         uses = (

@@ -9,6 +9,7 @@ from typing import Any
 
 from budget_core import hooks
 from budget_core.events.types import Event, Listener
+from budget_core.hooks.nesting import outermost
 
 _log = logging.getLogger("budget_core")
 
@@ -31,7 +32,7 @@ def ask(callback: Callable[[Any], Any] | None, about: Callable[[], Any]) -> Any:
     if callback is None:
         return None
     try:
-        return callback(about())
+        return outermost(callback, about())
     except Exception:  # noqa: BLE001  whatever a user's callback may raise
         _log.exception("The callback %r failed; the budget is enforced without it", callback)
         return None

@@ -120,9 +120,10 @@ class _Sessions:
         self, read: Callable[[BudgetSession], int]
     ) -> Callable[[metrics.CallbackOptions], Iterable[metrics.Observation]]:
         def observe(_options: metrics.CallbackOptions) -> Iterator[metrics.Observation]:
-            roots = (known() for known in self._roots.valuerefs())
-            sums = (read(root) for root in roots if root is not None and not root.closed)
-            yield metrics.Observation(to_usd(sum(sums)))
+            roots = [root for known in self._roots.valuerefs() if (root := known()) is not None]
+            # several sessions may be of one account
+            accounts = {(id(root.ledger), root.account): root for root in roots if not root.closed}
+            yield metrics.Observation(to_usd(sum(map(read, accounts.values()))))
 
         return observe
 

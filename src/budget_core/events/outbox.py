@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import atexit
-import json
 import logging
 import os
 import sys
@@ -16,6 +15,8 @@ from threading import Condition, Event, Thread
 from time import monotonic, sleep
 from typing import Any, Final, NamedTuple
 from weakref import WeakSet
+
+from budget_core.events.words import to_json
 
 EXIT_SECONDS: Final = 3.0
 """How long a process that ends waits for all its outboxes together."""
@@ -66,7 +67,7 @@ class Outbox(ABC):
         if min(batch, buffer) < 1:
             raise ValueError(f"batch= and buffer= are 1 or more; got {batch} and {buffer}.")
         self.where = where
-        self._batch, self._interval, self._buffer = batch, interval, buffer
+        self._batch, self._interval, self._buffer = min(batch, buffer), interval, buffer
         self._closed = False
         self._begin()
         _all.add(self)
@@ -112,7 +113,8 @@ class Outbox(ABC):
             with self._changed:
                 return self._changed.wait_for(lambda: self._done() >= asked, timeout)
         finally:
-            self._hurried -= 1
+            with self._changed:
+                self._hurried -= 1
 
     def close(self, timeout: float | None = 5.0) -> bool:
         """Flush, then drop what is left and take nothing more; True if nothing was left.
@@ -173,7 +175,7 @@ class Outbox(ABC):
             except RuntimeError:  # the interpreter ends, or there are too many threads
                 return False
             self._thread = thread
-            if _forked:  # a process of multiprocessing forgets what was registered before
+            if _home != _here():
                 _close_all_at_exit()
         return True
 
@@ -184,7 +186,7 @@ class Outbox(ABC):
         self._stop.clear()
 
     def _run(self, until: float = inf) -> None:
-        while events := self._next():
+        while monotonic() < until and (events := self._next()):
             told = [*_as_json(events)]
             failure: BaseException | None = None
             try:
@@ -193,8 +195,6 @@ class Outbox(ABC):
             except BaseException as error:  # noqa: BLE001  whatever a receiver may do
                 failure = error
             self._note(len(told) if failure is None else 0, len(events), failure)
-            if monotonic() >= until:
-                return
 
     def _next(self) -> list[Mapping[str, Any]]:
         """Wait for a batch and take it; an empty one ends the thread."""
@@ -236,8 +236,8 @@ def _as_json(events: Sequence[Mapping[str, Any]]) -> Iterator[str]:
         if number % _AT_ONCE == 0:
             sleep(0)  # lets other threads run: a call shall not wait until a whole batch is written
         try:
-            yield json.dumps(event, default=str)
-        except Exception as error:  # noqa: BLE001  whatever is in it
+            yield to_json(event)
+        except BaseException as error:  # noqa: BLE001  whatever is in it
             with suppress(Exception):
                 _log.warning("An event cannot be written as JSON: %s", type(error).__name__)
     sleep(0)
@@ -251,24 +251,27 @@ def _close_all() -> None:
         box.close(max(0.0, until - monotonic()))
 
 
+def _here() -> tuple[int, bool]:
+    """Return this process, and whether it is one of multiprocessing by now."""
+    mp = sys.modules.get("multiprocessing")
+    return os.getpid(), mp is not None and mp.parent_process() is not None
+
+
 def _close_all_at_exit() -> None:
-    global _forked  # noqa: PLW0603
-    _forked = False
+    global _home  # noqa: PLW0603
+    _home = _, child = _here()
     atexit.unregister(_close_all)
     atexit.register(_close_all)
-    mp = sys.modules.get("multiprocessing")
-    if mp is not None and mp.parent_process() is not None:  # such a process skips atexit
-        mp.util.Finalize(None, _close_all, exitpriority=0)
+    if child:  # such a process skips atexit, and forgets what its parent registered
+        sys.modules["multiprocessing"].util.Finalize(None, _close_all, exitpriority=0)
 
 
 def _fresh() -> None:
-    global _forked  # noqa: PLW0603
-    _forked = True
     for box in tuple(_all):
         box._begin()  # noqa: SLF001
 
 
-_forked: bool
+_home: tuple[int, bool]
 _close_all_at_exit()  # now, so that it comes after those of most others
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_fresh)

@@ -110,6 +110,7 @@ class Sender(Outbox):
         if isinstance(error, HTTPError):
             return f"it answered {error.code}"
         reason = getattr(error, "reason", error)  # urllib wraps what the system raised
+        reason = reason if isinstance(reason, BaseException) else error  # or a text
         return f"{type(reason).__name__} {getattr(reason, 'strerror', None) or ''}".strip()
 
     def _post(self, request: Request) -> None:

@@ -14,14 +14,18 @@ from functools import partial
 from operator import itemgetter
 from threading import Lock
 from time import time
-from typing import Final
+from typing import TYPE_CHECKING, Final
 from uuid import uuid4
 from weakref import WeakValueDictionary
 
-from budget_core.errors import InvalidBudget
+from budget_core.errors import InvalidBudget, LedgerUnavailable
 from budget_core.events.sender import Sender
 from budget_core.events.types import Event
 from budget_core.forks import in_child
+
+if TYPE_CHECKING:
+    from budget_core.policy import Report
+    from budget_core.session import BudgetSession
 
 _SECRET: Final = "whsec_"  # noqa: S105  what a secret in base64 begins with
 _known: WeakValueDictionary[tuple[str, str | None], Webhook] = WeakValueDictionary()
@@ -61,7 +65,7 @@ class Webhook(Sender):
                     "session_id": event.session_id,
                     "timestamp": event.at,
                     "details": event.data,
-                    "data": event.session.report(),
+                    "data": _report(event.session),
                 }
             )
 
@@ -81,6 +85,14 @@ def _fresh() -> None:
 
 
 in_child(_fresh)
+
+
+def _report(session: BudgetSession) -> Report:
+    """Return the report, or nothing while the ledger is away: the event is told all the same."""
+    try:
+        return session.report()
+    except LedgerUnavailable:
+        return {}
 
 
 def _headers(key: bytes | None, body: bytes) -> dict[str, str]:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from functools import wraps
 from importlib import import_module
-from importlib.metadata import EntryPoint, entry_points
+from importlib.metadata import Distribution, EntryPoint, distributions, entry_points
 from inspect import iscoroutinefunction
 from threading import RLock
 from typing import Any, Final, NamedTuple, TypeVar, cast
@@ -17,6 +18,7 @@ import pluggy
 from budget_core.forks import in_child
 from budget_core.hooks import hookspecs
 from budget_core.hooks.hookspecs import PROJECT
+from budget_core.hooks.nesting import outermost
 
 DISABLE: Final = "BUDGET_DISABLE_PLUGINS"
 """The variable that keeps installed plugins out: "1" for all, or their names, comma-separated."""
@@ -30,6 +32,8 @@ _BUILT_IN: Final = (
     "budget_core.tokenizers",
 )
 """Plugged in by their names, as a program may be shipped without the metadata of packages."""
+_OUTERMOST: Final = frozenset({"budget_event", "budget_reserve"})
+"""Not asked about what an implementation does itself."""
 T = TypeVar("T")
 _log = logging.getLogger("budget_core")
 _made: Final[dict[str, _Plugins]] = {}
@@ -70,7 +74,7 @@ class _Plugins:
         self._added: dict[str, EntryPoint] = {}
         for name in _BUILT_IN:
             self.manager.register(import_module(name), name)
-        self.waiting = list(dict.fromkeys(entry_points(group=PROJECT)))
+        self.waiting = list(dict.fromkeys(_installed()))
 
     def load(self) -> None:
         """Add what is installed, but for plugins in the middle of their own import."""
@@ -98,11 +102,11 @@ class _Plugins:
         with _lock:
             if entry not in self.waiting:
                 return  # another thread was quicker
-            if self.manager.has_plugin(entry.name):
-                raise ValueError(f"another plugin is called {entry.name!r}, too")
-            checked(self.manager, plugin, entry.name)
+            # two may have chosen the same name
+            name = entry.value if self.manager.has_plugin(entry.name) else entry.name
+            checked(self.manager, plugin, name)
             self.waiting.remove(entry)
-            self._added[entry.name] = entry
+            self._added[name] = entry
 
     def _leave_out(self, entry: EntryPoint, problem: str) -> None:
         with _lock:
@@ -230,7 +234,9 @@ def _answers(
 ) -> Iterator[Any]:
     for impl in _implementations(hook):
         try:
-            answer = impl.function(*(request,) * len(impl.argnames))
+            args = (request,) * len(impl.argnames)
+            nests = hook not in _OUTERMOST
+            answer = impl.function(*args) if nests else outermost(impl.function, *args)
         except passing:
             raise
         except Exception:  # noqa: BLE001  whatever a plugin may raise
@@ -288,6 +294,20 @@ def _is_importing(entry: EntryPoint) -> bool:
     """Import a plugin's module; tell whether this very thread is in the middle of that."""
     spec = import_module(entry.module).__spec__
     return bool(getattr(spec, "_initializing", False))
+
+
+def _installed() -> Iterable[EntryPoint]:
+    try:
+        return entry_points(group=PROJECT)
+    except Exception:  # noqa: BLE001  one package with an unreadable list hides those of all
+        _log.exception("An installed package lists its entry points in a way that is none")
+        return [entry for package in distributions() for entry in _entries(package)]
+
+
+def _entries(package: Distribution) -> Iterable[EntryPoint]:
+    with suppress(Exception):
+        return package.entry_points.select(group=PROJECT)
+    return ()
 
 
 def _source(entry: EntryPoint) -> str:

@@ -16,7 +16,15 @@ from opentelemetry.sdk.metrics.export import PeriodicExportingMetricReader
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 
-from budget_core import AgentBudget, BudgetExhausted, CallRequest, Prompt, Receipt, Usage
+from budget_core import (
+    AgentBudget,
+    BudgetExhausted,
+    CallRequest,
+    MemoryLedger,
+    Prompt,
+    Receipt,
+    Usage,
+)
 from budget_core.events.otel import OpenTelemetry
 
 SECRET = "my prompt that nobody else may read"  # noqa: S105
@@ -244,6 +252,15 @@ class TestMetrics:
             assert got["budget.reserved.usd"] == {frozenset(): 0.5}
             call.release()
         assert otel.metrics()["budget.limit.usd"] == {frozenset(): 0}
+
+    def test_sessions_of_one_account_count_once(self, otel):
+        budget = AgentBudget("$2", listeners=[otel.listener], ledger=MemoryLedger())
+        sessions = [budget.session("one"), budget.session("one")]
+        for session in sessions:
+            session.track(cost="0.01")
+        got = otel.metrics()
+        assert got["budget.limit.usd"] == {frozenset(): 2.0}
+        assert sum(got["budget.spend.usd"].values()) == 0.02
 
     def test_what_has_no_price_is_counted(self, otel):
         budget = AgentBudget("$1", listeners=[otel.listener], unknown_model="allow")

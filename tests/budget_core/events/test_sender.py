@@ -22,6 +22,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 
 from budget_core import posting
 from budget_core.errors import InvalidBudget
+from budget_core.events import outbox
 from budget_core.events.sender import Sender
 
 
@@ -144,23 +145,45 @@ class TestFaults:
         assert box.counts == (4, 7, 0, 1)
         assert numbers(receiver) == [[0], [0], [7, 8, 9]]
 
-    def test_what_cannot_be_written_at_all_is_dropped_alone(self, sender, receiver, caplog):
+    def test_what_json_has_no_words_for_is_told_in_others(self, sender, receiver):
         class Mute:
             def __str__(self):
                 raise RuntimeError
 
-        box = sender(interval=60)
         loop = {}
         loop["itself"] = loop
-        tell(box, 1)
-        for event in (loop, {(1, 2): 3}, {"mute": Mute()}):
-            box.put(event)
+        box = sender(interval=60)
+        for n in (float("nan"), {("a", 1): [2, None]}, Mute(), loop, 5):
+            box.put({"n": n})
+        assert box.flush(20)
+        (told,) = numbers(receiver)
+        assert told[:3] == ["nan", {"('a', 1)": [2, None]}, "<Mute>"]
+        assert set(told[3]) == {"itself"}
+        assert told[4] == 5
+
+    def test_what_cannot_be_written_at_all_is_dropped_alone(self, sender, receiver, caplog):
+        class Last:
+            def __str__(self):
+                raise SystemExit
+
+        box = sender(interval=60)
+        for n in (1, Last(), 2):
+            box.put({"n": n})
+        assert box.flush(20)
+        assert box.counts == (2, 1, 0, 0)
+        assert numbers(receiver) == [[1, 2]]
+        assert "cannot be written as JSON: SystemExit" in caplog.text
+
+    def test_what_is_wrong_with_a_header_is_told(self, sender, caplog):
+        box = sender(headers={"Authorization": "Bearer …"})
         tell(box, 1)
         assert box.flush(20)
-        assert box.counts == (2, 3, 0, 0)
-        assert numbers(receiver) == [[0, 0]]
-        for error in ("ValueError", "TypeError", "RuntimeError"):
-            assert f"cannot be written as JSON: {error}" in caplog.text
+        assert "UnicodeEncodeError" in caplog.text
+
+    def test_a_buffer_that_is_less_than_a_batch_is_one(self, sender, receiver):
+        box = sender(batch=100, buffer=2, interval=60)
+        tell(box, 2)
+        assert receiver.next().json == {"events": [{"n": 0}, {"n": 1}]}
 
     @pytest.mark.parametrize(
         ("told", "least", "most"),
@@ -374,13 +397,14 @@ class TestThreads:
         thread.join()
 
     def test_where_none_can_be_started_a_flush_ends_in_time(self, sender, receiver, monkeypatch):
-        receiver.answers += [500] * 9
-        box = sender(batch=1)
+        receiver.answers += [None] * 9
+        box = sender(batch=1, timeout=0.2)
         with monkeypatch.context() as patched:
             patched.setattr("budget_core.events.outbox.Thread", Refused)
             tell(box, 3)
-            assert not box.flush(0)
-        assert box.counts == (0, 1, 2, 0)
+            for timeout in (0.1, 0):
+                assert not box.flush(timeout)
+                assert box.counts == (0, 1, 2, 0)
 
     def test_where_none_can_be_started_a_flush_sends(self, sender, receiver, monkeypatch):
         box = sender()
@@ -389,14 +413,26 @@ class TestThreads:
             patched.setattr("budget_core.events.outbox.Thread", Refused)
             tell(box, 1)
             assert box.counts.waiting == 1
-            assert box.flush(0)
+            assert box.flush(20)
             tell(box, 1)
-            assert box.flush(0)
+            assert box.flush(20)
         assert box.counts == (1, 1, 0, 0)  # of one attempt each
         receiver.answers.append(500)
         tell(box, 1)
         assert box.flush(20)
         assert box.counts == (2, 1, 0, 1)
+
+    def test_nor_do_many_that_end_with_the_program(self, sender, receiver, monkeypatch):
+        receiver.answers += [None] * 9
+        boxes = [sender(timeout=0.2) for _ in range(9)]
+        monkeypatch.setattr(outbox, "Thread", Refused)
+        monkeypatch.setattr(outbox, "EXIT_SECONDS", 0.1)
+        monkeypatch.setattr(outbox, "_all", weakref.WeakSet(boxes))
+        for box in boxes:
+            tell(box, 1)
+        outbox._close_all()
+        assert receiver.got.qsize() == 1  # the others have no time left
+        assert [box.counts for box in boxes] == [(0, 1, 0, 0)] * 9
 
     def test_one_survives_what_is_no_plain_exception(self, sender, receiver):
         def headers(body):
@@ -506,6 +542,26 @@ class TestProcesses:
         )
         assert (done.returncode, done.stderr) == (0, "")
         assert numbers(receiver) == [[1], [2]]
+
+    @pytest.mark.parametrize("method", ["spawn", "forkserver"])
+    def test_so_does_one_that_began_afresh(self, receiver, tmp_path, method):
+        (tmp_path / "main.py").write_text(
+            "import multiprocessing as mp\n"
+            "from budget_core.events.sender import Sender\n"
+            "def work():\n"
+            f"    Sender({receiver.url!r}, interval=60).put({{'n': 1}})\n"
+            "if __name__ == '__main__':\n"
+            f"    child = mp.get_context({method!r}).Process(target=work)\n"
+            "    child.start(); child.join()\n"
+        )
+        done = subprocess.run(  # noqa: S603
+            [sys.executable, str(tmp_path / "main.py")],
+            check=True,
+            capture_output=True,
+            timeout=60,
+        )
+        assert done.stderr == b""
+        assert numbers(receiver) == [[1]]
 
 
 class TestSecrets:

@@ -8,7 +8,8 @@ from standardwebhooks import Webhook as Verifier
 from standardwebhooks import WebhookVerificationError
 
 import budget_core
-from budget_core import AgentBudget, BudgetExhausted, InvalidBudget, TopUp
+from budget_core import AgentBudget, BudgetExhausted, InvalidBudget, MemoryLedger, TopUp
+from budget_core.errors import LedgerUnavailable
 from budget_core.events.webhook import Webhook, webhook
 
 KEY = b"a secret that both sides know"
@@ -74,6 +75,21 @@ class TestBodies:
         budget.session().track(cost="0.01")
         assert hook.flush(20)
         assert receiver.got.empty()
+
+    def test_while_the_ledger_is_away_what_happened_is_told_without(self, receiver, hook):
+        class Away(MemoryLedger):
+            def balance(self, account):
+                if away:
+                    raise LedgerUnavailable("away")
+                return super().balance(account)
+
+        away = []
+        session = AgentBudget("$1", ledger=Away(), webhook_url=receiver.url).session()
+        away.append(1)
+        session.track(cost="0.9")
+        assert hook.flush(20)
+        (*_, got) = receiver.all()
+        assert (got.json["event_type"], got.json["data"]) == ("soft_limit", {})
 
 
 class TestSignatures:
