@@ -16,7 +16,7 @@ from time import monotonic, sleep
 from typing import Any, Final, NamedTuple
 from weakref import WeakSet
 
-from budget_core.events.words import to_json
+from budget_core.events.encoding import to_json
 
 EXIT_SECONDS: Final = 3.0
 """How long a process that ends waits for all its outboxes together."""
