@@ -6,82 +6,60 @@ from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from dataclasses import replace
 from inspect import signature
-from typing import Any, Literal
+from typing import Any
 
 from agents.exceptions import AgentsException
 from agents.models.interface import Model
 from wrapt import ObjectProxy, wrap_function_wrapper
 
-from budget_core import BudgetExhausted, Call, CallRequest, Prompt, Usage
-from budget_core.integration import Integration
-from budget_core.lastword import TOOL_REFUSED, WRAP_UP, spoken, streamed
+from budget_core import Call, CallRequest, Prompt, Usage
+from budget_core.agents import AgentIntegration
+from budget_core.lastword import WRAP_UP
 from budget_core.outcomes import ending
 
 NAMES = tuple(signature(Model.get_response).parameters)[1:]
 
 
-class OpenAIAgentsBudget(Integration):
-    """Holds every call of a model and a tool before it is made, for all runs inside its ``with``.
-
-    Args:
-        budget: "$5.00", 5, a `Limit`, or an `AgentBudget`.
-        on_exhausted: "finalize" makes one last call from the `finalization_reserve`, without
-            tools; "raise" lets `BudgetExhausted` out at once.
-        **options: everything else that `Integration` and `AgentBudget` take.
-    """
-
-    def __init__(
-        self,
-        budget: Any = None,
-        *,
-        on_exhausted: Literal["finalize", "raise"] = "finalize",
-        **options: Any,
-    ) -> None:
-        super().__init__(budget, **options)
-        self.on_exhausted = on_exhausted
+class OpenAIAgentsBudget(AgentIntegration):
+    """Holds each call of a model or a tool before it is made, in runs inside its ``with``."""
 
 
-class BudgetedModel(ObjectProxy[Any]):
+class BudgetedModel(ObjectProxy):  # type: ignore[misc]
     """A model as one agent asks it; all but its two ways of asking is the model's own."""
 
     def __init__(self, model: Model, agent: str, budget: OpenAIAgentsBudget) -> None:
         super().__init__(model)
-        self._self_agent = agent
-        self._self_session = budget.session_of(agent)
-        self._self_finalize = budget.on_exhausted == "finalize"
+        self._self_agent, self._self_budget = agent, budget
 
     async def get_response(self, *args: Any, **kwargs: Any) -> Any:
         """Hold, ask, settle; when the money runs out, have the last word."""
-        asked = _named(args, kwargs)
-        return await spoken(
-            lambda last: self._ask(asked, last), self._self_session, finalize=self._self_finalize
-        )
+        given = {**dict(zip(NAMES, args, strict=False)), **kwargs}
+
+        async def ask(last: bool) -> Any:
+            asked = _last(given) if last else given
+            with ending(await self._open(asked)) as call:
+                response = await self.__wrapped__.get_response(**asked)
+                call.finish(_usage(response.usage))
+                return response
+
+        return await self._self_budget.ask(self._self_agent, ask)
 
     async def stream_response(self, *args: Any, **kwargs: Any) -> AsyncGenerator[Any, None]:
         """Do what `get_response` does, in parts."""
-        asked = _named(args, kwargs)
-        parts = streamed(
-            lambda last: self._stream(asked, last), self._self_session, finalize=self._self_finalize
-        )
-        async with aclosing(parts):
+        given = {**dict(zip(NAMES, args, strict=False)), **kwargs}
+
+        async def ask(last: bool) -> AsyncGenerator[Any, None]:
+            asked = _last(given) if last else given
+            with ending(await self._open(asked)) as call:
+                async with aclosing(self.__wrapped__.stream_response(**asked)) as events:
+                    async for event in events:
+                        if event.type == "response.completed":
+                            call.finish(_usage(event.response.usage))
+                        yield event
+
+        async with aclosing(self._self_budget.stream(self._self_agent, ask)) as parts:
             async for part in parts:
                 yield part
-
-    async def _ask(self, asked: dict[str, Any], last: bool) -> Any:
-        asked = _last(asked) if last else asked
-        with ending(await self._open(asked)) as call:
-            response = await self.__wrapped__.get_response(**asked)
-            call.finish(_usage(response.usage))
-            return response
-
-    async def _stream(self, asked: dict[str, Any], last: bool) -> AsyncGenerator[Any, None]:
-        asked = _last(asked) if last else asked
-        with ending(await self._open(asked)) as call:
-            async with aclosing(self.__wrapped__.stream_response(**asked)) as events:
-                async for event in events:
-                    if event.type == "response.completed":
-                        call.finish(_usage(event.response.usage))
-                    yield event
 
     async def _open(self, asked: dict[str, Any]) -> Call:
         model, messages = str(getattr(self.__wrapped__, "model", "")), _items(asked["input"])
@@ -94,11 +72,7 @@ class BudgetedModel(ObjectProxy[Any]):
             agent=self._self_agent,
             mixin=AgentsException,
         )
-        return await self._self_session.open_call_async(request)
-
-
-def _named(args: Any, kwargs: Any) -> dict[str, Any]:
-    return {**dict(zip(NAMES, args, strict=False)), **kwargs}
+        return await self._self_budget.session_of(self._self_agent).open_call_async(request)
 
 
 def _items(given: Any) -> list[Any]:
@@ -114,9 +88,8 @@ def _last(asked: dict[str, Any]) -> dict[str, Any]:
 
 def _usage(said: Any) -> Usage | None:
     """Read a usage; None, or one of no tokens, is charged as held."""
-    return said and Usage(
-        said.input_tokens, said.output_tokens, said.input_tokens_details.cached_tokens
-    )
+    cached = said and said.input_tokens_details.cached_tokens
+    return said and Usage(said.input_tokens, said.output_tokens, cached)
 
 
 def _model(wrapped: Any, _instance: Any, args: Any, kwargs: Any) -> Any:
@@ -128,20 +101,16 @@ async def _tool(wrapped: Any, _instance: Any, _args: Any, kwargs: Any) -> Any:
     if (budget := OpenAIAgentsBudget.active()) is None:
         return await wrapped(**kwargs)
     tool, agent = kwargs["function_tool"], kwargs["context"].agent.name
-    request = budget.tool_request(
-        tool.name, kwargs["arguments"], agent=agent, mixin=AgentsException
-    )
-    try:
-        with await budget.session_of(agent).open_call_async(request):
-            return await wrapped(**kwargs)
-    except BudgetExhausted:
-        if budget.on_exhausted == "raise":
-            raise
 
-    async def refused(*_: Any) -> str:
-        return TOOL_REFUSED.format(tool=tool.name)
+    async def run(refusal: str | None) -> Any:
+        async def told(*_: Any) -> str | None:
+            return refusal
 
-    return await wrapped(**{**kwargs, "function_tool": replace(tool, on_invoke_tool=refused)})
+        used = tool if refusal is None else replace(tool, on_invoke_tool=told)
+        return await wrapped(**{**kwargs, "function_tool": used})
+
+    arguments = kwargs["arguments"]
+    return await budget.use(tool.name, arguments, run, agent=agent, mixin=AgentsException)
 
 
 # the SDK has no public place that sees both an agent and its model, or runs around a tool

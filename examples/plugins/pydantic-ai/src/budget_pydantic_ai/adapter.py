@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from pydantic_ai import Agent, RunContext
 from pydantic_ai.capabilities import AbstractCapability
@@ -14,34 +14,17 @@ from pydantic_ai.models.wrapper import WrapperModel
 from pydantic_core import to_jsonable_python
 from wrapt import wrap_function_wrapper
 
-from budget_core import BudgetExhausted, Call, CallRequest, Prompt, Usage
-from budget_core.integration import Integration
-from budget_core.lastword import TOOL_REFUSED, WRAP_UP, spoken
+from budget_core import Call, CallRequest, Prompt, Usage
+from budget_core.agents import AgentIntegration
+from budget_core.lastword import WRAP_UP
 from budget_core.outcomes import ending
 
 if TYPE_CHECKING:
     from pydantic_ai.models import Model, StreamedResponse
 
 
-class PydanticAIBudget(Integration):
-    """Holds every call of a model and a tool before it is made, for all runs inside its ``with``.
-
-    Args:
-        budget: "$5.00", 5, a `Limit`, or an `AgentBudget`.
-        on_exhausted: "finalize" makes one last call from the `finalization_reserve`, without
-            tools; "raise" lets `BudgetExhausted` out at once.
-        **options: everything else that `Integration` and `AgentBudget` take.
-    """
-
-    def __init__(
-        self,
-        budget: Any = None,
-        *,
-        on_exhausted: Literal["finalize", "raise"] = "finalize",
-        **options: Any,
-    ) -> None:
-        super().__init__(budget, **options)
-        self.on_exhausted = on_exhausted
+class PydanticAIBudget(AgentIntegration):
+    """Holds each call of a model or a tool before it is made, in runs inside its ``with``."""
 
 
 @dataclass
@@ -65,14 +48,11 @@ class Budgeted(AbstractCapability[Any]):
         **_more: Any,
     ) -> Any:
         """Pay for a tool; tell the model if there is no money for it."""
-        request = self.budget.tool_request(call.tool_name, args, agent=self.agent)
-        try:
-            with await self.budget.session_of(self.agent).open_call_async(request):
-                return await handler(args)
-        except BudgetExhausted:
-            if self.budget.on_exhausted == "raise":
-                raise
-            return TOOL_REFUSED.format(tool=call.tool_name)
+
+        async def run(refusal: str | None) -> Any:
+            return await handler(args) if refusal is None else refusal
+
+        return await self.budget.use(call.tool_name, args, run, agent=self.agent)
 
 
 class BudgetedModel(WrapperModel):
@@ -80,9 +60,7 @@ class BudgetedModel(WrapperModel):
 
     def __init__(self, model: Model, agent: str | None, budget: PydanticAIBudget) -> None:
         super().__init__(model)
-        self._agent = agent
-        self._session = budget.session_of(agent)
-        self._finalize = budget.on_exhausted == "finalize"
+        self._agent, self._budget = agent, budget
 
     async def request(self, *asked: Any) -> ModelResponse:
         """Hold, ask, settle; when the money runs out, have the last word."""
@@ -94,7 +72,7 @@ class BudgetedModel(WrapperModel):
                 call.finish(_usage(response))
                 return response
 
-        return await spoken(ask, self._session, finalize=self._finalize)
+        return await self._budget.ask(self._agent, ask)
 
     @asynccontextmanager
     async def request_stream(self, *asked: Any) -> AsyncIterator[StreamedResponse]:
@@ -106,7 +84,7 @@ class BudgetedModel(WrapperModel):
             arguments = _last(*arguments) if last else arguments
             return await self._open(*arguments), (*arguments, *context)
 
-        opened, arguments = await spoken(ask, self._session, finalize=self._finalize)
+        opened, arguments = await self._budget.ask(self._agent, ask)
         with ending(opened) as call:
             async with self.wrapped.request_stream(*arguments) as response:
                 yield response
@@ -121,7 +99,7 @@ class BudgetedModel(WrapperModel):
             output_cap=(settings or {}).get("max_tokens"),
             agent=self._agent,
         )
-        return await self._session.open_call_async(request)
+        return await self._budget.session_of(self._agent).open_call_async(request)
 
 
 def _last(messages: Any, settings: Any, parameters: Any) -> tuple[Any, Any, Any]:
