@@ -18,7 +18,7 @@ _here = _Thread()
 def outermost(callback: Callable[..., Any], *args: object) -> Any:
     """Call `callback`, but for what it does itself: a listener that spends would spend for ever."""
     running = _here.running
-    if any(one is callback for one in running):
+    if running and any(one is callback for one in running):
         return None
     running.append(callback)
     try:
