@@ -49,7 +49,7 @@ class TestShown(AdapterConformance):
         shown = {}
         exec(compile(SHOWN, PAGE.name, "exec"), shown)  # noqa: S102
         async with httpx.AsyncClient(base_url=job.provider.openai_url) as client:
-            with shown["MyBudget"](**job.settings):
+            with shown["MyBudget"](**job.settings, on_exhausted=job.on_exhausted):
                 yield SimpleNamespace(name=job.agent, model=Model(job.model, client)), shown
 
     async def arun(self, job):

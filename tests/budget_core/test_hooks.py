@@ -688,7 +688,7 @@ class TestInstalled:
 
         return ask
 
-    @pytest.mark.parametrize("off", ["", "1", "other, theirs0"])
+    @pytest.mark.parametrize("off", ["", "1", "True", "other, theirs0"])
     def test_they_are_found_unless_switched_off(self, installed, off):
         (answer, listed, guards), _ = installed(self.THEIRS, off=off)
         assert answer == ("None" if off else "42")

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import logging
-import os
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import suppress
+from collections.abc import Callable, Iterator
 from functools import wraps
 from importlib import import_module
-from importlib.metadata import Distribution, EntryPoint, distributions, entry_points
+from importlib.metadata import EntryPoint
 from inspect import iscoroutinefunction
 from threading import RLock
 from typing import Any, Final, NamedTuple, TypeVar, cast
@@ -18,10 +16,14 @@ import pluggy
 from budget_core.forks import in_child
 from budget_core.hooks import hookspecs
 from budget_core.hooks.hookspecs import PROJECT
+from budget_core.hooks.installed import (
+    DISABLE,
+    installed,
+    is_disabled,
+    is_importing,
+    package_of,
+)
 from budget_core.hooks.nesting import outermost
-
-DISABLE: Final = "BUDGET_DISABLE_PLUGINS"
-"""The variable that keeps installed plugins out: "1" for all, or their names, comma-separated."""
 
 _BUILT_IN: Final = (
     "budget_core.house_rules",
@@ -74,16 +76,15 @@ class _Plugins:
         self._added: dict[str, EntryPoint] = {}
         for name in _BUILT_IN:
             self.manager.register(import_module(name), name)
-        self.waiting = list(dict.fromkeys(_installed()))
+        self.waiting = list(dict.fromkeys(installed()))
 
     def load(self) -> None:
         """Add what is installed, but for plugins in the middle of their own import."""
-        off = os.environ.get(DISABLE, "")
         for entry in tuple(self.waiting):
             problem = f"disabled by {DISABLE}"
-            if not _is_off(entry.name, off):
+            if not is_disabled(entry):
                 try:
-                    if _is_importing(entry):
+                    if is_importing(entry):
                         continue
                     self._add(entry, entry.load())
                 except KeyboardInterrupt:
@@ -112,9 +113,8 @@ class _Plugins:
         with _lock:
             if entry in self.waiting:
                 self.waiting.remove(entry)
-                self._left_out.append(
-                    PluginInfo(entry.name, _source(entry), entry.value, (), problem)
-                )
+                info = PluginInfo(entry.name, package_of(entry), entry.value, (), problem)
+                self._left_out.append(info)
 
     def infos(self) -> Iterator[PluginInfo]:
         for name, plugin in self.manager.list_name_plugin():
@@ -122,7 +122,7 @@ class _Plugins:
             where = getattr(plugin, "__name__", None) or type(plugin).__qualname__
             source = "built in" if where.startswith(f"{PROJECT}.") else "this process"
             if name in self._added:
-                source = _source(self._added[name])
+                source = package_of(self._added[name])
             yield PluginInfo(name, source, where, hooks)
         yield from self._left_out
 
@@ -288,31 +288,3 @@ def _fresh() -> None:
 
 
 in_child(_fresh)
-
-
-def _is_importing(entry: EntryPoint) -> bool:
-    """Import a plugin's module; tell whether this very thread is in the middle of that."""
-    spec = import_module(entry.module).__spec__
-    return bool(getattr(spec, "_initializing", False))
-
-
-def _installed() -> Iterable[EntryPoint]:
-    try:
-        return entry_points(group=PROJECT)
-    except Exception:  # noqa: BLE001  one package with an unreadable list hides those of all
-        _log.exception("An installed package lists its entry points in a way that is none")
-        return [entry for package in distributions() for entry in _entries(package)]
-
-
-def _entries(package: Distribution) -> Iterable[EntryPoint]:
-    with suppress(Exception):
-        return package.entry_points.select(group=PROJECT)
-    return ()
-
-
-def _source(entry: EntryPoint) -> str:
-    return f"{entry.dist.name} {entry.dist.version}" if entry.dist else ""
-
-
-def _is_off(name: str, off: str) -> bool:
-    return off == "1" or name in (one.strip() for one in off.split(","))
