@@ -238,7 +238,8 @@ def _watch(session: BudgetSession, agents: Mapping[str, Money], ending: ExitStac
     if agents and not watching:
         _log.warning(
             "The limits of agents= (%s) are not applied: no framework that names its agents could "
-            "be joined. The budget itself holds. Run: pip install 'budget-suite[langchain]'",
+            "be joined. The budget itself holds. Run: pip install 'budget-suite[langchain]' (or "
+            "[crewai]), or install the plugin of your framework.",
             ", ".join(agents),
         )
 
