@@ -4,9 +4,15 @@ import gc
 import signal
 import ssl
 
+import hypothesis
 import pytest
 
 from budget_core.testing import Provider
+
+hypothesis.settings.register_profile(
+    "untimed", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+)
+hypothesis.settings.load_profile("untimed")  # machines that are busy find no fault in the code
 
 
 def pytest_collection_modifyitems(items):

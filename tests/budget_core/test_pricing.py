@@ -394,7 +394,7 @@ def usages(draw):
     return Usage(whole, output, read, write, reasoning, hour, *audio)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(st.sampled_from(MODELS), usages(), st.integers(0, 100_000), st.integers(0, 100_000))
 def test_more_tokens_never_cost_less(model, usage, more_input, more_output):
     found = rates(model)
@@ -402,7 +402,7 @@ def test_more_tokens_never_cost_less(model, usage, more_input, more_output):
     assert found.cost(larger) >= found.cost(usage)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(st.sampled_from(MODELS), usages(), st.integers(0, 100_000))
 def test_the_worst_case_covers_every_cost(model, usage, slack):
     found = rates(model)

@@ -1,7 +1,7 @@
 """Run where `bpe-openai` is installed."""
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from budget_core import AgentBudget, hooks
@@ -28,7 +28,6 @@ def test_is_plugged_in():
     assert found.hooks == ("budget_estimate",)
 
 
-@settings(deadline=None)
 @given(st.lists(TEXTS, min_size=1, max_size=4))
 def test_covers_the_tokens_of_all_texts_together(texts):
     messages = [{"role": "user", "content": text} for text in texts]

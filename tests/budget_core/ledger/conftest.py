@@ -38,15 +38,23 @@ class Scratch:
         return cls.folder() / f"{next(_numbers)}.db"
 
 
+def _free_port():
+    """A port that is free; the nodes of a cluster talk at one that is 10,000 higher."""
+    while True:
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            port = free.getsockname()[1]
+        if port <= 55_535:
+            return port
+
+
 class RedisServer:
     """A real server of our own; it can be killed, and started again with what it has kept."""
 
     def __init__(self, folder, *options):
         self.folder = folder
         folder.mkdir(parents=True, exist_ok=True)
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            self.port = free.getsockname()[1]
+        self.port = _free_port()
         self.options = options or ("--save", "")
         self.process = None
         self.start()
