@@ -7,7 +7,7 @@ setup:
 	.venv/bin/pip install -q -c constraints.txt -e '.[dev]'
 
 test:
-	$(PYTHON) -m pytest -n auto -q
+	$(PYTHON) -m pytest -n auto --dist worksteal -q
 
 lint:
 	.venv/bin/ruff format --check .

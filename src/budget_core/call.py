@@ -345,7 +345,7 @@ class Call:
 
 def _receipt(outcome: Any, model: str | None) -> Receipt:
     if isinstance(outcome, Usage):
-        outcome = Receipt(outcome)
+        return Receipt(outcome if outcome.known else None, model)
     receipt = outcome if isinstance(outcome, Receipt) else read_receipt(outcome)
     if receipt.usage is not None and not receipt.usage.known:
         receipt = receipt._replace(usage=None)

@@ -635,7 +635,9 @@ class BudgetSession:
 
     def emit(self, kind: EventKind, /, **data: Any) -> None:
         """Keep an event, and tell those who listen."""
-        event = Event(kind, self.id, time(), {**self.policy.labels, **data})
+        if self.policy.labels:
+            data = {**self.policy.labels, **data}
+        event = Event(kind, self.id, time(), data)
         self._events.append(event)
         if self.policy.listeners or hooks.listening("budget_event"):
             tell(replace(event, session=self), self.policy.listeners)

@@ -17,6 +17,9 @@ TIERS: Final = ("batch", "flex", "priority", "fast")
 """Service tiers with prices of their own; every other one is the standard tier, None."""
 
 
+_WHOLE: Final = {int}
+
+
 class Usage(NamedTuple):
     """The tokens of one call. The parts are counted in their whole, never beside it.
 
@@ -41,7 +44,7 @@ class Usage(NamedTuple):
     @property
     def known(self) -> bool:
         """It says something: whole numbers, none of them negative, and not all zero."""
-        return all(type(count) is int and count >= 0 for count in self) and self.total > 0
+        return {*map(type, self)} == _WHOLE and min(self) >= 0 and self.total > 0
 
 
 class Receipt(NamedTuple):

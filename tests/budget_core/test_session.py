@@ -70,6 +70,7 @@ class TestCounting:
         with pytest.raises(BudgetExhausted):
             session.track(cost=0.01)
 
+    @pytest.mark.no_cover  # it would take a minute
     def test_a_million_millionths_are_one_dollar(self):
         session = AgentBudget("$1", max_repeated_calls=None).session()
         ledger, accounts = session.ledger, (session.id,)
