@@ -39,13 +39,7 @@ class Budgeted(AbstractCapability[Any]):
         return BudgetedModel(model, self.agent, self.budget)
 
     async def wrap_tool_execute(
-        self,
-        _ctx: RunContext[Any],
-        *,
-        call: Any,
-        args: Any,
-        handler: Any,
-        **_more: Any,
+        self, _ctx: RunContext[Any], *, call: Any, args: Any, handler: Any, **_more: Any
     ) -> Any:
         """Pay for a tool; tell the model if there is no money for it."""
 

@@ -1,15 +1,11 @@
 """What `budget_core` finds: agents join `init` and ``budget run`` once a program imports them."""
 
-from __future__ import annotations
-
-from collections.abc import Callable
-
 from budget_core.hooks import DropinRequest, hookimpl
 from budget_core.joining import join
 
 
 @hookimpl
-def budget_dropin(request: DropinRequest) -> Callable[[], object] | None:
+def budget_dropin(request: DropinRequest) -> object:
     """Watch the session of `request`."""
     return join(
         request, framework="pydantic_ai", adapter="budget_pydantic_ai.adapter:PydanticAIBudget"
