@@ -24,6 +24,8 @@ def show_plugins(*, as_json: bool) -> None:
 def _told(plugin: PluginInfo) -> Text:
     if plugin.problem is not None:
         return Text(f"left out: {plugin.problem}", style="red")
+    if not plugin.hooks:
+        return Text("not in use", style="dim")
     return Text(", ".join(plugin.hooks))
 
 

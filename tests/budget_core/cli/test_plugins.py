@@ -4,7 +4,7 @@ import json
 def test_what_is_plugged_in_is_listed(budget):
     shown = budget("plugins")
     assert shown.exit_code == 0
-    for text in ("langchain", "budget-suite", "budget_guards", "budget_commands"):
+    for text in ("langchain", "budget-suite", "budget_guards", "budget_commands", "not in use"):
         assert text in shown.stdout
 
 
