@@ -85,6 +85,8 @@ async def streamed(
         try:
             with session.finalize():  # and not while a reader does something else
                 first = await anext(parts)
+        except StopAsyncIteration:
+            return
         except BudgetExhausted:
             raise refusal from None
         yield first

@@ -68,6 +68,18 @@ async def test_the_first_refusal_is_raised_if_there_is_nothing_for_a_last_word(a
     assert not session.finalized
 
 
+async def test_a_last_word_may_be_of_no_parts(session):
+    async def parts(last):
+        with ending(await session.open_call_async(CALL)):
+            if not last:
+                yield last
+
+    for said in ([False], []):
+        async with aclosing(streamed(parts, session)) as answer:
+            assert [last async for last in answer] == said
+    assert session.finalized
+
+
 async def test_a_reader_that_leaves_ends_the_call(session):
     async def parts(last):
         with ending(await session.open_call_async(CALL)):
