@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import sys
 from collections.abc import Callable
+from functools import cache, partial
 from importlib.metadata import EntryPoint
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Final
@@ -15,6 +16,8 @@ if TYPE_CHECKING:
     from budget_core.hooks import DropinRequest
 
 _log = logging.getLogger("budget_core")
+_waiting: Final[dict[str, dict[_Joining, bool]]] = {}
+"""By framework, those that join at its import: a session that ends is not kept for it."""
 
 
 def join(request: DropinRequest, *, framework: str, adapter: str) -> Callable[[], None] | None:
@@ -37,9 +40,29 @@ def join(request: DropinRequest, *, framework: str, adapter: str) -> Callable[[]
     joining = _Joining(request, adapter)
     if framework in sys.modules:
         joining.wake()
-    else:
-        when_imported(framework, joining.imported)
-    return joining.end
+        return joining.end
+    waiting = _waiting.setdefault(framework, {})
+    waiting[joining] = True
+    _await_import(framework)
+
+    def end() -> None:
+        waiting.pop(joining, None)
+        joining.end()
+
+    return end
+
+
+@cache
+def _await_import(framework: str) -> None:
+    when_imported(framework, partial(_imported, framework))
+
+
+def _imported(framework: str, _module: object) -> None:
+    _await_import.cache_clear()  # first: who comes from here on is none of these
+    waiting = _waiting[framework]
+    for joining in tuple(waiting):
+        if waiting.pop(joining, False):
+            joining.imported()
 
 
 class _Joining:
@@ -58,8 +81,10 @@ class _Joining:
             session=request.session, agents=request.agents, guard_sdks=False
         )
         self._unwatch = made.watch()
+        if self._over:  # meanwhile, in another thread
+            self._unwatch()
 
-    def imported(self, _module: object) -> None:
+    def imported(self) -> None:
         """Make the adapter, if it is still wanted."""
         if self._over:
             return

@@ -1,9 +1,11 @@
 """Which adapter pays where: for those who write one."""
 
 import contextvars
+import gc
 import logging
 import sys
 import threading
+import weakref
 from importlib import import_module
 
 import pytest
@@ -134,6 +136,15 @@ def test_one_that_ended_before_joins_no_more(framework):
         import_module("their_framework.core")
 
         assert "their_adapter" not in sys.modules
+
+
+def test_sessions_that_end_are_not_kept_for_a_framework_that_nobody_imports(framework):
+    with init("$1") as session:
+        joined(session)()
+    kept = weakref.ref(session)
+    del session
+    gc.collect()
+    assert kept() is None
 
 
 def test_an_adapter_that_fails_does_not_fail_the_programs_import(framework, caplog):
