@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from budget_core.sdk.requests import Endpoint
     from budget_core.usage import Receipt
 
+_ERROR = 400
 _TOO_MANY = 429
 _REFUSALS = frozenset({403, _TOO_MANY, 503})
 """After which an API may name the time to wait: GitHub's secondary limits answer 403."""
@@ -91,13 +92,17 @@ class Passage:
         self._watched.gate.landed()
         self._watched.gate.learn(limits, refused=status in _REFUSALS)
         self._record(status, limits)
-        if self._endpoint is not None and status < 400:  # noqa: PLR2004
+        if self._endpoint is not None and status < _ERROR:
             return StreamMeter(self, self._endpoint.dialect)
         self._end(0 if self._endpoint is not None else None)
         return None
 
     def failed(self, error: BaseException) -> None:
         """Take note that there was no answer; the request counts unless it never left."""
+        status = getattr(error, "status", None)
+        if isinstance(status, int) and status >= _ERROR:  # an answer that aiohttp was told to raise
+            self.answered(status, (getattr(error, "headers", None) or {}).items())
+            return
         self._watched.gate.landed()
         self._record(0, {})
         if unbilled(error) and self._ticket is not None:

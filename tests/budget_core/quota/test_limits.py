@@ -309,3 +309,20 @@ class TestTokens:
             async with session.post(url, json={**CHAT, "max_tokens": 500}):
                 assert tokens_of(watch)["held"] > 500
         assert tokens_of(watch)["held"] == 0 < tokens_of(watch)["used"]
+
+
+@pytest.mark.parametrize("status", [404, 429, 503])
+def test_an_answer_that_aiohttp_raises_counts_as_any_other(api, status):
+    api.status = status
+
+    async def get():
+        async with aiohttp.ClientSession(raise_for_status=True) as session:
+            await session.get(api.url)
+
+    calls = []
+    with Watch(Api("Items", api.url, ["5 requests/min"]), on_call=calls.append) as watch:
+        with pytest.raises(aiohttp.ClientResponseError):
+            asyncio.run(get())
+        (report,) = watch.report()
+    assert [(call.status, call.hit429) for call in calls] == [(status, status == 429)]
+    assert report["limits"][0]["used"] == api.requests == 1
