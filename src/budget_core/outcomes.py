@@ -79,7 +79,8 @@ def unbilled(error: BaseException | None, response: Any = None) -> bool:
         response: what the provider answered, if anything.
     """
     answer = getattr(error, "response", None)
-    statuses = ((response, "status_code"), (error, "status_code"), (error, "code"))
+    names = ("status_code", "status", "code")  # of the SDKs, aiohttp, and google-genai
+    statuses = ((response, "status_code"), *((error, name) for name in names))
     for source, name in (*statuses, (answer, "status_code")):
         status = getattr(source, name, None)
         if isinstance(status, int) and status >= _ERROR:

@@ -1,5 +1,6 @@
 """What an error tells of money."""
 
+import aiohttp
 import httpx
 import pytest
 
@@ -26,6 +27,8 @@ def test_the_error_of_an_http_client_tells_the_status():
     for status, free in ((500, True), (429, True), (504, False)):
         answer = httpx.Response(status, request=request)
         assert unbilled(httpx.HTTPStatusError("no", request=request, response=answer)) == free
+        # whose `code` warns: pytest would fail
+        assert unbilled(aiohttp.ClientResponseError(None, (), status=status)) == free
 
 
 class Refused(Exception):
