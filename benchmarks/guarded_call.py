@@ -43,7 +43,8 @@ def timed_some(call: Callable[[], object]) -> list[float]:
 
 
 def measure(name: str, call: Callable[[], object], rounds: int) -> None:
-    from budget_core import AgentBudget, scope
+    from budget_core import AgentBudget
+    from budget_core.calls import context
     from budget_core.sdk import Hold
 
     session = AgentBudget("$1000", max_repeated_calls=None).session()
@@ -52,9 +53,9 @@ def measure(name: str, call: Callable[[], object], rounds: int) -> None:
         turns["raw"].append(timed_some(call))
         hold = Hold()
         turns["passing"].append(timed_some(call))
-        scope.guard(session)
+        context.guard(session)
         turns["guarded"].append(timed_some(call))
-        scope.unguard(session)
+        context.unguard(session)
         hold.release()
     for way, taken in turns.items():
         cuts = statistics.quantiles(itertools.chain(*taken), n=100)

@@ -1,11 +1,11 @@
 # ruff: noqa: INP001
-"""Rebuild src/budget_core/data/max_output_tokens.json from LiteLLM's public model list.
+"""Rebuild the table of maximum outputs (money/prices/data) from LiteLLM's public model list.
 
     python scripts/update_model_limits.py model_prices_and_context_window.json [older lists …]
 
-The list is in LiteLLM's repository (MIT, see src/budget_core/data/NOTICE). Two facts are taken of
-each chat model: the most tokens that it can write, and whether it can reason. Older lists fill in
-the retired models that newer ones have dropped.
+The list is in LiteLLM's repository (MIT, see NOTICE beside the table). Two facts are taken of each
+chat model: the most tokens that it can write, and whether it can reason. Older lists fill in the
+retired models that newer ones have dropped.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from budget_core.names import canonical, undated
+from budget_core.money.prices.names import canonical, undated
 
-TARGET = Path(__file__).parent.parent / "src/budget_core/data/max_output_tokens.json"
+TARGET = Path(__file__).parent.parent / "src/budget_core/money/prices/data/max_output_tokens.json"
 MODES = {"chat", "responses", "completion"}
 PROVIDERS = {
     "anthropic", "cerebras", "codestral", "cohere", "cohere_chat", "deepseek", "gemini", "groq",

@@ -8,15 +8,8 @@ from langchain_core.language_models import FakeListChatModel, GenericFakeChatMod
 from langchain_core.messages import AIMessage
 from langchain_openai import ChatOpenAI, OpenAIEmbeddings
 
-from budget_core import (
-    AgentBudget,
-    BudgetExhausted,
-    CallRequest,
-    Prompt,
-    pricing,
-    register_model,
-    registered,
-)
+from budget_core import AgentBudget, BudgetExhausted, CallRequest, Prompt, register_model
+from budget_core.money.prices import lookup, registry
 from budget_core.testing import Reply, ToolCall
 from budget_langchain import BudgetedEmbeddings, BudgetMiddleware, LangChainBudgetCallback
 
@@ -27,8 +20,8 @@ ASK = [{"role": "user", "content": "Why is the sea salt?"}]
 @pytest.fixture(autouse=True)
 def _no_models_of_mine():
     yield
-    registered.clear()
-    pricing.forget()
+    registry.clear()
+    lookup.forget()
 
 
 @pytest.fixture

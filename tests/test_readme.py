@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from budget_core import pricing, registered
+from budget_core.money.prices import lookup, registry
 from budget_core.testing import Reply
 
 ROOT = Path(__file__).parent.parent
@@ -31,8 +31,8 @@ def _openai(provider, monkeypatch, tmp_path):
     monkeypatch.setenv("CREWAI_TRACING_ENABLED", "false")
     monkeypatch.setenv("CREWAI_STORAGE_DIR", str(tmp_path))
     yield
-    registered.clear()
-    pricing.forget()
+    registry.clear()
+    lookup.forget()
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::ImportWarning")  # frameworks'
@@ -89,7 +89,7 @@ def test_every_cell_of_the_guarantees_that_says_yes_has_a_test():
 def test_every_console_command_is_real():
     from typer.testing import CliRunner
 
-    from budget_core.cli.app import app
+    from budget_cli.app import app
 
     known = CliRunner().invoke(app, ["--help"]).stdout
     for name in re.findall(r"^budget (\w+)", README, re.MULTILINE):

@@ -7,9 +7,10 @@ from contextlib import ExitStack, contextmanager
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
-from budget_core import AgentBudgetError, BudgetExhausted, BudgetSession, scope
-from budget_core.integration import guarding
-from budget_core.lastword import may_finalize
+from budget_core import AgentBudgetError, BudgetExhausted, BudgetSession
+from budget_core.calls import context
+from budget_core.frameworks.integration import guarding
+from budget_core.frameworks.last_word import may_finalize
 
 if TYPE_CHECKING:
     from budget_autogen.tracker import AutoGenBudgetTracker
@@ -72,7 +73,7 @@ class Payers:
     def joining_for(self, mine: BudgetSession) -> tuple[BudgetSession, ...]:
         """Return who else pays for a call that is held in the name of `mine`."""
         others = (self.session_for(tracker) for tracker in self.trackers)
-        return tuple(s for s in (*others, *scope.tool_sessions()) if s is not mine)
+        return tuple(s for s in (*others, *context.tool_sessions()) if s is not mine)
 
     def session_for(self, tracker: AutoGenBudgetTracker) -> BudgetSession:
         """Return the session of a tracker that pays for this agent."""

@@ -8,8 +8,8 @@ from weakref import WeakValueDictionary
 
 from pydantic import BaseModel
 
+from budget_autogen.saved_sessions import key_of, restore, save
 from budget_autogen.tracker import AutoGenBudgetTracker
-from budget_core.saved import key_of, restore, save
 
 if TYPE_CHECKING:
     from budget_core import BudgetSession

@@ -6,13 +6,13 @@ from collections.abc import Callable, Mapping
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final, Literal, Self, TypeAlias
 
-from budget_core.integration import Integration, cut
-from budget_core.lastword import WRAP_UP
+from budget_core.frameworks.integration import Integration, cut
+from budget_core.frameworks.last_word import WRAP_UP
 
 if TYPE_CHECKING:
     from budget_core import AgentBudget, BudgetExhausted, BudgetSession
-    from budget_core.limits import Limit
-    from budget_core.money import Money
+    from budget_core.money.limits import Limit
+    from budget_core.money.usd import Money
 
 OnExhausted: TypeAlias = "Literal['finalize', 'raise'] | Callable[[BudgetExhausted], str]"
 

@@ -11,40 +11,40 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from budget_core.lazy import lazy
+from budget_core.runtime.lazy import lazy
 
 _HOME = {
-    "AgentBudget": "budget",
-    "declare": "budget",
-    "AsyncBudgetSession": "session",
-    "AsyncBudgetedAnthropic": "clients.anthropic",
-    "AsyncBudgetedOpenAI": "clients.openai",
-    "BudgetedAnthropic": "clients.anthropic",
-    "BudgetedGoogle": "clients.google",
-    "BudgetedOpenAI": "clients.openai",
-    "BudgetSession": "session",
-    "Call": "call",
-    "CallRequest": "call",
+    "AgentBudget": "session.budget",
+    "declare": "session.budget",
+    "AsyncBudgetSession": "session.session",
+    "AsyncBudgetedAnthropic": "sdk.clients.anthropic",
+    "AsyncBudgetedOpenAI": "sdk.clients.openai",
+    "BudgetedAnthropic": "sdk.clients.anthropic",
+    "BudgetedGoogle": "sdk.clients.google",
+    "BudgetedOpenAI": "sdk.clients.openai",
+    "BudgetSession": "session.session",
+    "Call": "calls.call",
+    "CallRequest": "calls.call",
     "Event": "events",
-    "Limit": "limits",
-    "Limits": "limits",
+    "Limit": "money.limits",
+    "Limits": "money.limits",
     "MemoryLedger": "ledger",
     "Ledger": "ledger",
-    "Prompt": "prompts",
-    "Receipt": "usage",
-    "TopUp": "policy",
-    "Usage": "usage",
+    "Prompt": "calls.prompt",
+    "Receipt": "calls.responses",
+    "TopUp": "session.policy",
+    "Usage": "calls.responses",
     **dict.fromkeys(
         ("bind", "get_session", "init", "remaining", "report", "spent", "teardown", "track"),
-        "dropin",
+        "sdk.dropin",
     ),
-    "analyze_text": "risk",
+    "analyze_text": "session.screening.risk",
     "hookimpl": "hooks",
     "listen": "events",
-    "register_model": "pricing",
-    "register_models": "pricing",
-    "watch_client": "clients.watched",
-    "wrap_client": "clients.wrap",
+    "register_model": "money.prices.lookup",
+    "register_models": "money.prices.lookup",
+    "watch_client": "sdk.clients.watched",
+    "wrap_client": "sdk.clients.wrap",
     **dict.fromkeys(
         (
             "AccountConflict",
@@ -71,23 +71,9 @@ _HOME = {
 }
 
 if TYPE_CHECKING:
-    from budget_core.budget import AgentBudget, declare
-    from budget_core.call import Call, CallRequest
-    from budget_core.clients.anthropic import AsyncBudgetedAnthropic, BudgetedAnthropic
-    from budget_core.clients.google import BudgetedGoogle
-    from budget_core.clients.openai import AsyncBudgetedOpenAI, BudgetedOpenAI
-    from budget_core.clients.watched import watch_client
-    from budget_core.clients.wrap import wrap_client
-    from budget_core.dropin import (
-        bind,
-        get_session,
-        init,
-        remaining,
-        report,
-        spent,
-        teardown,
-        track,
-    )
+    from budget_core.calls.call import Call, CallRequest
+    from budget_core.calls.prompt import Prompt
+    from budget_core.calls.responses import Receipt, Usage
     from budget_core.errors import (
         AccountConflict,
         AgentBudgetError,
@@ -111,13 +97,27 @@ if TYPE_CHECKING:
     from budget_core.events import Event, listen
     from budget_core.hooks import hookimpl
     from budget_core.ledger import Ledger, MemoryLedger
-    from budget_core.limits import Limit, Limits
-    from budget_core.policy import TopUp
-    from budget_core.pricing import register_model, register_models
-    from budget_core.prompts import Prompt
-    from budget_core.risk import analyze_text
-    from budget_core.session import AsyncBudgetSession, BudgetSession
-    from budget_core.usage import Receipt, Usage
+    from budget_core.money.limits import Limit, Limits
+    from budget_core.money.prices.lookup import register_model, register_models
+    from budget_core.sdk.clients.anthropic import AsyncBudgetedAnthropic, BudgetedAnthropic
+    from budget_core.sdk.clients.google import BudgetedGoogle
+    from budget_core.sdk.clients.openai import AsyncBudgetedOpenAI, BudgetedOpenAI
+    from budget_core.sdk.clients.watched import watch_client
+    from budget_core.sdk.clients.wrap import wrap_client
+    from budget_core.sdk.dropin import (
+        bind,
+        get_session,
+        init,
+        remaining,
+        report,
+        spent,
+        teardown,
+        track,
+    )
+    from budget_core.session.budget import AgentBudget, declare
+    from budget_core.session.policy import TopUp
+    from budget_core.session.screening.risk import analyze_text
+    from budget_core.session.session import AsyncBudgetSession, BudgetSession
 
 __all__ = [
     "AccountConflict",

@@ -9,10 +9,11 @@ from threading import RLock
 from typing import TYPE_CHECKING
 from weakref import WeakKeyDictionary
 
-from budget_core import AgentBudgetError, BudgetSession, get_session, scope
+from budget_core import AgentBudgetError, BudgetSession, get_session
+from budget_core.calls import context
 
 if TYPE_CHECKING:
-    from budget_core.money import Money
+    from budget_core.money.usd import Money
     from budget_crewai.middleware import CrewAIBudgetMiddleware
 
 _active: ContextVar[tuple[CrewAIBudgetMiddleware, ...]] = ContextVar("budget_crewai", default=())
@@ -95,14 +96,14 @@ def payers() -> tuple[CrewAIBudgetMiddleware, ...]:
     """
     mine = entered() or tuple(
         middleware
-        for session in scope.guarded()
+        for session in context.guarded()
         if (middleware := _of_sessions.get(session)) is not None
     )
     return tuple(dict.fromkeys((*_offered(), *mine))) if watching else mine
 
 
 def _offered() -> Iterator[CrewAIBudgetMiddleware]:
-    claiming = scope.guarded()
+    claiming = context.guarded()
     if not claiming and (session := get_session()) is not None:
         claiming = (session,)
     paying = (above for session in claiming for above in reversed(session.lineage))

@@ -6,10 +6,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from budget_core import AgentBudgetError, BudgetExhausted, BudgetSession, scope
-from budget_core.costs import WRAP_UP_TOKENS
+from budget_core import AgentBudgetError, BudgetExhausted, BudgetSession
+from budget_core.calls import context
+from budget_core.calls.estimator import WRAP_UP_TOKENS
 from budget_core.errors import SessionCancelled, SessionFinalized
-from budget_core.lastword import may_finalize
+from budget_core.frameworks.last_word import may_finalize
 from budget_crewai import active, steps
 from budget_crewai.lastwords import final_call, spoken
 from budget_crewai.requests import apart, request_of, said
@@ -80,7 +81,7 @@ class Ask:
             return  # nor can the call itself be held, which tells it better
         amounts = quote.amounts(min(quote.most, WRAP_UP_TOKENS))
         self._payer.units.keep_back(self._unit, amounts)
-        if self._limited is not None and not scope.tool_sessions():
+        if self._limited is not None and not context.tool_sessions():
             self._limited.ledger.keep_back(self._limited.id, amounts)
 
     # -- when it is gone ---------------------------------------------------------------------
@@ -139,7 +140,7 @@ class Ask:
             self._payer.on_exhausted == "finalize"
             and isinstance(error, BudgetExhausted)
             and not isinstance(error, SessionCancelled)
-            and not scope.tool_sessions()
+            and not context.tool_sessions()
             and (self._given.get("from_agent") is None or self._given.get("available_functions"))
             and self._given.get("response_model") is None  # CrewAI would make an error of its own
         )
@@ -154,7 +155,7 @@ class Ask:
 def ask(llm: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Ask | None:
     """Return the call that an LLM is asked for; None if nobody pays, or a call around it does."""
     payers = active.payers()
-    if not payers or scope.enclosing_calls():
+    if not payers or context.enclosing_calls():
         return None
     return Ask(payers, llm, args, kwargs)
 

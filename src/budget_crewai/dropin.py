@@ -13,7 +13,7 @@ from importlib.util import find_spec
 from typing import TYPE_CHECKING, Final
 
 from budget_core.hooks import DropinRequest, hookimpl
-from budget_core.sdk.imports import when_imported
+from budget_core.runtime.imports import when_imported
 from budget_crewai import active
 
 if TYPE_CHECKING:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-from budget_core.lastword import SPEECHLESS
+from budget_core.frameworks.last_word import SPEECHLESS
 from budget_crewai.requests import NAMES, said
 
 _ACTION: Final = "Action:"

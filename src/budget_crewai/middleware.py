@@ -10,12 +10,12 @@ from importlib.util import find_spec
 from threading import RLock
 from typing import TYPE_CHECKING, Any, Final, Literal, Self, TypeAlias, TypeVar
 
-from budget_core import scope
-from budget_core.integration import Integration
-from budget_core.lastword import WRAP_UP
-from budget_core.limits import ZERO
-from budget_core.money import Money, parse_cost, to_usd
-from budget_core.policy import Reserve, reserve_for
+from budget_core.calls import context
+from budget_core.frameworks.integration import Integration
+from budget_core.frameworks.last_word import WRAP_UP
+from budget_core.money.limits import ZERO
+from budget_core.money.usd import Money, parse_cost, to_usd
+from budget_core.session.policy import Reserve, reserve_for
 from budget_crewai import active, steps, tools
 from budget_crewai.asking import role_of
 from budget_crewai.units import Units
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from budget_core import AgentBudget, BudgetSession
-    from budget_core.limits import Limit
+    from budget_core.money.limits import Limit
 
 T = TypeVar("T")
 OnExhausted: TypeAlias = Literal["raise", "finalize"]
@@ -207,9 +207,9 @@ class CrewAIBudgetMiddleware(Integration):
         with self._entering:
             self._entered -= 1
             if self._entered:  # a stream that was begun inside still runs
-                scope.unguard(self.session)
+                context.unguard(self.session)
                 if self._owned:
-                    scope.leave(self.session)
+                    context.leave(self.session)
                 return
             self.abandon()
             super().__exit__(kind, error, trace)

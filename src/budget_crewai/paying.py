@@ -10,9 +10,10 @@ from contextvars import ContextVar
 from traceback import clear_frames
 from typing import TYPE_CHECKING, Any
 
-from budget_core import AgentBudgetError, outcomes
-from budget_core.lastword import SPEECHLESS
-from budget_core.usage import Receipt, Usage
+from budget_core import AgentBudgetError
+from budget_core.calls.responses import Receipt, Usage
+from budget_core.frameworks import outcomes
+from budget_core.frameworks.last_word import SPEECHLESS
 from budget_crewai.stops import stopping
 
 if TYPE_CHECKING:

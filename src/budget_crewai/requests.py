@@ -6,8 +6,9 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-from budget_core import CallRequest, Prompt, scope
-from budget_core.caps import answers, own_cap
+from budget_core import CallRequest, Prompt
+from budget_core.calls import context
+from budget_core.frameworks.parameters import answers, own_cap
 from budget_crewai.stops import stop
 
 NAMES: Final = (
@@ -28,7 +29,7 @@ def apart(args: Sequence[Any], kwargs: Mapping[str, Any]) -> tuple[tuple[Any, ..
     def change(name: str, value: Any) -> Any:
         if name != "available_functions" or not isinstance(value, Mapping):
             return value
-        return {key: scope.apart(function) for key, function in value.items()}
+        return {key: context.apart(function) for key, function in value.items()}
 
     named = zip((*NAMES, *[""] * len(args)), args, strict=False)
     return (

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from budget_core import AgentBudgetError, BudgetExhausted, CallRequest
 from budget_core.errors import SessionCancelled
-from budget_core.lastword import TOOL_REFUSED
+from budget_core.frameworks.last_word import TOOL_REFUSED
 from budget_crewai import active, steps
 from budget_crewai.asking import role_of
 from budget_crewai.requests import tool_fingerprint

@@ -9,9 +9,10 @@ from dataclasses import dataclass, field
 from threading import RLock, get_ident
 from typing import Any, Final
 
-from budget_core import BudgetSession, scope
-from budget_core.limits import ZERO, Amounts
-from budget_core.policy import Reserve, reserve_for
+from budget_core import BudgetSession
+from budget_core.calls import context
+from budget_core.money.limits import ZERO, Amounts
+from budget_core.session.policy import Reserve, reserve_for
 
 _LONGEST_NAME: Final = 80
 _KEPT_OUTPUTS: Final = 256
@@ -84,7 +85,7 @@ class Units:
             for task in crew.tasks:
                 self._drop(task.id)
                 self._add(task.id, Unit(name_of(task), self._open(task), run))
-        if scope.tool_sessions():
+        if context.tool_sessions():
             return  # the last word is that of the agent whose tool the crew is
         share = self._share(len(run.units))
         for unit in run.units if share is not None else ():
@@ -161,7 +162,7 @@ class Units:
             unit: that is about to make a call.
             last_word: what it would take instead.
         """
-        if unit.session in scope.tool_sessions():
+        if unit.session in context.tool_sessions():
             return
         if (share := self._share(1)) is not None:
             if not unit.kept:
@@ -216,7 +217,7 @@ class Units:
 
     def _enclosing(self) -> Unit | None:
         """Return the unit in whose tool this runs."""
-        for session in reversed(scope.tool_sessions()):
+        for session in reversed(context.tool_sessions()):
             for unit in self._units.values():
                 if unit.session is session:
                     return unit

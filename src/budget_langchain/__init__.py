@@ -17,7 +17,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from budget_core.lazy import lazy
+from budget_core.runtime.lazy import lazy
 
 if TYPE_CHECKING:
     from budget_langchain.callback import LangChainBudgetCallback

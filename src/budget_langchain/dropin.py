@@ -15,9 +15,9 @@ from threading import RLock
 from typing import TYPE_CHECKING, Any, Final
 
 from budget_core import BudgetSession
+from budget_core.frameworks.integration import paying
 from budget_core.hooks import DropinRequest, hookimpl
-from budget_core.integration import paying
-from budget_core.sdk.imports import when_imported
+from budget_core.runtime.imports import when_imported
 from budget_langchain.usage import budget_usage
 
 if TYPE_CHECKING:

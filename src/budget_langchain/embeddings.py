@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 from langchain_core.embeddings import Embeddings
 
-from budget_core import BudgetSession, CallRequest, Prompt, Usage, register_model, scope
-from budget_core.outcomes import unbilled
+from budget_core import BudgetSession, CallRequest, Prompt, Usage, register_model
+from budget_core.calls import context
+from budget_core.frameworks.outcomes import unbilled
 from budget_core.sdk import guard_loaded
 from budget_langchain.requests import bubble
 
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from budget_core import Call
-    from budget_core.money import Money
+    from budget_core.money.usd import Money
     from budget_langchain.callback import LangChainBudgetCallback
 
 
@@ -105,14 +106,14 @@ class BudgetedEmbeddings(Embeddings):
     @contextmanager
     def _paying(self, call: Call) -> Iterator[None]:
         # a model may split the texts over several requests: the guard claims the others too
-        scope.guard(self.session)
+        context.guard(self.session)
         try:
             yield
         except BaseException as error:
             _end(call, refunded=unbilled(error))
             raise
         finally:
-            scope.unguard(self.session)
+            context.unguard(self.session)
         call.finish(Usage(input=call.quote.input_tokens if call.quote else 0))
 
 

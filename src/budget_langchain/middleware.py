@@ -13,7 +13,7 @@ from langchain_core.runnables.config import ensure_config
 
 from budget_core import BudgetExhausted
 from budget_core.errors import SessionCancelled, SessionFinalized
-from budget_core.lastword import TOOL_REFUSED, WRAP_UP, may_finalize
+from budget_core.frameworks.last_word import TOOL_REFUSED, WRAP_UP, may_finalize
 from budget_core.sdk import is_guarded
 from budget_langchain import ambient
 from budget_langchain.callback import LangChainBudgetCallback
@@ -26,8 +26,8 @@ if TYPE_CHECKING:
     from langgraph.prebuilt.tool_node import ToolCallRequest
 
     from budget_core import AgentBudget, BudgetSession, Call, CallRequest
-    from budget_core.limits import Limit
-    from budget_core.money import Money
+    from budget_core.money.limits import Limit
+    from budget_core.money.usd import Money
 
 Answer: TypeAlias = str | AIMessage
 OnExhausted: TypeAlias = (

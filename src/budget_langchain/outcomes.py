@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from budget_core import outcomes
+from budget_core.frameworks import outcomes
 from budget_langchain.messages import streamed_text
 from budget_langchain.usage import read_result
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from budget_core import scope
+from budget_core.calls import context
 from budget_langchain import runs
 from budget_langchain.runs import Run
 
@@ -55,7 +55,7 @@ def tool_run(owner: object, run_id: UUID, request: CallRequest, session: BudgetS
 
 def around(session: BudgetSession) -> tuple[BudgetSession, ...]:
     """Return the sessions in whose tools this runs: an agent's limit covers its sub-agents."""
-    return tuple(outer for outer in scope.tool_sessions() if outer is not session)
+    return tuple(outer for outer in context.tool_sessions() if outer is not session)
 
 
 def _missing(

@@ -7,9 +7,9 @@ from functools import cache
 from typing import TYPE_CHECKING, Any, Final
 
 from budget_core import CallRequest
-from budget_core.caps import answers, own_cap
-from budget_core.prompts import unbounded_in
-from budget_core.usage import tier_of
+from budget_core.calls.prompt import unbounded_in
+from budget_core.calls.responses import tier_of
+from budget_core.frameworks.parameters import answers, own_cap
 from budget_langchain.messages import fingerprint_of, prompt_of
 
 if TYPE_CHECKING:

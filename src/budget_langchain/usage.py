@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from budget_core import Receipt, Usage
+from budget_core.calls.responses import read_receipt, read_usage, tier_of
 from budget_core.hooks import UsageRequest, hookimpl
-from budget_core.usage import read_receipt, read_usage, tier_of
 
 if TYPE_CHECKING:
     from langchain_core.outputs import ChatResult, LLMResult

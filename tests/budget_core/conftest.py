@@ -6,9 +6,11 @@ from typing import NamedTuple
 
 import pytest
 
-from budget_core import MemoryLedger, pricing, register_model, registered, scope
-from budget_core.collector import build_app
+from budget_cli.collector import build_app
+from budget_core import MemoryLedger, register_model
+from budget_core.calls import context
 from budget_core.events.jsonl import JsonLines
+from budget_core.money.prices import lookup, registry
 from budget_core.testing.runner import Runner
 
 
@@ -16,7 +18,7 @@ from budget_core.testing.runner import Runner
 def _each_in_a_context_of_its_own():
     """A call that a test leaves open encloses nothing of the next one."""
     yield
-    for variable in (scope._calls, scope._sessions, scope._guarded, scope._finalizing):
+    for variable in (context._calls, context._sessions, context._guarded, context._finalizing):
         variable.set(())
 
 
@@ -25,8 +27,8 @@ def penny():
     """A model whose input is free and whose thousand tokens of output cost a cent."""
     register_model("penny", 0, 10, max_output_tokens=16_384)
     yield "penny"
-    registered.clear()
-    pricing.forget()
+    registry.clear()
+    lookup.forget()
 
 
 class WatchedLedger(MemoryLedger):

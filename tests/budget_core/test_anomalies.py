@@ -5,7 +5,7 @@ import random
 import pytest
 
 from budget_core import AgentBudget, AnomalyDetected, CallRequest, Usage
-from budget_core.anomalies import Anomalies
+from budget_core.session.screening.anomalies import Anomalies
 
 
 class Clock:

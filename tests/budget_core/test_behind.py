@@ -5,8 +5,9 @@ import threading
 
 import pytest
 
-from budget_core import AgentBudget, CallRequest, behind
+from budget_core import AgentBudget, CallRequest
 from budget_core.ledger.sqlite import SqliteLedger
+from budget_core.runtime import background
 
 
 def request(cost):
@@ -61,6 +62,6 @@ async def test_thresholds_are_told_from_there(ledger):
 
 
 async def test_what_goes_wrong_there_is_logged(caplog):
-    behind.behind(lambda: 1 / 0)
-    behind.drain()
+    background.behind(lambda: 1 / 0)
+    background.drain()
     assert "ZeroDivisionError" in caplog.text

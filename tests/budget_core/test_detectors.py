@@ -6,7 +6,7 @@ import sys
 import pytest
 
 from budget_core import AgentBudget, CallRequest, Prompt
-from budget_core.detectors import datafog
+from budget_core.session.screening.detectors import datafog
 
 KEY = "-----BEGIN PRIVATE KEY-----\nMIIBVgIBADANBgkqhkiG9w0BAQEFAASC\n-----END PRIVATE KEY-----"
 
@@ -43,7 +43,7 @@ def test_sessions_tag_what_it_finds():
 
 
 def test_without_the_extra_the_error_says_what_to_install():
-    script = "import sys; sys.modules['datafog_core'] = None; import budget_core.detectors"
+    script = "import sys; sys.modules['datafog_core'] = None; import budget_core.session.screening.detectors"
     done = subprocess.run(  # noqa: S603
         [sys.executable, "-c", script], capture_output=True, text=True, check=False
     )

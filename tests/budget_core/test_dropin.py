@@ -27,14 +27,14 @@ from budget_core import (
     InvalidBudget,
     MemoryLedger,
     bind,
-    dropin,
     get_session,
     hooks,
     init,
-    scope,
     sdk,
     teardown,
 )
+from budget_core.calls import context
+from budget_core.sdk import dropin
 from budget_core.testing import Gate, Reply
 
 QUESTION = [{"role": "user", "content": "Why is the sea salt?"}]
@@ -49,9 +49,9 @@ def _nothing_is_left():
         teardown(session)
     assert not left, "a test tears its own sessions down"
     assert sdk._holds <= held  # those of other tests may be collected meanwhile
-    assert scope.offered() == scope.offered(everywhere=True) == ()
-    assert scope.guarded() == ()
-    assert scope.current_session() is None
+    assert context.offered() == context.offered(everywhere=True) == ()
+    assert context.guarded() == ()
+    assert context.current_session() is None
 
 
 @pytest.fixture
@@ -310,7 +310,7 @@ class TestBind:
     def test_nothing_stays_behind_in_the_thread(self, two, pool):
         with ThreadPoolExecutor(1) as one:
             one.submit(bind(get_session)).result()
-            assert one.submit(scope.guarded).result() == ()
+            assert one.submit(context.guarded).result() == ()
 
     def test_it_keeps_the_name_and_the_arguments(self):
         def work(a, *, b):
@@ -462,7 +462,7 @@ class TestNested:
 
     def test_one_inside_it_elsewhere_is_refused_until_torn_down(self, gpt, provider):
         outer, elsewhere = init("$2"), Context()
-        elsewhere.run(scope.enter, outer)
+        elsewhere.run(context.enter, outer)
         inner = elsewhere.run(init, "$1")
         teardown(outer)
         with pytest.raises(BudgetExhausted, match="is closed"):
@@ -499,7 +499,7 @@ class TestTeardown:
         session = init("$1")
         assert in_a_thread(lambda: teardown(session))["session_id"] == session.id
         assert get_session() is None
-        assert scope.guarded() == ()
+        assert context.guarded() == ()
 
     async def test_in_a_task_that_inherited_it(self, gpt_async, square):
         session = init("$1")
@@ -580,8 +580,8 @@ class TestTeardown:
         assert dropin._open
         assert AgentBudget("$1").session().spent == 0  # whoever asks next does what was queued
         assert not dropin._open
-        scope._sessions.set(())
-        scope._guarded.set(())
+        context._sessions.set(())
+        context._guarded.set(())
 
     def test_a_ledger_that_fails_keeps_nothing_else_in_place(self, monkeypatch):
         session = init("$1")
@@ -653,12 +653,12 @@ class TestReading:
 
     def test_in_a_block_of_another_kind_it_is_who_pays_there(self):
         session = AgentBudget("$1").session()
-        scope.guard(session)
+        context.guard(session)
         elsewhere = Context().run(init, "$1")
         assert get_session() is session
         with init("$1") as mine:
             assert get_session() is mine
-        scope.unguard(session)
+        context.unguard(session)
         teardown(elsewhere)
 
 
@@ -795,6 +795,6 @@ threading.Thread(target=late).start()
     def test_importing_the_package_loads_nothing_of_it(self):
         code = (
             "import sys, budget_core; print({'openai', 'anthropic', 'google.genai', 'wrapt', "
-            "'langchain_core', 'pluggy', 'budget_core.dropin'} & set(sys.modules))"
+            "'langchain_core', 'pluggy', 'budget_core.sdk.dropin'} & set(sys.modules))"
         )
         assert python(code).stdout.strip() == "set()"

@@ -7,7 +7,8 @@ import pytest
 
 import budget_core
 from budget_core import AgentBudget, errors
-from budget_core.call import CallRequest
+from budget_core.calls.call import CallRequest
+from budget_core.calls.refusals import exhausted_by
 from budget_core.errors import (
     AccountConflict,
     AgentBudgetError,
@@ -27,7 +28,6 @@ from budget_core.errors import (
     UnknownModel,
 )
 from budget_core.ledger import Denial
-from budget_core.refusals import exhausted_by
 
 
 class Bubble(Exception):

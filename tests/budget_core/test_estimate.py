@@ -5,8 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from budget_core import hooks
-from budget_core.errors import Unbounded
-from budget_core.estimate import (
+from budget_core.calls.prompt import BilledPrompts, Prompt, measure
+from budget_core.calls.quote import (
     COMFORTABLE,
     COMFORTABLE_REASONING,
     UNSEEN_TOKENS,
@@ -15,10 +15,10 @@ from budget_core.estimate import (
     input_bound,
     quote,
 )
+from budget_core.errors import Unbounded
 from budget_core.ledger import Headroom
-from budget_core.maximums import DEFAULT_MAX_OUTPUT
-from budget_core.prompts import BilledPrompts, Prompt, measure
-from budget_core.rates import Rates
+from budget_core.money.prices.output_limits import DEFAULT_MAX_OUTPUT
+from budget_core.money.prices.rates import Rates
 
 ONE_TEN = Rates.of(1, 10)  # 1,000 and 10,000 nanos a token
 

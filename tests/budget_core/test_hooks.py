@@ -25,17 +25,16 @@ from budget_core import (
     Receipt,
     Usage,
     hooks,
-    house_rules,
     init,
-    pricing,
-    registered,
 )
-from budget_core.call import CallRequest
+from budget_core.calls.call import CallRequest
+from budget_core.calls.prompt import Prompt
+from budget_core.calls.responses import read_receipt
 from budget_core.errors import GuardError, InvalidCost, Unbounded, UnknownModel
 from budget_core.hooks import hookspecs, requests
-from budget_core.prompts import Prompt
-from budget_core.rates import Rates
-from budget_core.usage import read_receipt
+from budget_core.money.prices import lookup, registry
+from budget_core.money.prices.rates import Rates
+from budget_core.session import house_rules
 
 ROOT = Path(__file__).parents[2]
 DOCS = (ROOT / "docs" / "hooks.md").read_text(encoding="utf-8")
@@ -45,16 +44,16 @@ SPECS = {
     if name.startswith("budget_") and inspect.isfunction(value)
 }
 OURS = {  # what of this package joins by each hook
-    "budget_models": "src/budget_core/price_file.py",
-    "budget_price": "src/budget_core/pricing.py",
-    "budget_estimate": "src/budget_core/tokenizers.py",
-    "budget_reserve": "src/budget_core/house_rules.py",
+    "budget_models": "src/budget_core/money/prices/price_file.py",
+    "budget_price": "src/budget_core/money/prices/lookup.py",
+    "budget_estimate": "src/budget_core/calls/tokenizers.py",
+    "budget_reserve": "src/budget_core/session/house_rules.py",
     "budget_usage": "src/budget_langchain/usage.py",
     "budget_event": "src/budget_core/events/dispatch.py",
     "budget_ledger": "src/budget_core/ledger/resolve.py",
-    "budget_guards": "src/budget_core/sdk/known.py",
+    "budget_guards": "src/budget_core/sdk/builtin.py",
     "budget_dropin": "src/budget_crewai/dropin.py",
-    "budget_commands": "src/budget_core/cli/ledger_commands.py",
+    "budget_commands": "src/budget_cli/ledger_commands.py",
 }
 LLM = CallRequest(model="gpt-4o-mini", input_tokens=1_000, output_cap=1_000)
 
@@ -62,8 +61,8 @@ LLM = CallRequest(model="gpt-4o-mini", input_tokens=1_000, output_cap=1_000)
 @pytest.fixture(autouse=True)
 def _no_models_of_mine():
     yield
-    registered.clear()
-    pricing.forget()
+    registry.clear()
+    lookup.forget()
 
 
 @pytest.fixture
@@ -118,8 +117,8 @@ class TestEach:
         call = AgentBudget("$1").session().open_call(CallRequest(model="mine", input_tokens=10))
         assert call.reservation.amounts.usd == 10 * 1_000 + 7 * 2_000
         call.release()
-        pricing.register_model("mine", 3, 4)  # the user's own come first
-        assert pricing.rates("mine") == Rates.of(3, 4, source="registered")
+        lookup.register_model("mine", 3, 4)  # the user's own come first
+        assert lookup.rates("mine") == Rates.of(3, 4, source="registered")
 
     def test_budget_price(self, plug):
         def budget_price(request):
@@ -239,7 +238,7 @@ class TestEach:
             request.app.command("mine")(lambda: typer.echo("done"))
 
         plug(budget_commands)
-        import_module("budget_core.cli.app")  # which plugs ours in
+        import_module("budget_cli.app")  # which plugs ours in
         app = typer.Typer()
         hooks.every("budget_commands", hooks.CommandsRequest(app))
         assert CliRunner().invoke(app, ["mine"]).stdout == "done\n"
@@ -470,7 +469,7 @@ class TestFailing:
 
         plug(budget_price)
         with pytest.raises(UnknownModel):
-            pricing.rates("gpt-4o")
+            lookup.rates("gpt-4o")
         plug(budget_estimate)
         with pytest.raises(Unbounded):
             AgentBudget("$1").session().open_call(CallRequest(model="gpt-4o"))
@@ -564,13 +563,13 @@ class TestManager:
             plugged.wait(20)
 
         plug(slow, "budget_models")
-        thread = threading.Thread(target=pricing.is_registered, args=("mine",))
+        thread = threading.Thread(target=lookup.is_registered, args=("mine",))
         thread.start()
         assert looking.wait(20)
         plugged.set()
         plug(lambda request: request.register("mine", 1, 2), "budget_models")
         thread.join()
-        assert pricing.is_registered("mine")
+        assert lookup.is_registered("mine")
 
     def test_threads_may_register_at_the_same_time(self, monkeypatch):
         failed = []
@@ -629,17 +628,17 @@ class TestManager:
             request.register("mine", 1, 2)
 
         plugin = plug(budget_models)
-        assert pricing.rates("mine").input == 10**9
+        assert lookup.rates("mine").input == 10**9
         hooks.unregister(plugin)
         with pytest.raises(UnknownModel):
-            pricing.rates("mine")
+            lookup.rates("mine")
         hooks.register(plugin)
-        assert pricing.is_registered("mine-2026-01-01")
+        assert lookup.is_registered("mine-2026-01-01")
 
     def test_ours_are_plugged_in(self):
         ours = {plugin.name: plugin for plugin in hooks.plugins()}
-        assert ours["budget_core.sdk.known"].hooks == ("budget_guards",)
-        assert ours["budget_core.sdk.known"].source == "built in"
+        assert ours["budget_core.sdk.builtin"].hooks == ("budget_guards",)
+        assert ours["budget_core.sdk.builtin"].source == "built in"
         assert ours["langchain"].source.startswith("budget-suite ")
         assert ours["langchain"].hooks == ("budget_dropin", "budget_usage")
 
@@ -738,7 +737,7 @@ class TestPriceFile:
         file = tmp_path / "prices.json"
         file.write_text('{"mine": [0.5, 1.5], "other": [1, 4, 0.1]}')
         code = (
-            "from budget_core.pricing import rates\n"
+            "from budget_core.money.prices.lookup import rates\n"
             "for model in ('mine', 'other-2026-01-01'):\n"
             "    price = rates(model)\n"
             "    print(price.input, price.output, price.cache_read)\n"
@@ -783,7 +782,7 @@ class TestHouseRules:
 
     ASK = (
         "from budget_core import AgentBudget, AgentBudgetError\n"
-        "from budget_core.call import CallRequest\n"
+        "from budget_core.calls.call import CallRequest\n"
         "session = AgentBudget('$1').session()\n"
         "for model in ('gpt-4o-mini-2024-07-18', 'claude-haiku-4-5', 'o1'):\n"
         "    try:\n"

@@ -11,9 +11,9 @@ from importlib import import_module
 import pytest
 
 from budget_core import AgentBudget, bind, init
+from budget_core.frameworks.integration import Integration, paying
+from budget_core.frameworks.joining import join
 from budget_core.hooks import DropinRequest
-from budget_core.integration import Integration, paying
-from budget_core.joining import join
 
 
 class Mine(Integration):
@@ -98,7 +98,9 @@ def test_a_tool_is_asked_for_with_its_price_and_its_arguments():
 @pytest.fixture
 def framework(tmp_path, monkeypatch):
     """A framework that can be imported, and its adapter, which tells what was made."""
-    adapter = "from budget_core.integration import Integration\nimport their_framework.core\n"
+    adapter = (
+        "from budget_core.frameworks.integration import Integration\nimport their_framework.core\n"
+    )
     (tmp_path / "their_framework").mkdir()
     (tmp_path / "their_framework" / "__init__.py").touch()
     (tmp_path / "their_framework" / "core.py").touch()

@@ -4,9 +4,10 @@ from contextlib import aclosing
 
 import pytest
 
-from budget_core import AgentBudget, BudgetExhausted, CallRequest, scope
-from budget_core.lastword import spoken, streamed
-from budget_core.outcomes import ending
+from budget_core import AgentBudget, BudgetExhausted, CallRequest
+from budget_core.calls import context
+from budget_core.frameworks.last_word import spoken, streamed
+from budget_core.frameworks.outcomes import ending
 
 CALL = CallRequest(model="gpt-4o", input_tokens=1_000, output_cap=1_000)
 COST = 12_500_000
@@ -30,7 +31,7 @@ def ask(request, session):
     async def parts(last):
         with ending(await session.open_call_async(CALL)):
             yield last
-            assert scope.finalizing() == ()
+            assert context.finalizing() == ()
             yield last
 
     async def asked(**options):

@@ -1,7 +1,7 @@
 import pytest
 
 from budget_core.errors import InvalidBudget
-from budget_core.limits import UNITS, ZERO, Amounts, Limit, Limits, format_amount, readable
+from budget_core.money.limits import UNITS, ZERO, Amounts, Limit, Limits, format_amount, readable
 
 USD = 1_000_000_000
 

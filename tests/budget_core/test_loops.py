@@ -2,8 +2,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from budget_core import loops
-from budget_core.loops import MAX_PERIOD, LoopDetector
+from budget_core.calls import loops
+from budget_core.calls.loops import MAX_PERIOD, LoopDetector
 
 
 @pytest.fixture

@@ -3,14 +3,14 @@ from pathlib import Path
 
 import pytest
 
-from budget_core import registered
-from budget_core.maximums import (
+from budget_core.money.prices import registry
+from budget_core.money.prices.lookup import forget, register_model
+from budget_core.money.prices.output_limits import (
     DEFAULT_MAX_OUTPUT,
     is_reasoning,
     known_max_output,
     max_output_tokens,
 )
-from budget_core.pricing import forget, register_model
 
 ROOT = Path(__file__).parents[2]
 
@@ -18,7 +18,7 @@ ROOT = Path(__file__).parents[2]
 @pytest.fixture(autouse=True)
 def _unregistered():
     yield
-    registered.clear()
+    registry.clear()
     forget()
 
 
@@ -106,5 +106,5 @@ def test_the_table_can_be_rebuilt(tmp_path):
 
 
 def test_the_notice_ships_with_the_table():
-    notice = (ROOT / "src/budget_core/data/NOTICE").read_text()
+    notice = (ROOT / "src/budget_core/money/prices/data/NOTICE").read_text()
     assert "MIT License" in notice

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from budget_core.errors import InvalidBudget, InvalidCost
-from budget_core.money import (
+from budget_core.money.usd import (
     MAX_NANOS,
     NANOS_PER_USD,
     format_usd,

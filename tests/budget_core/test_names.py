@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from budget_core.names import candidates, canonical, prefixes, undated, unversioned
+from budget_core.money.prices.names import candidates, canonical, prefixes, undated, unversioned
 
 
 @pytest.mark.parametrize(

@@ -13,11 +13,11 @@ from genai_prices.data import providers
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from budget_core import hooks, pricing, registered
+from budget_core import hooks
+from budget_core.calls.responses import Usage
 from budget_core.errors import InvalidCost, UnknownModel
-from budget_core.names import ALIASES
-from budget_core.price_table import Entry, PriceTable, read_rates
-from budget_core.pricing import (
+from budget_core.money.prices import lookup, registry
+from budget_core.money.prices.lookup import (
     Rates,
     is_registered,
     known_models,
@@ -26,7 +26,8 @@ from budget_core.pricing import (
     register_models,
     settle_rates,
 )
-from budget_core.usage import Usage
+from budget_core.money.prices.names import ALIASES
+from budget_core.money.prices.table import Entry, PriceTable, read_rates
 
 USD = 1_000_000_000
 DATA = {provider.id: provider for provider in providers}
@@ -36,8 +37,8 @@ NOW = datetime.now(UTC)
 @pytest.fixture(autouse=True)
 def _fresh():
     yield
-    registered.clear()
-    pricing.forget()
+    registry.clear()
+    lookup.forget()
 
 
 def dollars(model, *args):
@@ -578,10 +579,10 @@ class TestTime:
     def test_cached_rates_grow_old(self, monkeypatch):
         first = rates("gpt-4o")
         later = (datetime.now(UTC) + timedelta(hours=1)).timestamp()
-        monkeypatch.setattr(pricing, "time", lambda: later)
+        monkeypatch.setattr(lookup, "time", lambda: later)
         monkeypatch.setattr(PriceTable, "rates", lambda *_: Rates.of(9, 9))
         assert rates("gpt-4o") == Rates.of(9, 9) != first
-        pricing.forget()
+        lookup.forget()
 
     def test_a_newer_snapshot_is_used(self):
         rates("gpt-4o")
@@ -589,7 +590,7 @@ class TestTime:
             data_snapshot.set_custom_snapshot(
                 data_snapshot.DataSnapshot([DATA["anthropic"]], from_auto_update=True)
             )
-            pricing.forget()
+            lookup.forget()
             with pytest.raises(UnknownModel):
                 rates("gpt-4o")
             assert dollars("claude-opus-4-6", "openai") == (5, 25)
@@ -597,11 +598,11 @@ class TestTime:
             data_snapshot.set_custom_snapshot(None)
 
     def test_the_cache_is_bounded(self, monkeypatch):
-        monkeypatch.setattr(pricing, "_MOST_CACHED", 3)
+        monkeypatch.setattr(lookup, "_MOST_CACHED", 3)
         for n in range(9):
             with pytest.raises(UnknownModel):
                 rates(f"no-such-model-{n}")
-        assert len(pricing._cache.entries) <= 3
+        assert len(lookup._cache.entries) <= 3
 
 
 def test_known_models():
@@ -616,7 +617,7 @@ def test_known_models():
 
 
 def test_the_data_is_loaded_at_the_first_look_up_only():
-    code = "import sys, budget_core.pricing as p; assert 'genai_prices' not in sys.modules; p.rates('gpt-4o'); assert 'genai_prices' in sys.modules"
+    code = "import sys, budget_core.money.prices.lookup as p; assert 'genai_prices' not in sys.modules; p.rates('gpt-4o'); assert 'genai_prices' in sys.modules"
     subprocess.run(  # noqa: S603
         [sys.executable, "-c", code], check=True, timeout=60
     )

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import BaseModel
 
-from budget_core.prompts import (
+from budget_core.calls.prompt import (
     IMAGE_TOKENS,
     UNSEEN_TOKENS,
     BilledPrompts,

@@ -8,10 +8,10 @@ import tracemalloc
 
 import pytest
 
+from budget_autogen.saved_sessions import restore, save
 from budget_core import AgentBudget, CallRequest, Prompt, RiskDetected, analyze_text
-from budget_core.luhn import has_card
-from budget_core.risk import RISKS
-from budget_core.saved import restore, save
+from budget_core.session.screening.cards import has_card
+from budget_core.session.screening.risk import RISKS
 
 # secrets are put together here, so that no scanner takes this file for a leak
 AWS = "AKIA" + "IOSFODNN7EXAMPLE"
@@ -137,7 +137,7 @@ PIECES = [
 
 @pytest.mark.parametrize("part", [40, 64, 32_768])
 def test_numbers_are_found_wherever_they_stand(part, monkeypatch):
-    monkeypatch.setattr("budget_core.luhn._PART", part)
+    monkeypatch.setattr("budget_core.session.screening.cards._PART", part)
     chance, found = random.Random(part), 0
     for _ in range(3_000):
         text = "".join(chance.choices(PIECES, k=chance.randrange(1, 14)))

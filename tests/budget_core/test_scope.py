@@ -2,8 +2,9 @@ import asyncio
 import contextvars
 from concurrent.futures import ThreadPoolExecutor
 
-from budget_core import AgentBudget, scope
-from budget_core.call import CallRequest
+from budget_core import AgentBudget
+from budget_core.calls import context
+from budget_core.calls.call import CallRequest
 
 
 def open_tool(session, name="t"):
@@ -17,21 +18,21 @@ def open_llm(session):
 def test_an_open_llm_call_is_visible_until_it_ends():
     session = AgentBudget("$5").session()
     outer, inner = open_llm(session), open_llm(session)
-    assert scope.enclosing_calls() == (outer, inner)
+    assert context.enclosing_calls() == (outer, inner)
     outer.release()
-    assert scope.enclosing_calls() == (inner,)
+    assert context.enclosing_calls() == (inner,)
     inner.settle()
-    assert scope.enclosing_calls() == scope.open_calls() == ()
+    assert context.enclosing_calls() == context.open_calls() == ()
 
 
 def test_a_tools_call_hides_what_is_outside():
     session = AgentBudget("$5").session()
     llm, tool = open_llm(session), open_tool(session)
-    assert scope.enclosing_calls() == ()
+    assert context.enclosing_calls() == ()
     inner = open_llm(session)
-    assert scope.enclosing_calls() == (inner,)
+    assert context.enclosing_calls() == (inner,)
     tool.settle()
-    assert scope.enclosing_calls() == (llm, inner)
+    assert context.enclosing_calls() == (llm, inner)
     llm.release()
     inner.release()
 
@@ -41,7 +42,7 @@ def test_a_call_that_ended_elsewhere_is_passed_over_here():
     call = open_llm(session)
     with ThreadPoolExecutor(1) as pool:
         pool.submit(call.release).result()
-    assert scope.open_calls() == ()
+    assert context.open_calls() == ()
 
 
 async def test_tasks_see_what_encloses_them_and_not_each_other():
@@ -51,7 +52,7 @@ async def test_tasks_see_what_encloses_them_and_not_each_other():
     async def work():
         inner = open_llm(session)
         await asyncio.sleep(0)
-        seen = scope.enclosing_calls()
+        seen = context.enclosing_calls()
         inner.release()
         return seen == (outer, inner)
 
@@ -62,45 +63,45 @@ async def test_tasks_see_what_encloses_them_and_not_each_other():
 def test_a_new_thread_sees_nothing():
     call = open_llm(AgentBudget("$5").session())
     with ThreadPoolExecutor(1) as pool:
-        assert pool.submit(scope.open_calls).result() == ()
-        context = contextvars.copy_context()
-        assert pool.submit(context.run, scope.open_calls).result() == (call,)
+        assert pool.submit(context.open_calls).result() == ()
+        inherited = contextvars.copy_context()
+        assert pool.submit(inherited.run, context.open_calls).result() == (call,)
     call.release()
 
 
 def test_sessions_nest():
     outer, inner = AgentBudget("$5").session(), AgentBudget("$5").session()
     with outer, inner, outer:
-        assert scope.current_session() is outer
-        scope.leave(outer)
-        assert scope.current_session() is inner
-        scope.enter(outer)
-    assert scope.current_session() is None
+        assert context.current_session() is outer
+        context.leave(outer)
+        assert context.current_session() is inner
+        context.enter(outer)
+    assert context.current_session() is None
 
 
 def test_leaving_where_one_never_entered_does_nothing():
     session = AgentBudget("$5").session()
-    scope.leave(session)
-    scope.unguard(session)
-    assert scope.current_session() is None
+    context.leave(session)
+    context.unguard(session)
+    assert context.current_session() is None
 
 
 def test_guards_are_put_up_and_taken_down():
     session = AgentBudget("$5").session()
-    scope.guard(session)
-    assert scope.guarded() == (session,)
-    scope.unguard(session)
-    assert scope.guarded() == ()
+    context.guard(session)
+    assert context.guarded() == (session,)
+    context.unguard(session)
+    assert context.guarded() == ()
 
 
 def test_a_session_that_was_closed_in_another_context_refuses_here():
     """What outlives the block of a budget does not run on without one."""
     session = AgentBudget("$5").session()
-    scope.enter(session)
-    scope.guard(session)
+    context.enter(session)
+    context.guard(session)
     contextvars.Context().run(session.close)
-    assert scope.guarded() == (session,)
-    contextvars.Context().run(scope.unguard, session, everywhere=True)
-    assert scope.guarded() == ()
-    assert scope.current_session() is None
+    assert context.guarded() == (session,)
+    contextvars.Context().run(context.unguard, session, everywhere=True)
+    assert context.guarded() == ()
+    assert context.current_session() is None
     assert AgentBudget("$1").session().parent is None

@@ -22,10 +22,10 @@ from budget_core import (
     UnknownModel,
     Usage,
 )
-from budget_core.call import CallRequest
+from budget_core.calls.call import CallRequest
 from budget_core.ledger import new_id
-from budget_core.limits import Amounts
-from budget_core.money import parse_cost
+from budget_core.money.limits import Amounts
+from budget_core.money.usd import parse_cost
 
 pytestmark = pytest.mark.usefixtures("penny")
 
@@ -127,14 +127,14 @@ class TestPaidAlready:
         assert session.spent == 0.3
 
     def test_it_is_everybodys_who_guards_this_context(self):
-        from budget_core import scope
+        from budget_core.calls import context
 
         session, other = AgentBudget("$1").session(), AgentBudget("$1").session()
-        scope.guard(other)
+        context.guard(other)
         try:
             session.track(cost=0.3)
         finally:
-            scope.unguard(other)
+            context.unguard(other)
         assert other.spent == 0.3
 
 

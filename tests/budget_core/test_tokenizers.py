@@ -5,9 +5,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from budget_core import AgentBudget, hooks
-from budget_core.call import CallRequest
+from budget_core.calls.call import CallRequest
+from budget_core.calls.prompt import UNSEEN_TOKENS, Prompt, measure
 from budget_core.hooks import EstimateRequest
-from budget_core.prompts import UNSEEN_TOKENS, Prompt, measure
 
 bpe_openai = pytest.importorskip("bpe_openai")
 
@@ -24,7 +24,7 @@ def tokens(text, vocabulary="o200k_base"):
 
 
 def test_is_plugged_in():
-    (found,) = [info for info in hooks.plugins() if info.name == "budget_core.tokenizers"]
+    (found,) = [info for info in hooks.plugins() if info.name == "budget_core.calls.tokenizers"]
     assert found.hooks == ("budget_estimate",)
 
 

@@ -12,7 +12,7 @@ from openai.types import CreateEmbeddingResponse
 from openai.types.chat import ChatCompletion, ChatCompletionChunk
 from openai.types.responses import Response, ResponseCompletedEvent
 
-from budget_core.usage import Receipt, Usage, read_receipt, read_usage, tier_of
+from budget_core.calls.responses import Receipt, Usage, read_receipt, read_usage, tier_of
 
 CHAT = {
     "id": "c",

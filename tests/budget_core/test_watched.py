@@ -12,10 +12,10 @@ import openai
 import pytest
 
 from budget_core import BudgetExhausted, LedgerUnavailable, RiskDetected, declare
-from budget_core.clients import watched
-from budget_core.clients.watched import watch_client, watched_session
 from budget_core.errors import AccountConflict, InvalidBudget
 from budget_core.ledger import ledger_from
+from budget_core.sdk.clients import watched
+from budget_core.sdk.clients.watched import watch_client, watched_session
 from budget_core.testing import Reply
 
 HELLO = [{"role": "user", "content": "Hello"}]
@@ -303,7 +303,7 @@ class TestDelivery:
     def test_a_process_that_ends_has_told_everything(self, provider, collector):
         script = f"""
 import openai
-from budget_core.clients.watched import watch_client
+from budget_core.sdk.clients.watched import watch_client
 client = openai.OpenAI(base_url={provider.openai_url!r}, api_key="test")
 watching = watch_client(client, "$1", collector={collector.url!r}, api_key="key", session_id="s")
 for _ in range(3):

@@ -12,8 +12,8 @@ from langchain_core.messages import AIMessage
 from openai.types.chat import ChatCompletion
 
 from budget_core import AgentBudget, BudgetExhausted, TopUp, UnknownModel
-from budget_core.call import CallRequest
-from budget_core.wrapping import is_settled, mark_settled
+from budget_core.calls.call import CallRequest
+from budget_core.session.recording import is_settled, mark_settled
 
 pytestmark = pytest.mark.usefixtures("penny")
 

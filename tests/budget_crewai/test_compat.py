@@ -1,7 +1,7 @@
 """What `agentbudget` documents for CrewAI, word for word but for the import."""
 
 DOCUMENTED = """
-from budget_core.compat.agentbudget.integrations.crewai import CrewAIBudgetMiddleware
+from budget_compat.agentbudget.integrations.crewai import CrewAIBudgetMiddleware
 
 with CrewAIBudgetMiddleware(budget="$3.00") as middleware:
     result = middleware.track(

@@ -8,7 +8,8 @@ import threading
 import pytest
 
 import budget_core
-from budget_core import init, scope
+from budget_core import init
+from budget_core.calls import context
 from budget_crewai import active, dropin
 
 
@@ -16,7 +17,7 @@ from budget_crewai import active, dropin
 def _nothing_is_left():
     yield
     assert active.watching == {}
-    assert scope.offered() == ()
+    assert context.offered() == ()
 
 
 def test_a_crew_is_paid_for_and_told_apart(kit, square):

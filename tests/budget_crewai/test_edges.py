@@ -9,7 +9,8 @@ from crewai.llms.base_llm import BaseLLM
 from openai import AsyncOpenAI
 
 import budget_core
-from budget_core import BudgetExhausted, scope
+from budget_core import BudgetExhausted
+from budget_core.calls import context
 
 
 @pytest.fixture
@@ -67,11 +68,11 @@ async def test_so_is_an_sdk(provider):
 
     async with AsyncOpenAI(base_url=provider.openai_url, api_key="test") as sdk:
         with budget_core.AgentBudget("$1").session() as session:
-            scope.guard(session)
+            context.guard(session)
             budget_core.sdk.guard_loaded()
             task = asyncio.create_task(later(sdk))
             await asyncio.sleep(0)
-            scope.unguard(session)
+            context.unguard(session)
         ended.set()
         with pytest.raises(BudgetExhausted, match="closed"):
             await task

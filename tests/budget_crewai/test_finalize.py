@@ -7,7 +7,7 @@ import pytest
 from crewai.tasks.task_output import TaskOutput
 from crewai.tools import tool
 
-from budget_core.lastword import SPEECHLESS, WRAP_UP
+from budget_core.frameworks.last_word import SPEECHLESS, WRAP_UP
 
 
 @pytest.fixture

@@ -10,7 +10,8 @@ import pytest
 from langchain.agents import create_agent
 from langchain_core.language_models import FakeListChatModel
 
-from budget_core import BudgetExhausted, UnknownModel, bind, hooks, init, scope, teardown
+from budget_core import BudgetExhausted, UnknownModel, bind, hooks, init, teardown
+from budget_core.calls import context
 from budget_core.testing import Reply, ToolCall
 from budget_langchain import LangChainBudgetCallback, dropin
 
@@ -21,7 +22,7 @@ GO = {"messages": [("user", "go")]}
 def _nothing_is_left():
     yield
     assert dropin._watches == {}
-    assert scope.offered() == ()
+    assert context.offered() == ()
 
 
 @pytest.fixture

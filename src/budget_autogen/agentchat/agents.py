@@ -22,7 +22,7 @@ from budget_autogen.options import split, tracker_of
 from budget_autogen.saved import SavedTracker, load_tracker, save_tracker
 from budget_autogen.tracker import AutoGenBudgetTracker
 from budget_core import BudgetExhausted
-from budget_core.lastword import SPEECHLESS
+from budget_core.frameworks.last_word import SPEECHLESS
 
 if TYPE_CHECKING:
     from autogen_agentchat.messages import BaseAgentEvent

@@ -24,15 +24,16 @@ from budget_autogen.agentchat.steps import stepped, visible
 from budget_autogen.payers import Payers
 from budget_autogen.saved import SavedTracker, load_tracker, save_tracker
 from budget_autogen.tracker import AutoGenBudgetTracker
-from budget_core import AgentBudgetError, BudgetExhausted, Usage, outcomes
-from budget_core.usage import Receipt
+from budget_core import AgentBudgetError, BudgetExhausted, Usage
+from budget_core.calls.responses import Receipt
+from budget_core.frameworks import outcomes
 
 if TYPE_CHECKING:
     from autogen_core.tools import Tool, ToolSchema
 
     from budget_core import AgentBudget, BudgetSession, Call
-    from budget_core.limits import Limit
-    from budget_core.money import Money
+    from budget_core.money.limits import Limit
+    from budget_core.money.usd import Money
 
 
 class BudgetedClientConfig(BaseModel):

@@ -13,7 +13,7 @@ from autogen_core.models import (
 )
 
 from budget_autogen.agentchat.requests import Asked
-from budget_core.lastword import SPEECHLESS
+from budget_core.frameworks.last_word import SPEECHLESS
 
 
 def final_ask(client: ChatCompletionClient, asked: Asked, wrap_up: str) -> Asked:

@@ -19,9 +19,9 @@ from autogen_core.tools import Tool, ToolSchema
 from pydantic import BaseModel
 
 from budget_core import CallRequest, Prompt
-from budget_core.caps import answers, own_cap
-from budget_core.prompts import unbounded_in
-from budget_core.usage import tier_of
+from budget_core.calls.prompt import unbounded_in
+from budget_core.calls.responses import tier_of
+from budget_core.frameworks.parameters import answers, own_cap
 
 ToolChoice: TypeAlias = Tool | Literal["auto", "required", "none"]
 

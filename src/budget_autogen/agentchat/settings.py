@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 from budget_autogen.agentchat.requests import settings_of
-from budget_core.maximums import is_reasoning
+from budget_core.money.prices.output_limits import is_reasoning
 from budget_core.sdk import is_guarded
 
 if TYPE_CHECKING:

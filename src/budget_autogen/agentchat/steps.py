@@ -6,7 +6,7 @@ from collections.abc import AsyncGenerator, Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from typing import TYPE_CHECKING, TypeVar
 
-from budget_core import scope
+from budget_core.calls import context
 
 if TYPE_CHECKING:
     from budget_core import Call
@@ -37,8 +37,8 @@ async def stepped(
 @contextmanager
 def visible(call: Call) -> Iterator[None]:
     """Let an SDK's guard find an open call inside, to take it over."""
-    scope.publish(call)
+    context.publish(call)
     try:
         yield
     finally:
-        scope.retire(call)
+        context.retire(call)

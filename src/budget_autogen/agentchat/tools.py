@@ -17,7 +17,7 @@ from autogen_core.tools import FunctionTool
 from budget_autogen.agentchat.requests import tool_fingerprint
 from budget_core import AgentBudgetError, BudgetExhausted, Call, CallRequest
 from budget_core.errors import SessionCancelled, SessionFinalized
-from budget_core.lastword import TOOL_REFUSED
+from budget_core.frameworks.last_word import TOOL_REFUSED
 
 if TYPE_CHECKING:
     from autogen_core import FunctionCall

@@ -13,10 +13,10 @@ from autogen.oai.client import OpenAIClient, OpenAIWrapper, PlaceHolderClient
 
 from budget_autogen.classic.paying import paying
 from budget_autogen.classic.requests import Params, capped, model_request, without_tools
-from budget_core import scope
-from budget_core.outcomes import failed, finish
+from budget_core.calls import context
+from budget_core.calls.responses import read_receipt, read_usage
+from budget_core.frameworks.outcomes import failed, finish
 from budget_core.sdk import is_guarded
-from budget_core.usage import read_receipt, read_usage
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -54,7 +54,7 @@ class GuardedClient:
             return self._inner.create(params)
         payers.guard()
         mine = (payers.session, *payers.joining)
-        final = next((session for session in mine if session in scope.finalizing()), None)
+        final = next((session for session in mine if session in context.finalizing()), None)
         if final is not None:
             params = without_tools(params)
         with paying(payers):

@@ -8,9 +8,10 @@ from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
 
 from budget_autogen.classic.paying import ChatPayers, Reply, payers_of, replies
-from budget_core import BudgetExhausted, scope
+from budget_core import BudgetExhausted
+from budget_core.calls import context
 from budget_core.errors import SessionFinalized
-from budget_core.lastword import SPEECHLESS, may_finalize
+from budget_core.frameworks.last_word import SPEECHLESS, may_finalize
 
 if TYPE_CHECKING:
     from budget_autogen.tracker import AutoGenBudgetTracker
@@ -88,7 +89,7 @@ def last_word(
         raise error
     reply.ended = session
     if callable(tracker.on_exhausted):
-        if session in scope.tool_sessions():
+        if session in context.tool_sessions():
             raise error
         return _text(tracker.on_exhausted(error))
     if not may_finalize(session, error):

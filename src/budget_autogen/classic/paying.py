@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from budget_autogen.payers import PAYERS, Payers, Trackers
-from budget_core import scope
+from budget_core.calls import context
 
 if TYPE_CHECKING:
     from budget_core import BudgetExhausted, BudgetSession
@@ -86,12 +86,12 @@ def paying(payers: Payers, *, leading: bool = False) -> Iterator[None]:
     if not payers.trackers:
         yield
         return
-    known = scope.bindings()
+    known = context.bindings()
     mine = (*payers.joining, payers.session)
     leaders, led = _leaders.set(payers.trackers), _leading.set(mine if leading else ())
     try:
         around = _without(known.guarded, led.old_value)
-        with scope.bound(known._replace(guarded=(*around, *mine))):
+        with context.bound(known._replace(guarded=(*around, *mine))):
             yield
     finally:
         _leading.reset(led)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from budget_core import BudgetExhausted, CallRequest
 from budget_core.errors import SessionCancelled, SessionFinalized
-from budget_core.lastword import TOOL_REFUSED
+from budget_core.frameworks.last_word import TOOL_REFUSED
 
 if TYPE_CHECKING:
     from budget_autogen.payers import Payers

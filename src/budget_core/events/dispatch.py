@@ -9,7 +9,7 @@ from typing import Any
 
 from budget_core import hooks
 from budget_core.events.types import Event, Listener
-from budget_core.hooks.nesting import outermost
+from budget_core.runtime.plugins.nesting import outermost
 
 _log = logging.getLogger("budget_core")
 

@@ -9,7 +9,7 @@ from weakref import WeakValueDictionary
 
 from budget_core.events import semconv
 from budget_core.events.types import Event
-from budget_core.money import to_usd
+from budget_core.money.usd import to_usd
 
 try:
     from opentelemetry import metrics, trace
@@ -17,7 +17,7 @@ except ModuleNotFoundError as _error:
     raise ImportError("Spans and metrics need: pip install 'budget-suite[otel]'") from _error
 
 if TYPE_CHECKING:
-    from budget_core.session import BudgetSession
+    from budget_core.session.session import BudgetSession
 
 
 class OpenTelemetry:

@@ -17,8 +17,8 @@ from urllib.parse import urlsplit
 from urllib.request import Request
 
 from budget_core.errors import InvalidBudget
+from budget_core.events.http import opener
 from budget_core.events.outbox import Outbox
-from budget_core.posting import opener
 
 try:
     from tenacity import RetryCallState, Retrying, retry_if_exception

@@ -6,10 +6,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
-from budget_core.usage import Usage
+from budget_core.calls.responses import Usage
 
 if TYPE_CHECKING:
-    from budget_core.session import BudgetSession
+    from budget_core.session.session import BudgetSession
 
 EventKind: TypeAlias = Literal[
     "call",  # a call or a tracked cost was settled

@@ -21,11 +21,11 @@ from weakref import WeakValueDictionary
 from budget_core.errors import InvalidBudget, LedgerUnavailable
 from budget_core.events.sender import Sender
 from budget_core.events.types import Event
-from budget_core.forks import in_child
+from budget_core.runtime.forks import in_child
 
 if TYPE_CHECKING:
-    from budget_core.policy import Report
-    from budget_core.session import BudgetSession
+    from budget_core.session.policy import Report
+    from budget_core.session.session import BudgetSession
 
 _SECRET: Final = "whsec_"  # noqa: S105  what a secret in base64 begins with
 _known: WeakValueDictionary[tuple[str, str | None], Webhook] = WeakValueDictionary()

@@ -7,17 +7,6 @@ those that it names. What of this package is exchangeable is plugged in by the s
 """
 
 from budget_core.hooks.hookspecs import hookimpl
-from budget_core.hooks.manager import (
-    PluginInfo,
-    every,
-    first,
-    listening,
-    on_change,
-    plugins,
-    register,
-    unregister,
-    until_change,
-)
 from budget_core.hooks.requests import (
     CommandsRequest,
     DropinRequest,
@@ -28,6 +17,17 @@ from budget_core.hooks.requests import (
     PriceRequest,
     ReserveRequest,
     UsageRequest,
+)
+from budget_core.runtime.plugins.manager import (
+    PluginInfo,
+    every,
+    first,
+    listening,
+    on_change,
+    plugins,
+    register,
+    unregister,
+    until_change,
 )
 
 __all__ = [

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 import pluggy
 
 if TYPE_CHECKING:
+    from budget_core.calls.responses import Receipt
     from budget_core.events import Event
     from budget_core.hooks.requests import (
         CommandsRequest,
@@ -21,8 +22,7 @@ if TYPE_CHECKING:
         UsageRequest,
     )
     from budget_core.ledger import Ledger
-    from budget_core.pricing import Rates
-    from budget_core.usage import Receipt
+    from budget_core.money.prices.lookup import Rates
 
 PROJECT: Final = "budget_core"
 hookspec = pluggy.HookspecMarker(PROJECT)

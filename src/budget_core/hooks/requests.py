@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     import typer
 
-    from budget_core.call import CallRequest
-    from budget_core.money import Money
-    from budget_core.session import BudgetSession
+    from budget_core.calls.call import CallRequest
+    from budget_core.money.usd import Money
+    from budget_core.session.session import BudgetSession
 
 
 @dataclass(frozen=True, slots=True)

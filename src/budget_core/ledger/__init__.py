@@ -1,6 +1,6 @@
 """Where money is kept: one contract (`Ledger`), one file a backend."""
 
-from budget_core.ledger.base import (
+from budget_core.ledger.contract import (
     Account,
     Balance,
     Denial,

@@ -6,9 +6,9 @@ from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator
 from typing import Protocol
 
-from budget_core.ledger.base import Entry
-from budget_core.ledger.tree import LiveHold, Node, plus
-from budget_core.limits import UNITS, ZERO, Amounts
+from budget_core.ledger.contract import Entry
+from budget_core.ledger.tree.accounts import LiveHold, Node, plus
+from budget_core.money.limits import UNITS, ZERO, Amounts
 
 
 class Kept(Protocol):

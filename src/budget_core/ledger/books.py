@@ -11,7 +11,7 @@ from typing import Final, Protocol
 
 from budget_core.errors import AccountConflict, HoldConflict, InvalidBudget
 from budget_core.ledger.audit import Kept, faults
-from budget_core.ledger.base import (
+from budget_core.ledger.contract import (
     Account,
     Balance,
     Denial,
@@ -24,8 +24,8 @@ from budget_core.ledger.base import (
     State,
     conflict,
 )
-from budget_core.ledger.tree import LiveHold, Node, Route
-from budget_core.limits import ZERO, Amounts
+from budget_core.ledger.tree.accounts import LiveHold, Node, Route
+from budget_core.money.limits import ZERO, Amounts
 
 STANDING: Final = "*"
 """The owner of an account that is open whoever runs."""

@@ -11,7 +11,7 @@ from threading import Lock, Thread
 from typing import Protocol
 from weakref import WeakSet, ref
 
-from budget_core.forks import in_child
+from budget_core.runtime.forks import in_child
 
 _log = logging.getLogger("budget_core")
 

@@ -7,10 +7,10 @@ from collections.abc import Collection, Iterator
 from threading import RLock
 
 from budget_core.ledger.audit import unheld
-from budget_core.ledger.base import Entry
 from budget_core.ledger.books import BookLedger
-from budget_core.ledger.tree import LiveHold, Node, plus
-from budget_core.limits import ZERO, Amounts
+from budget_core.ledger.contract import Entry
+from budget_core.ledger.tree.accounts import LiveHold, Node, plus
+from budget_core.money.limits import ZERO, Amounts
 
 
 class MemoryLedger(BookLedger):

@@ -7,8 +7,8 @@ from functools import partial
 from typing import NamedTuple, TypeVar
 
 from budget_core.errors import AgentBudgetError
-from budget_core.ledger.base import Denial, Entry, Headroom, Ledger, new_id
-from budget_core.limits import ZERO, Amounts
+from budget_core.ledger.contract import Denial, Entry, Headroom, Ledger, new_id
+from budget_core.money.limits import ZERO, Amounts
 
 T = TypeVar("T")
 

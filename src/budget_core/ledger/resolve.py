@@ -12,7 +12,7 @@ from weakref import WeakValueDictionary
 
 from budget_core import hooks
 from budget_core.errors import InvalidBudget
-from budget_core.ledger.base import Ledger
+from budget_core.ledger.contract import Ledger
 from budget_core.ledger.memory import MemoryLedger
 from budget_core.ledger.urls import shown
 

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from budget_core.lazy import lazy
+from budget_core.runtime.lazy import lazy
 
 _HOME = {"Api": "api", "ApiCall": "record", "Room": "headroom", "Watch": "watch"}
 

@@ -9,7 +9,7 @@ from typing import Final, cast
 from urllib.parse import SplitResult, urlsplit
 
 from budget_core.errors import InvalidBudget
-from budget_core.limits import Limit, Limits
+from budget_core.money.limits import Limit, Limits
 
 PREFIX: Final = "quota:"
 """With which the accounts begin that count what is used of an API."""

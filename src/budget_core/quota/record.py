@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from typing import Any, Final, NamedTuple
 from urllib.parse import unquote
 
-from budget_core.risk import analyze_text
+from budget_core.session.screening.risk import analyze_text
 
 _TOLD: Final = re.compile(
     r"(x-|anthropic-|x-ms-)?rate-?limit(-[a-z-]+)?|retry-after(-ms)?", re.IGNORECASE

@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 from typing import Any, Final
 
-from budget_core.estimate import COMFORTABLE
-from budget_core.prompts import measure
-from budget_core.sdk import anthropic, gemini, openai
-from budget_core.sdk.requests import Endpoint
+from budget_core.calls.prompt import measure
+from budget_core.calls.quote import COMFORTABLE
+from budget_core.sdk import anthropic, openai
+from budget_core.sdk.endpoints import Endpoint
+from budget_core.sdk.google import api as gemini
 
 _BYTES_A_TOKEN: Final = 4
 """What providers assume when they count a request against a limit before they read it."""

@@ -8,18 +8,18 @@ from time import time
 from typing import TYPE_CHECKING, Any, Final, Literal, Self
 from urllib.parse import SplitResult
 
+from budget_core.calls.opening import default_wait
 from budget_core.errors import InvalidBudget
 from budget_core.events import ask
 from budget_core.ledger import Balance, Ledger, ledger_from
-from budget_core.ledger.steady import steady
-from budget_core.opening import default_wait
-from budget_core.policy import DEFAULT_WAIT
+from budget_core.ledger.resilient.ledger import steady
 from budget_core.quota import http
 from budget_core.quota.api import Api, written
 from budget_core.quota.board import Board
 from budget_core.quota.gate import Gate
 from budget_core.quota.headroom import Headroom
 from budget_core.quota.record import ApiCall
+from budget_core.session.policy import DEFAULT_WAIT
 
 if TYPE_CHECKING:
     from types import TracebackType

@@ -11,7 +11,7 @@ from typing import Any
 
 from budget_core import hooks
 from budget_core.errors import AgentBudgetError, GuardError
-from budget_core.sdk.imports import when_imported
+from budget_core.runtime.imports import when_imported
 
 _lock = RLock()  # reentrant: a guard imports, and an import may install a guard
 _holds = 0

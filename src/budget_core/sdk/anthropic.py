@@ -6,10 +6,10 @@ import re
 from collections.abc import Mapping
 from typing import Any, Final
 
-from budget_core.estimate import USEFUL
-from budget_core.sdk.dialects import MESSAGES
-from budget_core.sdk.requests import Api, Body, Endpoint
+from budget_core.calls.quote import USEFUL
+from budget_core.sdk.endpoints import Api, Body, Endpoint
 from budget_core.sdk.stainless import StainlessGuard
+from budget_core.sdk.stream_events import MESSAGES
 
 _LEAST_THOUGHT: Final = 1_024
 """The smallest ``thinking.budget_tokens``; it has to stay below ``max_tokens``."""

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Final, NamedTuple
 
-from budget_core import scope
-from budget_core.call import Call
+from budget_core.calls import context
+from budget_core.calls.call import Call
 from budget_core.errors import AmbiguousBudget, BudgetExhausted
-from budget_core.session import BudgetSession
+from budget_core.session.session import BudgetSession
 
 ATTRIBUTE: Final = "_budget_binding"
 """Where a client carries its `Binding`."""
@@ -58,15 +58,15 @@ def claim(client: Any) -> Claim | None:
     Raises:
         AmbiguousBudget: several unrelated budgets of `init` are open, and this context has none.
     """
-    claiming = scope.guarded()
+    claiming = context.guarded()
     if (binding := binding_of(client)) is not None:
         claiming = (*claiming, *binding.sessions)
-    if enclosing := scope.enclosing_calls():
+    if enclosing := context.enclosing_calls():
         for call in enclosing:
             if call.claim():
                 return Claim(call.session, claiming, pending=call)
         return _beside(enclosing[-1], claiming)
-    if calls := scope.open_calls():
+    if calls := context.open_calls():
         return _beside(calls[-1], claiming)
     if claiming:
         return Claim(claiming[-1], claiming[:-1])
@@ -81,8 +81,8 @@ def payers(client: Any) -> tuple[BudgetSession, ...]:
     """
     binding = binding_of(client)
     mine = () if binding is None else binding.sessions
-    inside = (session for call in scope.open_calls() for session in call.sessions)
-    claiming = (*inside, *scope.guarded(), *mine)
+    inside = (session for call in context.open_calls() for session in call.sessions)
+    claiming = (*inside, *context.guarded(), *mine)
     if claiming or (payer := unclaimed()) is None:
         return claiming
     return (payer,)
@@ -97,9 +97,9 @@ def unclaimed() -> BudgetSession | None:
     Raises:
         AmbiguousBudget: several are open that know nothing of each other.
     """
-    if not (offered := scope.offered()):
+    if not (offered := context.offered()):
         return None
-    for sessions in filter(None, (offered, scope.offered(everywhere=True))):
+    for sessions in filter(None, (offered, context.offered(everywhere=True))):
         innermost = max(sessions, key=lambda session: len(session.lineage))
         if all(session in innermost.lineage for session in sessions):
             return innermost

@@ -6,16 +6,16 @@ from collections.abc import Callable
 from contextvars import ContextVar
 from typing import Any, Final, NamedTuple
 
-from budget_core.call import Call, CallRequest
-from budget_core.maximums import known_max_output
-from budget_core.outcomes import unbilled
+from budget_core.calls.call import Call, CallRequest
+from budget_core.calls.responses import read_receipt
+from budget_core.frameworks.outcomes import unbilled
+from budget_core.money.prices.output_limits import known_max_output
 from budget_core.sdk.claims import Claim
-from budget_core.sdk.dialects import Event
-from budget_core.sdk.requests import Body, Endpoint
+from budget_core.sdk.endpoints import Body, Endpoint
+from budget_core.sdk.stream_events import Event
 from budget_core.sdk.streams import StreamMeter
-from budget_core.session import BudgetSession
-from budget_core.usage import read_receipt
-from budget_core.wrapping import mark_settled
+from budget_core.session.recording import mark_settled
+from budget_core.session.session import BudgetSession
 
 current: ContextVar[Exchange | None] = ContextVar("budget_exchange", default=None)
 

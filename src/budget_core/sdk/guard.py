@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 
+from budget_core.sdk.endpoints import Api
 from budget_core.sdk.patches import Patches
-from budget_core.sdk.requests import Api
 
 
 class Guard(ABC):

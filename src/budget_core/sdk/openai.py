@@ -6,13 +6,13 @@ import re
 from collections.abc import Mapping
 from typing import Any, Final
 
-from budget_core.maximums import is_reasoning
-from budget_core.prompts import unbounded_in
-from budget_core.sdk.dialects import RESPONSES
+from budget_core.calls.prompt import unbounded_in
+from budget_core.money.prices.output_limits import is_reasoning
+from budget_core.sdk.endpoints import Api, Endpoint
 from budget_core.sdk.patches import Patches
-from budget_core.sdk.requests import Api, Endpoint
-from budget_core.sdk.sockets import refuse_sockets
 from budget_core.sdk.stainless import StainlessGuard, helped, helped_async
+from budget_core.sdk.stream_events import RESPONSES
+from budget_core.sdk.unbounded import refuse_sockets
 
 _LEAST_RESPONSE: Final = 16
 _SEARCHING: Final = ("search-preview", "search-api", "deep-research")

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from budget_core.errors import GuardError
-from budget_core.sdk.imports import when_imported
+from budget_core.runtime.imports import when_imported
 
 
 class Patches:

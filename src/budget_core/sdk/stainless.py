@@ -21,15 +21,15 @@ from importlib import import_module
 from typing import Any, Final, Self
 
 from budget_core.errors import BudgetExhausted
-from budget_core.finalizers import later
+from budget_core.runtime.finalizers import later
 from budget_core.sdk.claims import binding_of, claim
+from budget_core.sdk.endpoints import Body
 from budget_core.sdk.exchange import Exchange, current
 from budget_core.sdk.guard import Guard
+from budget_core.sdk.hosts import provider_at
 from budget_core.sdk.patches import Patches
-from budget_core.sdk.providers import provider_at
-from budget_core.sdk.requests import Body
 from budget_core.sdk.streams import BodyMeter
-from budget_core.wrapping import mark_settled
+from budget_core.session.recording import mark_settled
 
 _HOOKS: Final = {
     "request": ("self", "cast_to", "options"),

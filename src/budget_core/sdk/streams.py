@@ -6,11 +6,11 @@ import json
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from typing import TYPE_CHECKING, Any, Protocol
 
+from budget_core.calls.responses import Receipt, read_on
 from budget_core.errors import BudgetExhausted
-from budget_core.usage import Receipt, read_on
 
 if TYPE_CHECKING:
-    from budget_core.sdk.dialects import Dialect, Event
+    from budget_core.sdk.stream_events import Dialect, Event
 
 
 class Metered(Protocol):

@@ -14,7 +14,7 @@ from pydantic import BaseModel
 
 from budget_autogen import AutoGenBudgetTracker, BudgetedChatCompletionClient
 from budget_core import AgentBudget, BudgetExhausted, LoopDetected, UnknownModel
-from budget_core.lastword import SPEECHLESS, WRAP_UP
+from budget_core.frameworks.last_word import SPEECHLESS, WRAP_UP
 from budget_core.testing import Gate, Reply, ToolCall
 
 ASK = [UserMessage(content="What is up?", source="user")]

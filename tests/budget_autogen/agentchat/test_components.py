@@ -12,8 +12,8 @@ from autogen_core.models import ChatCompletionClient, UserMessage
 
 from budget_autogen import AutoGenBudgetTracker, BudgetedChatCompletionClient
 from budget_autogen.agentchat import BudgetedAssistantAgent, BudgetedUserProxyAgent
+from budget_autogen.saved_sessions import restore, save
 from budget_core import AgentBudget, BudgetExhausted
-from budget_core.saved import restore, save
 from budget_core.testing import Reply
 
 ASK = [UserMessage(content="What is up?", source="user")]

@@ -8,7 +8,7 @@ from pydantic import ValidationError
 
 from budget_autogen import AutoGenBudgetTracker
 from budget_core import BudgetExhausted
-from budget_core.lastword import WRAP_UP
+from budget_core.frameworks.last_word import WRAP_UP
 
 
 async def test_a_run_costs_what_the_provider_bills(scenario, begin, provider, square, guard_sdks):

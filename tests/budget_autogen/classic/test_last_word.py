@@ -6,7 +6,7 @@ import pytest
 from autogen import ConversableAgent
 
 from budget_core import BudgetExhausted, LoopDetected, SessionCancelled, SessionFinalized
-from budget_core.lastword import SPEECHLESS
+from budget_core.frameworks.last_word import SPEECHLESS
 from budget_core.testing import Reply, ToolCall
 
 from .conftest import WORK

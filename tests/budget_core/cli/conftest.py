@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from budget_core import registered
-from budget_core.cli.app import app
+from budget_cli.app import app
+from budget_core.money.prices import registry
 
 SRC = Path(__file__).parents[3] / "src"
 
@@ -27,7 +27,7 @@ def process():
     def python(*args, run="-m", timeout=60, **environ):
         path = os.pathsep.join(filter(None, [str(SRC), os.environ.get("PYTHONPATH")]))
         return subprocess.run(  # noqa: S603
-            [sys.executable, run, *(["budget_core.cli"] if run == "-m" else []), *args],
+            [sys.executable, run, *(["budget_cli"] if run == "-m" else []), *args],
             env={**os.environ, "PYTHONPATH": path, **environ},
             capture_output=True,
             encoding="utf-8",
@@ -42,7 +42,7 @@ def process():
 @pytest.fixture(autouse=True)
 def _no_models_of_mine():
     yield
-    registered.clear()
-    from budget_core import pricing
+    registry.clear()
+    from budget_core.money.prices import lookup
 
-    pricing.forget()
+    lookup.forget()

@@ -2,8 +2,8 @@ import sys
 
 import pytest
 
-from budget_core import cli
-from budget_core.cli import output
+import budget_cli as cli
+from budget_cli import output
 
 
 def test_help_names_every_command_and_the_exit_codes(budget):
@@ -22,7 +22,7 @@ def test_each_command_has_help(budget, command):
 
 
 def test_version(budget, monkeypatch):
-    monkeypatch.setattr("budget_core.cli.app.version", lambda _: "1.2.3")
+    monkeypatch.setattr("budget_cli.app.version", lambda _: "1.2.3")
     assert budget("--version").stdout == "budget-suite 1.2.3\n"
 
 
@@ -34,7 +34,7 @@ def test_unknown_arguments_exit_with_2(budget):
 
 def test_importing_the_package_imports_neither_typer_nor_rich(process):
     code = (
-        "import sys, budget_core, budget_core.cli;"
+        "import sys, budget_core, budget_cli;"
         "sys.exit(any(name in sys.modules for name in ('typer', 'rich')))"
     )
     assert process(code, run="-c").returncode == 0

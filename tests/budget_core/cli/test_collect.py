@@ -25,7 +25,7 @@ def port():
 
 def test_it_collects_until_it_is_interrupted(tmp_path, port, interruptible):
     url, log = f"sqlite:///{tmp_path}/budgets.db", tmp_path / "events.jsonl"
-    command = [sys.executable, "-m", "budget_core.cli", "collect", "--ledger", url]
+    command = [sys.executable, "-m", "budget_cli", "collect", "--ledger", url]
     command += ["--port", str(port), "--log", str(log)]
     environ = {**os.environ, "BUDGET_COLLECT_KEY": "key"}
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=environ) as process:  # noqa: S603

@@ -3,11 +3,11 @@ import json
 import pytest
 from rich.console import Console
 
-from budget_core.cli.demo.documents import shipped
-from budget_core.cli.demo.researcher import ANGLES, Notes, next_step, summary
-from budget_core.cli.demo.run import MOST_CALLS, Outcome, Setting, Step, run_agent
-from budget_core.cli.demo.screen import Screen
-from budget_core.cli.demo.verdict import promises
+from budget_cli.demo.documents import shipped
+from budget_cli.demo.researcher import ANGLES, Notes, next_step, summary
+from budget_cli.demo.run import MOST_CALLS, Outcome, Setting, Step, run_agent
+from budget_cli.demo.screen import Screen
+from budget_cli.demo.verdict import promises
 
 
 @pytest.fixture(scope="module")
@@ -96,7 +96,7 @@ def test_what_cannot_run_exits_with_1(budget, monkeypatch, args, said):
 
 
 def test_missing_frameworks_are_named(budget, monkeypatch):
-    monkeypatch.setattr("budget_core.cli.demo.command.find_spec", lambda name: None)
+    monkeypatch.setattr("budget_cli.demo.command.find_spec", lambda name: None)
     shown = budget("demo")
     assert shown.exit_code == 1
     assert "pip install 'budget-suite[demo]'" in shown.stderr
@@ -104,7 +104,7 @@ def test_missing_frameworks_are_named(budget, monkeypatch):
 
 def test_real_asks_openai_and_leaves_the_runaway_out(budget, monkeypatch, provider):
     """The real path, with OpenAI's address pointing at the test provider."""
-    from budget_core.cli.demo.researcher import Researcher
+    from budget_cli.demo.researcher import Researcher
 
     provider.respond(Researcher())
     monkeypatch.setenv("OPENAI_API_KEY", "test")

@@ -3,8 +3,8 @@ from contextlib import suppress
 
 import pytest
 
+from budget_cli.estimates import estimate
 from budget_core import AgentBudget, BudgetExhausted, CallRequest, Usage
-from budget_core.cli.estimates import estimate
 
 
 def test_the_cost_of_a_call():

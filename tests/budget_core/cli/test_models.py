@@ -2,10 +2,10 @@ import json
 
 import pytest
 
+from budget_cli.models import resolve
 from budget_core import hookimpl, hooks, register_model
-from budget_core.cli.models import resolve
 from budget_core.errors import UnknownModel
-from budget_core.pricing import Rates
+from budget_core.money.prices.lookup import Rates
 
 
 def test_the_whole_list(budget):

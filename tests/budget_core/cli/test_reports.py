@@ -2,8 +2,8 @@ import json
 
 import pytest
 
+from budget_cli.reports import ReportError, read_report
 from budget_core import AgentBudget, BudgetExhausted, CallRequest, Usage
-from budget_core.cli.reports import ReportError, read_report
 
 
 @pytest.fixture

@@ -320,7 +320,7 @@ class TestOutcome:
         file = script(
             "try:\n    ask()\nexcept KeyboardInterrupt:\n    sys.exit(5)" if caught else "ask()"
         )
-        command = [sys.executable, "-m", "budget_core.cli", "run", "--json", "--limit", "1", file]
+        command = [sys.executable, "-m", "budget_cli", "run", "--json", "--limit", "1", file]
         environ = {**os.environ, "URL": provider.openai_url}
         with subprocess.Popen(  # noqa: S603
             command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environ

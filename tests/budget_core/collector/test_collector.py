@@ -7,11 +7,11 @@ from contextlib import suppress
 import httpx
 import pytest
 
+from budget_cli.collector import build_app
 from budget_core import AgentBudget, MemoryLedger, Usage, declare
-from budget_core.collector import build_app
 from budget_core.errors import LedgerUnavailable
 from budget_core.events.ingest import Ingest
-from budget_core.pricing import rates
+from budget_core.money.prices.lookup import rates
 from budget_core.testing.runner import Runner
 
 KEY = {"Authorization": "Bearer key"}

@@ -5,7 +5,7 @@ from ast import PyCF_ALLOW_TOP_LEVEL_AWAIT
 
 import pytest
 
-from budget_core import pricing, registered
+from budget_core.money.prices import lookup, registry
 from budget_core.testing import Reply
 
 HELLO = [{"role": "user", "content": "Hello"}]
@@ -16,7 +16,7 @@ def _with_our_import(snippet):
     """The one line that somebody who migrates changes, and what a document leaves out."""
     code = textwrap.dedent(snippet)
     for name in ("agentbudget", "agent_budget_guard", "agentwatch", "quotawatch"):
-        ours = f"budget_core.compat.{name}"
+        ours = f"budget_compat.{name}"
         code = re.sub(rf"^import {name}$", f"import {ours} as {name}", code, flags=re.MULTILINE)
         code = re.sub(rf"^from {name}\b", f"from {ours}", code, flags=re.MULTILINE)
     code = re.sub(r"(?<=create\()(\s*)(stream=True, )?\.\.\.(\s*)(?=\))", rf"\1\2{FILLED}\3", code)
@@ -48,8 +48,8 @@ def run(provider, monkeypatch):
         return names
 
     yield run
-    registered.clear()
-    pricing.forget()
+    registry.clear()
+    lookup.forget()
 
 
 @pytest.fixture

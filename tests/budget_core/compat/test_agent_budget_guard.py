@@ -14,9 +14,9 @@ import openai
 import pytest
 
 import budget_core
-from budget_core.compat import agent_budget_guard
-from budget_core.compat.agent_budget_guard import BudgetedSession, BudgetExceededError
-from budget_core.pricing import rates
+from budget_compat import agent_budget_guard
+from budget_compat.agent_budget_guard import BudgetedSession, BudgetExceededError
+from budget_core.money.prices.lookup import rates
 from budget_core.testing import Gate, Reply
 
 HELLO = [{"role": "user", "content": "Hello"}]
@@ -411,7 +411,7 @@ def test_anthropic(run, provider):
 
 
 def test_google(run, provider, monkeypatch):
-    pytest.importorskip("budget_core.sdk.google")
+    pytest.importorskip("budget_core.sdk.google.guard")
     answers = []
     client = BudgetedSession.google(
         budget_usd=5.00, api_key="test", http_options={"base_url": provider.google_url}
@@ -425,7 +425,7 @@ def test_google(run, provider, monkeypatch):
 
 
 def test_google_over_the_limit(run, provider):
-    pytest.importorskip("budget_core.sdk.google")
+    pytest.importorskip("budget_core.sdk.google.guard")
     told = []
     client = BudgetedSession.google(
         budget_usd=0.000001,

@@ -13,8 +13,8 @@ import pytest
 from google import genai
 
 import budget_core
-from budget_core import dropin
-from budget_core.compat import agentbudget
+from budget_compat import agentbudget
+from budget_core.sdk import dropin
 from budget_core.testing import Reply
 
 HELLO = [{"role": "user", "content": "Hello"}]
@@ -837,9 +837,9 @@ def test_autogen_tracker(run, provider):
 
 def test_only_the_import_is_changed(with_our_import):
     changed = with_our_import(PER_CLIENT + LANGCHAIN)
-    assert "import budget_core.compat.agentbudget as agentbudget\n" in changed
-    assert "from budget_core.compat.agentbudget import AgentBudget\n" in changed
-    assert "from budget_core.compat.agentbudget.integrations.langchain import" in changed
+    assert "import budget_compat.agentbudget as agentbudget\n" in changed
+    assert "from budget_compat.agentbudget import AgentBudget\n" in changed
+    assert "from budget_compat.agentbudget.integrations.langchain import" in changed
 
 
 @pytest.mark.parametrize("sdk", ["openai", "anthropic", "google"])

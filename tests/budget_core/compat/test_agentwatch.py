@@ -10,15 +10,15 @@ import threading
 import openai
 import pytest
 
-from budget_core import BudgetExhausted, LedgerUnavailable
-from budget_core.clients import watched
-from budget_core.compat import agentwatch
-from budget_core.compat.agentwatch import (
+from budget_compat import agentwatch
+from budget_compat.agentwatch import (
     AgentBudgetCheckUnavailable,
     AgentBudgetExceeded,
     WatchedOpenAI,
     wrap,
 )
+from budget_core import BudgetExhausted, LedgerUnavailable
+from budget_core.sdk.clients import watched
 from budget_core.testing import Reply
 
 HELLO = [{"role": "user", "content": "Hello"}]

@@ -11,9 +11,9 @@ import threading
 import httpx
 import pytest
 
-from budget_core.compat import quotawatch
-from budget_core.compat.quotawatch import QuotaWatch
-from budget_core.compat.quotawatch.types import ApiConfig, ApiLimits, QuotaWatchConfig
+from budget_compat import quotawatch
+from budget_compat.quotawatch import QuotaWatch
+from budget_compat.quotawatch.types import ApiConfig, ApiLimits, QuotaWatchConfig
 from budget_core.errors import QuotaExceeded
 
 QUICK_EXAMPLE = """
@@ -276,7 +276,7 @@ class TestDelivery:
 
     def test_a_process_that_ends_has_told_everything(self, provider, collector):
         script = f"""
-from budget_core.compat.quotawatch import QuotaWatch, QuotaWatchConfig, ApiConfig
+from budget_compat.quotawatch import QuotaWatch, QuotaWatchConfig, ApiConfig
 QuotaWatch.init(QuotaWatchConfig(api_key="key", apis=[ApiConfig("OpenAI", {provider.url!r})]))
 import requests
 for _ in range(3):

@@ -8,6 +8,7 @@ from functools import partial
 
 import pytest
 
+from budget_autogen.saved_sessions import save
 from budget_core import (
     AgentBudget,
     BudgetExhausted,
@@ -16,14 +17,13 @@ from budget_core import (
     MemoryLedger,
     Prompt,
     TopUp,
-    finalizers,
 )
 from budget_core.errors import LedgerUnavailable
 from budget_core.events import Event, listen
 from budget_core.events.ingest import Ingest
 from budget_core.events.jsonl import JsonLines
 from budget_core.events.logs import LogListener
-from budget_core.saved import save
+from budget_core.runtime import finalizers
 
 
 def spend(session):

@@ -20,9 +20,8 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
-from budget_core import posting
 from budget_core.errors import InvalidBudget
-from budget_core.events import outbox
+from budget_core.events import http, outbox
 from budget_core.events.sender import Sender
 
 
@@ -276,9 +275,9 @@ class TestCertificates:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.load_cert_chain(pem, private)
         receiver.socket = context.wrap_socket(receiver.socket, server_side=True)
-        posting._trust.cache_clear()
+        http._trust.cache_clear()
         yield receiver.url.replace("http:", "https:"), pem
-        posting._trust.cache_clear()
+        http._trust.cache_clear()
 
     def test_one_that_nobody_vouches_for_is_refused_and_told_once(self, sender, certified, caplog):
         box = sender(certified[0])

@@ -16,10 +16,10 @@ import pytest
 
 from budget_core import AgentBudget, BudgetExhausted, CallRequest, LedgerUnavailable
 from budget_core.ledger import Account
-from budget_core.ledger import steady as module
 from budget_core.ledger.redis import RedisLedger
+from budget_core.ledger.resilient import ledger as module
 from budget_core.ledger.sqlite import SqliteLedger
-from budget_core.limits import Limit, Limits
+from budget_core.money.limits import Limit, Limits
 
 FULL = os.environ.get("LEDGERS") == "full"
 SECONDS = 20 if FULL else 1

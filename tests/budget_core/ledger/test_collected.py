@@ -1,7 +1,7 @@
 """What a collector charges is in every ledger what was reported."""
 
-from budget_core.collector.book import Book
-from budget_core.collector.shapes import Spend
+from budget_cli.collector.book import Book
+from budget_cli.collector.shapes import Spend
 
 
 def test_reports_are_charged_once(ledger):

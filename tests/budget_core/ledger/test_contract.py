@@ -7,7 +7,7 @@ import pytest
 
 from budget_core.errors import AccountConflict, HoldConflict, InvalidBudget
 from budget_core.ledger import Account, Balance, Denial, Entry, Hold, new_id
-from budget_core.limits import ZERO, Amounts, Limit, Limits
+from budget_core.money.limits import ZERO, Amounts, Limit, Limits
 
 FIVE = Limits((Limit("usd", 5),))
 

@@ -1,7 +1,7 @@
 import pytest
 
 from budget_core.ledger import Account, MemoryLedger, new_id
-from budget_core.limits import Amounts, Limits
+from budget_core.money.limits import Amounts, Limits
 
 
 def ten(name="a", parent=None, **options):

@@ -18,8 +18,8 @@ from tests.budget_core.ledger.conftest import sqlite_store
 
 from budget_core.ledger import Account, Denial, MemoryLedger, new_id
 from budget_core.ledger.sqlite import ledger as sqlite
-from budget_core.ledger.sqlite import steps
-from budget_core.limits import Amounts, Limit, Limits
+from budget_core.ledger.sqlite import oplog
+from budget_core.money.limits import Amounts, Limit, Limits
 
 
 class Node:
@@ -312,6 +312,6 @@ class TakingTurns:
 
 @pytest.mark.no_cover
 def test_processes_that_take_turns_do_what_the_model_does(monkeypatch):
-    monkeypatch.setattr(steps, "MOST", 20)
+    monkeypatch.setattr(oplog, "MOST", 20)
     monkeypatch.setattr(sqlite, "uuid4", lambda: UUID(int=1))  # they open and close as one
     check(TakingTurns, 60)

@@ -6,9 +6,9 @@ import sys
 from concurrent.futures import ThreadPoolExecutor
 from urllib.parse import urlsplit
 
+from budget_core.calls.opening import run
 from budget_core.errors import QuotaExceeded
 from budget_core.ledger import ledger_from
-from budget_core.opening import run
 from budget_core.quota import Api, Watch
 
 ITEMS = "https://api.example.com"
@@ -19,7 +19,7 @@ import json, sys
 from concurrent.futures import ThreadPoolExecutor
 from urllib.parse import urlsplit
 from budget_core.errors import QuotaExceeded
-from budget_core.opening import run
+from budget_core.calls.opening import run
 from budget_core.quota import Api, Watch
 
 url, limits = json.loads(sys.argv[1])

@@ -13,9 +13,9 @@ import redis
 from budget_core.errors import HoldConflict, InvalidBudget, LedgerUnavailable
 from budget_core.ledger import Account, ledger_from, new_id
 from budget_core.ledger.redis import RedisLedger, scripts
-from budget_core.ledger.redis.records import offsets
+from budget_core.ledger.redis.codec import offsets
 from budget_core.ledger.redis.scripts import script
-from budget_core.limits import Amounts, Limit, Limits
+from budget_core.money.limits import Amounts, Limit, Limits
 
 TEN = Limits.of("10")
 

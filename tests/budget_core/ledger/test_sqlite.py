@@ -14,9 +14,9 @@ from budget_core import AgentBudget
 from budget_core.errors import InvalidBudget, InvalidCost, LedgerUnavailable
 from budget_core.ledger import Account, Hold, ledger_from, new_id
 from budget_core.ledger.sqlite import SqliteLedger
-from budget_core.ledger.sqlite.file import MIGRATIONS, VERSION
+from budget_core.ledger.sqlite.database import MIGRATIONS, VERSION
 from budget_core.ledger.sqlite.ledger import FORGOTTEN
-from budget_core.limits import Amounts, Limits
+from budget_core.money.limits import Amounts, Limits
 
 TEN = Limits.of("10")
 
@@ -175,7 +175,7 @@ import os
 from budget_core.errors import LedgerUnavailable
 from budget_core.ledger import Account, new_id
 from budget_core.ledger.sqlite import SqliteLedger
-from budget_core.limits import Amounts, Limits
+from budget_core.money.limits import Amounts, Limits
 if os.getuid() == 0:
     os.setuid(65534)
 try:
@@ -221,7 +221,7 @@ except LedgerUnavailable as error:
 import os
 from budget_core.ledger import Account, new_id
 from budget_core.ledger.sqlite import SqliteLedger
-from budget_core.limits import Amounts, Limits
+from budget_core.money.limits import Amounts, Limits
 ledger = SqliteLedger({str(path)!r})
 ledger.open(Account("a", None, Limits.of("10")))
 for _ in range(100):
@@ -251,7 +251,7 @@ class TestProcesses:
         printed = run(f"""
 from budget_core.ledger import new_id
 from budget_core.ledger.sqlite import SqliteLedger
-from budget_core.limits import Amounts
+from budget_core.money.limits import Amounts
 ledger = SqliteLedger({str(path)!r})
 print(ledger.charge(new_id(), ["a"], Amounts(usd=2)).after[0].usd)
 """)

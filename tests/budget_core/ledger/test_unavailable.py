@@ -19,12 +19,12 @@ import pytest
 
 from budget_core import AgentBudget, BudgetExhausted, CallRequest, LedgerUnavailable, Usage, declare
 from budget_core.ledger import Headroom
-from budget_core.ledger import steady as module
-from budget_core.ledger.journal import Debt, Journal
 from budget_core.ledger.redis import RedisLedger
-from budget_core.ledger.rooms import Rooms
-from budget_core.ledger.steady import SteadyLedger, steady
-from budget_core.limits import Amounts
+from budget_core.ledger.resilient import ledger as module
+from budget_core.ledger.resilient.journal import Debt, Journal
+from budget_core.ledger.resilient.last_known import Rooms
+from budget_core.ledger.resilient.ledger import SteadyLedger, steady
+from budget_core.money.limits import Amounts
 
 USD = 10**9
 
@@ -402,8 +402,8 @@ class TestJournal:
     def test_a_disk_that_is_full_in_the_middle_of_a_line(self, tmp_path):
         script = f"""
 import resource
-from budget_core.ledger.journal import Debt, Journal
-from budget_core.limits import Amounts
+from budget_core.ledger.resilient.journal import Debt, Journal
+from budget_core.money.limits import Amounts
 resource.setrlimit(resource.RLIMIT_FSIZE, (100, 1000))
 journal = Journal("one", {str(tmp_path)!r})
 for n in range(3):

@@ -3,7 +3,8 @@ import contextlib
 import openai
 import pytest
 
-from budget_core import AgentBudget, scope, sdk
+from budget_core import AgentBudget, sdk
+from budget_core.calls import context
 
 CHAT = {"model": "gpt-4o", "messages": [{"role": "user", "content": "Say hello."}]}
 
@@ -36,11 +37,11 @@ def claiming(provider):
         settings.setdefault("max_repeated_calls", None)
         session = AgentBudget(budget, **settings).session()
         if ambient:
-            scope.guard(session)
+            context.guard(session)
         try:
             yield session
         finally:
-            scope.unguard(session)
+            context.unguard(session)
         provider.wait_idle()
         assert session.reserved == 0
         assert session.ledger.verify() == []

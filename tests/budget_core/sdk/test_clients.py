@@ -21,9 +21,9 @@ from budget_core import (
     BudgetedGoogle,
     BudgetedOpenAI,
     BudgetExhausted,
-    scope,
     wrap_client,
 )
+from budget_core.calls import context
 from budget_core.testing import Reply
 
 pytestmark = pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning")  # wrapped and dropped
@@ -132,11 +132,11 @@ class TestWrapping:
 
     async def test_inside_another_session_both_pay_once(self, provider, plain, ask):
         own, around = AgentBudget("$1").session(), AgentBudget("$1").session()
-        scope.guard(around)
+        context.guard(around)
         try:
             await ask(wrap_client(plain, own))
         finally:
-            scope.unguard(around)
+            context.unguard(around)
         assert own.spent_nanos == around.spent_nanos == provider.bill_nanos > 0
 
     async def test_a_child_session_spends_its_parents_money_once(self, provider, plain, ask):

@@ -19,13 +19,13 @@ from budget_core import (
     Prompt,
     Unbounded,
     UnknownModel,
-    scope,
     wrap_client,
 )
+from budget_core.calls import context
 from budget_core.errors import GuardError
-from budget_core.sdk.gemini import API
-from budget_core.sdk.google import GUARD as guard
-from budget_core.sdk.providers import provider_at
+from budget_core.sdk.google.api import API
+from budget_core.sdk.google.guard import GUARD as guard
+from budget_core.sdk.hosts import provider_at
 from budget_core.testing import Reply, ToolCall
 
 # the SDK's own, where aiohttp is installed: it then sends what is asynchronous
@@ -831,14 +831,14 @@ class TestTakeOver:
 
     def test_two_budgets_hold_one_request(self, provider, client, session):
         ambient = AgentBudget("$0.02").session()
-        scope.guard(ambient)
+        context.guard(ambient)
         try:
             call = self.opened(session)
             provider.script(Reply(output_tokens=20_000))
             generate(client)
             call.finish()
         finally:
-            scope.unguard(ambient)
+            context.unguard(ambient)
         assert session.spent_nanos == ambient.spent_nanos == provider.bill_nanos <= 20_000_000
         assert session.reserved == ambient.reserved == 0
 
@@ -900,9 +900,9 @@ class TestInstalling:
             ):
                 assert not hasattr(getattr(owner, name), "__wrapped__")
             session = AgentBudget("$1").session()
-            scope.guard(session)
+            context.guard(session)
             generate(client)
-            scope.unguard(session)
+            context.unguard(session)
             assert session.spent_nanos == 0
         finally:
             guard.install()

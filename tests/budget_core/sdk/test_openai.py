@@ -19,8 +19,8 @@ from budget_core import (
     Prompt,
     Unbounded,
     UnknownModel,
-    scope,
 )
+from budget_core.calls import context
 from budget_core.errors import GuardError
 from budget_core.sdk.openai import API
 from budget_core.sdk.openai import GUARD as guard
@@ -259,14 +259,14 @@ class TestStreams:
         with httpx.Client(transport=transport) as http:
             client = openai.OpenAI(base_url="http://test/v1", api_key="test", http_client=http)
             session = AgentBudget("$1").session()
-            scope.guard(session)
+            context.guard(session)
             try:
                 with client.chat.completions.with_streaming_response.create(
                     **chat, stream=True
                 ) as response:
                     assert "hi" in "".join(response.iter_text())
             finally:
-                scope.unguard(session)
+                context.unguard(session)
         assert session.spent_nanos == 10 * 2_500 + 5 * 10_000
 
     def test_closing_early_charges_the_hold(self, provider, client, claiming, chat):
@@ -379,7 +379,7 @@ class TestTakeOver:
         yield open_call
         for call in opened:
             call.finish()
-        assert scope.open_calls() == ()
+        assert context.open_calls() == ()
 
     def session(self, budget="$1"):
         return AgentBudget(budget, max_repeated_calls=None).session()
@@ -448,13 +448,13 @@ class TestTakeOver:
 
     def test_two_budgets_hold_one_request(self, provider, client, chat, framework):
         mine, ambient = self.session(), self.session("$0.03")
-        scope.guard(ambient)
+        context.guard(ambient)
         try:
             framework(mine)
             provider.script(Reply(output_tokens=20_000))
             create(client, chat)
         finally:
-            scope.unguard(ambient)
+            context.unguard(ambient)
         assert mine.spent_nanos == ambient.spent_nanos == provider.bill_nanos <= 30_000_000
         assert mine.reserved == ambient.reserved == 0
 
@@ -543,9 +543,9 @@ class TestInstalling:
             hooked = openai._base_client.SyncAPIClient.request
             assert not hasattr(hooked, "__wrapped__")
             session = AgentBudget("$1").session()
-            scope.guard(session)
+            context.guard(session)
             create(client, chat)
-            scope.unguard(session)
+            context.unguard(session)
             assert session.spent_nanos == 0
         finally:
             guard.install()

@@ -6,7 +6,7 @@ import sys
 import pytest
 
 from budget_core.errors import GuardError
-from budget_core.sdk.imports import when_imported
+from budget_core.runtime.imports import when_imported
 from budget_core.sdk.patches import Patches
 
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from budget_core.sdk.providers import provider_at
+from budget_core.sdk.hosts import provider_at
 
 
 @pytest.mark.parametrize(

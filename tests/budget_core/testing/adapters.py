@@ -6,8 +6,8 @@ from contextlib import aclosing, contextmanager, nullcontext
 import httpx
 
 from budget_core import BudgetExhausted, CallRequest, Prompt
-from budget_core.integration import Integration
-from budget_core.lastword import WRAP_UP
+from budget_core.frameworks.integration import Integration
+from budget_core.frameworks.last_word import WRAP_UP
 from budget_core.testing.conformance import AdapterConformance
 
 TOOLS = [{"type": "function", "function": {"name": "search"}}]

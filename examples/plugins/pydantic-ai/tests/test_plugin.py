@@ -22,7 +22,7 @@ def test_a_program_under_budget_run():
     with Provider() as provider:
         provider.script(Reply(tool_calls=[call]), Reply("from rivers"))
         url = provider.openai_url
-        done = python("-m", "budget_core.cli", "run", "--limit", "$1", "--json", agent, url)
+        done = python("-m", "budget_cli", "run", "--limit", "$1", "--json", agent, url)
     assert done.stdout == "from rivers\n", done.stderr
     report = json.loads(done.stderr.splitlines()[-1])
     assert report["breakdown"]["agents"]["by_agent"] == {"worker": provider.bill}

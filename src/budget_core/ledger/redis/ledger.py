@@ -14,7 +14,7 @@ from weakref import finalize
 
 from budget_core.errors import AccountConflict, HoldConflict, InvalidBudget
 from budget_core.ledger.audit import faults
-from budget_core.ledger.base import (
+from budget_core.ledger.contract import (
     Account,
     Balance,
     Denial,
@@ -28,10 +28,10 @@ from budget_core.ledger.base import (
     conflict,
 )
 from budget_core.ledger.heartbeat import keep_alive
-from budget_core.ledger.redis import records
+from budget_core.ledger.redis import codec
 from budget_core.ledger.redis.scripts import Scripts, connect
 from budget_core.ledger.urls import shown
-from budget_core.limits import Amounts
+from budget_core.money.limits import Amounts
 
 if TYPE_CHECKING:
     import redis
@@ -91,9 +91,9 @@ class RedisLedger(Ledger):
         self._cared = float("-inf")
 
     def open(self, account: Account, *, update: bool = False) -> Balance | Denial:
-        answer = self._asked("open", records.opening(account, update=update))
+        answer = self._asked("open", codec.opening(account, update=update))
         if "c" in answer:
-            known = records.account_from(account.id, answer["c"], answer["lasts"])
+            known = codec.account_from(account.id, answer["c"], answer["lasts"])
             raise AccountConflict(conflict(known, account, update=update))
         if update:
             self._wake()
@@ -107,27 +107,27 @@ class RedisLedger(Ledger):
         *,
         final: str | None = None,
     ) -> Hold | Denial:
-        answer = self._run("reserve", hold_id, names(accounts), records.text(amounts), final or "")
+        answer = self._run("reserve", hold_id, names(accounts), codec.text(amounts), final or "")
         if answer == 1:
             return Hold(hold_id, tuple(accounts), amounts)
-        return records.denial_from(self._read(answer, hold_id)["d"])
+        return codec.denial_from(self._read(answer, hold_id)["d"])
 
     def extend(self, hold_id: str, amounts: Amounts, accounts: Sequence[str] = ()) -> Hold | Denial:
-        answer = self._asked("extend", hold_id, names(accounts), records.text(amounts))
+        answer = self._asked("extend", hold_id, names(accounts), codec.text(amounts))
         if "d" in answer:
-            return records.denial_from(answer["d"])
+            return codec.denial_from(answer["d"])
         self._wake()
         return Hold(hold_id, tuple(answer["accounts"]), amounts)
 
     def commit(self, hold_id: str, amounts: Amounts, accounts: Sequence[str]) -> Entry:
-        entry = self._entry("commit", hold_id, names(accounts), records.text(amounts))
+        entry = self._entry("commit", hold_id, names(accounts), codec.text(amounts))
         self._wake()
         return entry
 
     def release(self, hold_id: str) -> Entry | None:
         answer = self._run("release", hold_id)
         self._wake()
-        return records.entry_from(self._read(answer)) if answer else None
+        return codec.entry_from(self._read(answer)) if answer else None
 
     def charge(
         self,
@@ -137,26 +137,26 @@ class RedisLedger(Ledger):
         *,
         final: str | None = None,
     ) -> Entry:
-        told = names(accounts), records.text(amounts), final or ""
+        told = names(accounts), codec.text(amounts), final or ""
         return self._entry("charge", charge_id, *told)
 
     def balance(self, account: str) -> Balance:
-        return records.balance_from(self._asked("balance", account)["b"])
+        return codec.balance_from(self._asked("balance", account)["b"])
 
     def accounts(self) -> list[Balance]:
         told = [each for each in self._dump("accounts")["accounts"] if not each["gone"]]
-        return sorted((records.balance_from(each["balance"]) for each in told), key=_by_id)
+        return sorted((codec.balance_from(each["balance"]) for each in told), key=_by_id)
 
     def describe(self, account: str) -> Account:
         for each in self._dump("accounts")["accounts"]:
             if each["balance"][0] == account and not each["gone"]:
-                return records.account_from(account, each["balance"][1], each["lasts"])
+                return codec.account_from(account, each["balance"][1], each["lasts"])
         raise KeyError(account)
 
     def holds(self, account: str | None = None) -> list[LiveHoldView]:
         dump = self._dump("holds")
         views = [
-            records.hold_view(each, dump["now"])
+            codec.hold_view(each, dump["now"])
             for each in dump["holds"]
             if account is None or account in each["path"]
         ]
@@ -168,19 +168,19 @@ class RedisLedger(Ledger):
         return Headroom(*(None if x is None else int(x) for x in room))
 
     def keep_back(self, account: str, amounts: Amounts) -> Amounts:
-        answer = self._read(self._run("keep_back", account, records.text(amounts)))
+        answer = self._read(self._run("keep_back", account, codec.text(amounts)))
         self._wake()
-        return records.vector(answer)
+        return codec.vector(answer)
 
     def top_up(self, account: str, amounts: Amounts) -> Balance:
-        answer = self._asked("top_up", account, records.text(amounts), uuid4().hex)
+        answer = self._asked("top_up", account, codec.text(amounts), uuid4().hex)
         if "d" in answer:
             raise InvalidBudget(
                 f"{account} was allocated from {answer['d'][0]}, which has not enough "
                 "left for this top-up. Top that account up first."
             )
         self._wake()
-        return records.balance_from(answer["b"])
+        return codec.balance_from(answer["b"])
 
     def close(self, account: str, state: State = "closed") -> None:
         answer = self._run("close", account, state)
@@ -193,13 +193,11 @@ class RedisLedger(Ledger):
         self._forgotten.append(account)
 
     def entries(self, account: str | None = None) -> Iterator[Entry]:
-        entries = (
-            records.entry_from(json.loads(each)) for each in self._dump("entries")["entries"]
-        )
+        entries = (codec.entry_from(json.loads(each)) for each in self._dump("entries")["entries"])
         return (entry for entry in entries if account is None or account in entry.path)
 
     def verify(self) -> list[str]:
-        snapshot = records.Snapshot(self._dump(""))
+        snapshot = codec.Snapshot(self._dump(""))
         return list(faults(snapshot.nodes, snapshot.live, snapshot))
 
     def llm_holds(self, account: str, besides: Collection[str] = ()) -> bool:
@@ -255,7 +253,7 @@ class RedisLedger(Ledger):
         return answer
 
     def _entry(self, name: str, hold_id: str, *arguments: str) -> Entry:
-        return records.entry_from(self._read(self._run(name, hold_id, *arguments), hold_id))
+        return codec.entry_from(self._read(self._run(name, hold_id, *arguments), hold_id))
 
     def _read(self, answer: bytes, asked: str = "") -> Any:
         """Return what a script told, or raise what it says; `asked` is a hold's id."""
@@ -269,8 +267,8 @@ class RedisLedger(Ledger):
 
     def _balance(self, answer: dict[str, Any]) -> Balance | Denial:
         if "d" in answer:
-            return records.denial_from(answer["d"])
-        return records.balance_from(answer["b"])
+            return codec.denial_from(answer["d"])
+        return codec.balance_from(answer["b"])
 
     def _dump(self, what: str) -> dict[str, Any]:
         return self._asked("dump", what)

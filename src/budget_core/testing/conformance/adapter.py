@@ -17,7 +17,7 @@ from budget_core.testing.conformance.model import Prices
 from budget_core.testing.provider import Provider
 
 if TYPE_CHECKING:
-    from budget_core.session import BudgetSession
+    from budget_core.session.session import BudgetSession
 
 Test = TypeVar("Test", bound=Callable[..., object])
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from budget_core import scope
+from budget_core.calls import context
 from budget_core.errors import BudgetExhausted
 
 if TYPE_CHECKING:
-    from budget_core.session import BudgetSession
+    from budget_core.session.session import BudgetSession
     from budget_core.testing.provider import Provider
 
 
@@ -63,7 +63,7 @@ def nothing_is_open() -> None:
 
     An SDK's guard settles the calls that it takes over, so nothing is held for those.
     """
-    left = scope.open_calls()
+    left = context.open_calls()
     expect(
         not left,
         f"Calls are open where the agent ran, after it ended: {left}. Whoever opened a call says "

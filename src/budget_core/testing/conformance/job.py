@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 from budget_core.testing.conformance.tools import search
 
 if TYPE_CHECKING:
-    from budget_core.money import Money
-    from budget_core.session import BudgetSession
+    from budget_core.money.usd import Money
+    from budget_core.session.session import BudgetSession
     from budget_core.testing.provider import Provider
 
 AGENT: Final = "worker"

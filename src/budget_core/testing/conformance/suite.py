@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 import pytest
 
-from budget_core.budget import AgentBudget
-from budget_core.money import to_usd
+from budget_core.money.usd import to_usd
+from budget_core.session.budget import AgentBudget
 from budget_core.testing.conformance.adapter import Adapter, needs
 from budget_core.testing.conformance.books import balanced, counted, expect, refused
 from budget_core.testing.conformance.job import AGENT
@@ -27,7 +27,7 @@ from budget_core.testing.gate import Gate
 from budget_core.testing.reply import Incoming, Reply
 
 if TYPE_CHECKING:
-    from budget_core.session import BudgetSession
+    from budget_core.session.session import BudgetSession
     from budget_core.testing.provider import Provider
 
 CROWD: Final = 4

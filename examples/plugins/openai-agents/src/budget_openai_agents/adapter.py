@@ -13,9 +13,9 @@ from agents.models.interface import Model
 from wrapt import ObjectProxy, wrap_function_wrapper
 
 from budget_core import Call, CallRequest, Prompt, Usage
-from budget_core.agents import AgentIntegration
-from budget_core.lastword import WRAP_UP
-from budget_core.outcomes import ending
+from budget_core.frameworks.agents import AgentIntegration
+from budget_core.frameworks.last_word import WRAP_UP
+from budget_core.frameworks.outcomes import ending
 
 NAMES = tuple(signature(Model.get_response).parameters)[1:]
 

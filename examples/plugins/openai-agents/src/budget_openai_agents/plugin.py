@@ -1,7 +1,7 @@
 """What `budget_core` finds: agents join `init` and ``budget run`` once a program imports them."""
 
+from budget_core.frameworks.joining import join
 from budget_core.hooks import DropinRequest, hookimpl
-from budget_core.joining import join
 
 
 @hookimpl

@@ -7,7 +7,7 @@
 
 from typing import TYPE_CHECKING
 
-from budget_core.lazy import lazy
+from budget_core.runtime.lazy import lazy
 
 if TYPE_CHECKING:
     from budget_pydantic_ai.adapter import PydanticAIBudget

@@ -15,9 +15,9 @@ from pydantic_core import to_jsonable_python
 from wrapt import wrap_function_wrapper
 
 from budget_core import Call, CallRequest, Prompt, Usage
-from budget_core.agents import AgentIntegration
-from budget_core.lastword import WRAP_UP
-from budget_core.outcomes import ending
+from budget_core.frameworks.agents import AgentIntegration
+from budget_core.frameworks.last_word import WRAP_UP
+from budget_core.frameworks.outcomes import ending
 
 if TYPE_CHECKING:
     from pydantic_ai.models import Model, StreamedResponse

@@ -1,0 +1,1 @@
+"""The interfaces of other budget libraries: change one import line (docs/migrating.md)."""

@@ -1,0 +1,1 @@
+"""One paid call, from its worst case to its true cost."""

@@ -1,0 +1,361 @@
+"""One guarded LLM or tool call: estimate → reserve → (meter the stream) → settle."""
+
+from __future__ import annotations
+
+from functools import partial
+from threading import Lock
+from time import time
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Self
+
+from budget_core.calls import context
+from budget_core.calls.payer import everyone, groups_of
+from budget_core.calls.prompt import Prompt
+from budget_core.calls.responses import Receipt, Usage, read_receipt
+from budget_core.errors import AgentBudgetError
+from budget_core.money.limits import ZERO, Amounts
+from budget_core.runtime.background import behind, in_event_loop
+from budget_core.runtime.finalizers import collecting, later
+from budget_core.session.admission import tightened
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+    from budget_core.calls.quote import Quote
+    from budget_core.ledger.contract import Entry
+    from budget_core.ledger.reservation import Group, Reservation
+    from budget_core.session.session import BudgetSession
+
+_SEEN_EXTRA = 64
+"""Tokens that a stream may have cost beyond the bytes that were visible."""
+
+
+class CallRequest(NamedTuple):
+    """What is about to be called. Name the arguments: more may come between them.
+
+    Attributes:
+        kind: an LLM call or a tool's.
+        model, provider: as the caller names them.
+        prompt: what an LLM call sends; its worst input is measured from it.
+        input_tokens: a bound on the input, where the caller knows it better than `prompt` tells.
+        output_cap: the caller's own cap on one answer; a framework's default is none.
+        ceiling: what an answer cannot exceed although its caller asked for no cap: a default.
+        least: an answer shorter than this is refused by the provider.
+        n: how many answers are asked for.
+        tier: "batch", "flex" or "priority".
+        name, cost: a tool's name, and its price in nanos.
+        fingerprint: what makes two calls the same call, None to be exempt from loop detection.
+        agent: who calls, for the report.
+        mixin: a class that errors shall also be an instance of (see `AgentBudgetError.recast`).
+        unbounded: what of the request cannot be bounded, if anything.
+        unpriced: it is billed for something else than tokens; without a usage that has a price it
+            is recorded as unpriced.
+    """
+
+    kind: Literal["llm", "tool"] = "llm"
+    model: str = ""
+    provider: str | None = None
+    prompt: Prompt | None = None
+    input_tokens: int | None = None
+    output_cap: int | None = None
+    ceiling: int | None = None
+    least: int = 0
+    n: int = 1
+    tier: str | None = None
+    name: str = ""
+    cost: int = 0
+    fingerprint: Any = None
+    agent: str | None = None
+    mixin: type[BaseException] | None = None
+    unbounded: str | None = None
+    unpriced: bool = False
+
+
+class Call:
+    """A call that is being paid for. Ends once: by `settle` or by `release`.
+
+    As a context manager it settles as unknown if nobody ended it before: silence is never free.
+
+    Attributes:
+        began: Unix time at which it got its hold.
+        cap: the largest output cap a single answer may be sent with, None for tools.
+        ended: it was settled or released.
+        guarded: an SDK's guard opened it for one request, which nothing else is a part of.
+        model: that answered, once settled; None if nobody said.
+        priced: its model has a price.
+        cost: nanos, once settled.
+        wired: the cap is on the wire, so the provider itself stops there.
+        risks: tags of what its prompt holds, where its session looks for that.
+    """
+
+    __slots__ = (
+        "_claimed", "_left", "_lock", "_prompts", "_seen", "began", "cost", "ended", "guarded",
+        "model", "output", "priced", "quote", "request", "reservation", "risks", "session",
+        "sessions",
+        "usage", "wired",
+    )  # fmt: skip
+
+    def __init__(
+        self,
+        session: BudgetSession,
+        sessions: tuple[BudgetSession, ...],
+        request: CallRequest,
+        reservation: Reservation,
+        quote: Quote | None,
+        output: int,
+    ) -> None:
+        self.session = session
+        self.sessions = sessions
+        self.request = request
+        self.reservation = reservation
+        self.quote = quote
+        self.output = output
+        self.wired = quote is not None and quote.capped and output == quote.most
+        self.ended = False
+        self.guarded = False
+        self.began = time()
+        self.risks: tuple[str, ...] = ()
+        self.cost = 0
+        self.model: str | None = None
+        self.priced = quote is None or quote.rates is not None
+        self.usage: Usage | None = None
+        self._claimed = False
+        self._left = False
+        self._seen = 0
+        self._prompts = [request.prompt] if request.prompt is not None else []
+        self._lock = Lock()
+
+    @property
+    def kind(self) -> str:
+        """``"llm"`` or ``"tool"``."""
+        return self.request.kind
+
+    @property
+    def id(self) -> str:
+        """The id of its hold."""
+        return self.reservation.id
+
+    @property
+    def cap(self) -> int | None:
+        """The most output tokens of one answer that the hold pays for."""
+        return self.output // self.quote.n if self.quote is not None else None
+
+    @property
+    def claimed(self) -> bool:
+        """An SDK guard settles this call; whoever opened it leaves that to the guard."""
+        return self._claimed
+
+    @property
+    def over(self) -> bool:
+        """Nothing belongs to this call any more.
+
+        One that a guard took over may have ended while the framework that opened it goes on: a
+        retry of the framework's own still belongs here, and pays for itself.
+        """
+        if self.ended and not self._claimed:
+            return True
+        return self._left or self.session.closed
+
+    def claim(self) -> bool:
+        """Take the call over; True for the first who asks while it is open."""
+        with self._lock:
+            if self.ended or self._claimed or self.kind != "llm":
+                return False
+            self._claimed = True
+            return True
+
+    def reprice(self, request: CallRequest, joining: tuple[BudgetSession, ...] = ()) -> None:
+        """Price the call again as it will really be sent, and adapt the hold to that.
+
+        Args:
+            request: read off the final request.
+            joining: sessions that are to hold it too.
+
+        Raises:
+            BudgetExhausted: it does not fit; the hold is released.
+            UnknownModel, Unbounded: likewise.
+        """
+        try:
+            self._reprice(request, joining)
+        except AgentBudgetError as error:
+            self.release()
+            raise error.recast(self.request.mixin) from None
+        except BaseException:
+            self.release()
+            raise
+
+    def _reprice(self, request: CallRequest, joining: tuple[BudgetSession, ...]) -> None:
+        groups = groups_of(joining) if joining else ()
+        request = tightened(self.session, request)
+        if self.kind == "tool":
+            self._reprice_tool(request, groups)
+        else:
+            self._reprice_model(request, groups)
+        if joining:
+            self.sessions = tuple(dict.fromkeys((*self.sessions, *everyone(joining))))
+        self.request = _merged(self.request, request)
+
+    def _reprice_tool(self, request: CallRequest, groups: tuple[Group, ...]) -> None:
+        """Hold the higher of both prices."""
+        cost = max(self.request.cost, request.cost)
+        self.request = self.request._replace(cost=cost)
+        amounts = self.reservation.amounts._replace(usd=cost)
+        if (refusal := self.reservation.extend(amounts, groups)) is not None:
+            raise self.session.refused(refusal, request)
+
+    def _reprice_model(self, request: CallRequest, groups: tuple[Group, ...]) -> None:
+        session, reservation = self.session, self.reservation
+        self.risks = session.vet(request) or self.risks
+        quote = session.costs.quote(request)
+        output = quote.most if quote.capped else min(quote.most, self.output)
+        refusal = reservation.extend(quote.amounts(output), groups)
+        if refusal is not None:
+            cut = quote.squeezed(reservation.headroom_with(groups))
+            if cut is None or (refusal := reservation.extend(quote.amounts(cut), groups)):
+                raise session.refused(refusal, request)
+            output = cut
+        self.quote, self.output = quote, output
+        if request.prompt is not None:
+            self._prompts.append(request.prompt)
+
+    def meter(self, seen: str | int) -> None:
+        """Take note of output as it arrives: a piece of text, or a count of tokens.
+
+        Where the cap is on the wire, a piece counts as one token at least; elsewhere by its
+        UTF-8 bytes, which no token count exceeds, and the hold grows with it while it can.
+
+        Raises:
+            BudgetExhausted: the hold is spent. Close the stream, then settle.
+        """
+        if not seen:
+            return
+        if self.ended:  # it was swept with its session, and its hold was charged
+            raise self.session.stopped(self)
+        pieces = seen if isinstance(seen, int) else 1 if self.wired else len(seen.encode())
+        self._seen += pieces
+        if self._seen <= self.output or self.quote is None:
+            return
+        if not self.wired:
+            for output in (2 * self._seen, self._seen):
+                if self.reservation.extend(self.quote.amounts(output)) is None:
+                    self.output = output
+                    return
+        raise self.session.stopped(self)
+
+    def settle(self, outcome: Any = None, *, model: str | None = None) -> None:
+        """End the call with what it really cost; the rest of the hold is free again.
+
+        Args:
+            outcome: a `Usage`, a `Receipt`, the provider's response in any shape, or None if it
+                was (or may have been) billed and nobody said how much: then the whole hold is.
+            model: the model that answered, where `outcome` does not say.
+        """
+        if collecting():
+            later(partial(self.settle, outcome, model=model))
+            return
+        if self.ended:
+            return
+        receipt = _receipt(outcome, model)
+        amounts = self.session.costs.price(self, receipt)
+        if not self._end():  # not before: plugins were asked, and Ctrl-C may have come
+            return
+        self.usage, self.model, self.cost = receipt.usage, receipt.model, amounts.usd
+        if self.reservation.blocks and in_event_loop():
+            behind(partial(self._commit, amounts))
+        else:
+            self._commit(amounts)
+
+    def finish(self, outcome: Any = None) -> None:
+        """Say, as the framework that opened it, that the call is over.
+
+        Settles with `outcome` (see `settle`), unless a guard beneath has taken the call over.
+        """
+        if not self._leave():
+            self.settle(outcome)
+
+    def abort(self) -> None:
+        """Say, as the framework that opened it, that the call failed and was not billed.
+
+        Releases it, unless a guard beneath has taken it over and knows better.
+        """
+        if not self._leave():
+            self.release()
+
+    def release(self) -> None:
+        """End the call: nothing was billed, because it was never sent or the provider refused."""
+        if collecting():
+            later(self.release)
+        elif self._end():
+            if self.reservation.blocks and in_event_loop():
+                behind(self.reservation.release)
+            else:
+                self.reservation.release()
+            for session in self.sessions:
+                session.forget_call(self)
+
+    @property
+    def metered(self) -> Amounts:
+        """The most that was seen so far can have cost, as far as it was metered."""
+        if self.quote is None:
+            return ZERO
+        extra = 0 if self.wired else _SEEN_EXTRA
+        return self.quote.amounts(self._seen + extra) if self._seen else ZERO
+
+    def _leave(self) -> bool:
+        """Leave the call to its guard, if it has one."""
+        with self._lock:
+            self._left = True
+        context.retire(self)
+        return self._claimed
+
+    def _end(self) -> bool:
+        with self._lock:
+            if self.ended:
+                return False
+            self.ended = True
+        if not self._claimed:
+            context.retire(self)
+        return True
+
+    def _commit(self, amounts: Amounts) -> None:
+        self._after(self.reservation.commit(amounts))
+
+    def _after(self, entries: list[Entry]) -> None:
+        if self.usage is not None and self.usage.input and self._prompts:
+            self.session.costs.learn(self.request.model, self._prompts, self.usage)
+        for session in self.sessions:  # all of them, before anybody is told who may stop this
+            session.count(self)
+        for session in self.sessions:
+            session.settled(self, entries)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.settle(None)
+
+    def __repr__(self) -> str:
+        state = "ended" if self.ended else "open"
+        return f"<Call {self.request.model or self.request.name} {self.id} {state}>"
+
+
+def _receipt(outcome: Any, model: str | None) -> Receipt:
+    if isinstance(outcome, Usage):
+        return Receipt(outcome if outcome.known else None, model)
+    receipt = outcome if isinstance(outcome, Receipt) else read_receipt(outcome)
+    if receipt.usage is not None and not receipt.usage.known:
+        receipt = receipt._replace(usage=None)
+    return receipt if receipt.model or not model else receipt._replace(model=model)
+
+
+def _merged(opened: CallRequest, final: CallRequest) -> CallRequest:
+    """Keep who asked and how errors are cast; take the rest from what is really sent."""
+    return final._replace(
+        agent=opened.agent or final.agent,
+        mixin=opened.mixin or final.mixin,
+        cost=max(opened.cost, final.cost),
+    )

@@ -1,0 +1,121 @@
+"""What calls may cost and what they came to: prices, and what was learnt of prompts."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from budget_core.calls.prompt import BilledPrompts, Prompt
+from budget_core.calls.quote import Quote, input_bound, quote
+from budget_core.errors import Unbounded, UnknownModel
+from budget_core.money.limits import Amounts
+from budget_core.money.prices.lookup import Rates, rates, settle_rates
+
+if TYPE_CHECKING:
+    from budget_core.calls.call import Call, CallRequest
+    from budget_core.calls.responses import Receipt, Usage
+    from budget_core.session.policy import Policy
+
+WRAP_UP_TOKENS = 1_024
+"""The instruction and the answer of a last call, as "auto" reserves count them."""
+_EMPTY = Prompt(())
+_log = logging.getLogger("budget_core")
+
+
+class Costs:
+    """Prices calls under a session's policy; what it learns is shared with the session's tree.
+
+    Attributes:
+        allows_unbounded: what has no worst case may run.
+        billed: the prompts whose true input is known.
+        longest: the longest answer seen of each model, in tokens.
+    """
+
+    def __init__(self, policy: Policy, above: Costs | None) -> None:
+        self._observing = policy.mode == "observe"
+        self._unpriced = self._observing or policy.unknown_model == "allow"
+        self.allows_unbounded: bool = self._observing or policy.unbounded == "allow"
+        self.billed: BilledPrompts = above.billed if above else BilledPrompts()
+        self.longest: dict[str, int] = above.longest if above else {}
+
+    def quote(self, request: CallRequest) -> Quote:
+        """Return a request's worst case.
+
+        Raises:
+            UnknownModel: it has no price, and the policy does not allow that.
+            Unbounded: part of it cannot be bounded, and the policy does not allow that.
+        """
+        if request.unbounded and not self.allows_unbounded:
+            raise Unbounded(request.unbounded)
+        bound = request.input_tokens
+        if bound is None:
+            bound = input_bound(
+                request.model,
+                request.provider,
+                request.prompt or _EMPTY,
+                self.billed,
+                allow_unbounded=self.allows_unbounded,
+            )
+        return quote(
+            request.model,
+            self._rates(request),
+            input_tokens=bound,
+            output_cap=request.output_cap,
+            ceiling=request.ceiling,
+            least=request.least,
+            n=request.n,
+            longest=self.longest.get(request.model, 0),
+            provider=request.provider,
+            one_hour=self.billed.one_hour,
+        )
+
+    def price(self, call: Call, receipt: Receipt) -> Amounts:
+        """Return what an ended call came to: as its receipt says, else all that was held."""
+        request, usage = call.request, receipt.usage
+        if request.kind == "tool":
+            return Amounts(usd=request.cost, tool_calls=1)
+        if usage is None:
+            call.priced = call.priced and not request.unpriced
+            return Amounts(*map(max, call.reservation.amounts, call.metered))
+        if not call.priced:
+            return Amounts(0, usage.total, 1, 0)
+        return Amounts(self._settling(call, receipt).cost(usage), usage.total, 1, 0)
+
+    def learn(self, model: str, prompts: Sequence[Prompt], usage: Usage) -> None:
+        """Remember what a prompt was billed for, so that the next one is bounded exactly."""
+        for prompt in prompts:
+            self.billed.remember(model, prompt, usage.input)
+        if usage.output > self.longest.get(model, 0):
+            self.longest[model] = usage.output
+
+    def one_more(self, price: Rates, usage: Usage) -> Amounts:
+        """Return what one more call on the context of the last one would take."""
+        tokens = usage.input + usage.output + WRAP_UP_TOKENS
+        output = -(-price.worst_output_rate(tokens) * WRAP_UP_TOKENS // 1_000_000)
+        cost = price.worst_input(tokens, audio=False, one_hour=self.billed.one_hour) + output
+        return Amounts(cost, tokens + WRAP_UP_TOKENS, 1, 0)
+
+    def _settling(self, call: Call, receipt: Receipt) -> Rates:
+        request = call.request
+        try:
+            return settle_rates(request.model, receipt.model, request.provider, receipt.tier)
+        except Exception:
+            held = call.quote.rates if call.quote is not None else None
+            if held is None:
+                raise
+            _log.exception("No price for %s any more; the one it was held at counts", request.model)
+            return held
+
+    def _rates(self, request: CallRequest) -> Rates | None:
+        try:
+            standard = rates(request.model, request.provider)
+            if request.tier is None:
+                return standard
+            tiered = rates(request.model, request.provider, request.tier)
+        except UnknownModel:
+            if self._unpriced or request.unpriced:
+                return None
+            raise
+        # a provider may serve a request at the standard tier after all
+        return max(standard, tiered, key=lambda price: (price.output, price.worst_input(1_000_000)))

@@ -1,0 +1,93 @@
+"""Loop detection: the same call, or the same short cycle of calls, in sequence."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable
+from time import monotonic
+from typing import TYPE_CHECKING, Any, Final
+
+from budget_core.errors import LoopDetected
+
+if TYPE_CHECKING:
+    from budget_core.calls.call import CallRequest
+
+MAX_PERIOD: Final = 4
+"""The longest cycle that is looked for: A-B-C-D-A-B-C-D…"""
+
+
+class LoopWatch:
+    """Watches a session's LLM calls and its tool calls, each kind a sequence of its own.
+
+    Args:
+        repeats: how often is a loop; None watches nothing.
+        window: within how many seconds.
+    """
+
+    def __init__(self, repeats: int | None, window: float) -> None:
+        self._detectors = (
+            {}
+            if repeats is None
+            else {kind: LoopDetector(repeats, window) for kind in ("llm", "tool")}
+        )
+
+    def note(self, call: CallRequest, in_flight: Iterable[Any]) -> LoopDetected | None:
+        """Take note of a call; return the error if it is one too many of its kind."""
+        detector = self._detectors.get(call.kind)
+        if detector is None or call.fingerprint is None:
+            return None
+        count = detector.count(call.fingerprint, in_flight)
+        return (
+            None if count is None else LoopDetected(call.name or call.model, count, detector.window)
+        )
+
+
+class LoopDetector:
+    """Notices when one sequence of calls repeats itself `repeats` times within `window` seconds.
+
+    A call is known by its fingerprint: anything with an equality, made of the name and the
+    arguments. Never the model's name alone: two hundred different calls in a minute are no loop.
+
+    Not thread-safe: the session calls it under its lock.
+    """
+
+    def __init__(self, repeats: int, window: float) -> None:
+        self.repeats = repeats
+        self.window = window
+        self._seen: deque[tuple[Any, float]] = deque(maxlen=MAX_PERIOD * repeats)
+        self._runs = [0] * (MAX_PERIOD + 1)
+
+    def count(self, fingerprint: Any, in_flight: Iterable[Any] = ()) -> int | None:
+        """Take note of a call; return how often its cycle has repeated if that is a loop.
+
+        Args:
+            fingerprint: of the call about to be made.
+            in_flight: fingerprints of calls that have not ended. A call that one of them equals
+                is a parallel sample of the same prompt, not a repetition, and is not counted.
+        """
+        if any(_same(fingerprint, other) for other in in_flight):
+            return None
+        now = monotonic()
+        seen = self._seen
+        for period in range(1, MAX_PERIOD + 1):
+            same = len(seen) >= period and _same(seen[-period][0], fingerprint)
+            self._runs[period] = self._runs[period] + 1 if same else 0
+        seen.append((fingerprint, now))
+        return self._loop(now)
+
+    def _loop(self, now: float) -> int | None:
+        for period in range(1, MAX_PERIOD + 1):
+            cycle = period * self.repeats
+            if self._runs[period] + period >= cycle and len(self._seen) >= cycle:
+                began = self._seen[-cycle][1]
+                if now - began <= self.window:
+                    return self.repeats
+        return None
+
+
+def _same(one: Any, other: Any) -> bool:
+    """Compare arguments of any kind: what cannot be compared (an array) is not the same."""
+    try:
+        return bool(one == other)
+    except Exception:  # noqa: BLE001  whatever a foreign object's comparison may raise
+        return False

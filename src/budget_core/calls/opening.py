@@ -1,0 +1,312 @@
+"""How a call gets its hold: share, wait, clamp, or refuse. One logic for threads and tasks."""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import threading
+from collections.abc import Callable, Generator
+from contextlib import suppress
+from time import monotonic
+from typing import TYPE_CHECKING, Generic, NamedTuple, TypeAlias, TypeVar
+
+from budget_core.calls import context
+from budget_core.calls.call import Call, CallRequest
+from budget_core.calls.payer import everyone, groups_of
+from budget_core.errors import AgentBudgetError, LedgerUnavailable
+from budget_core.ledger.contract import Ledger
+from budget_core.ledger.reservation import Refusal, Reservation
+from budget_core.money.limits import UNITS, Amounts
+from budget_core.runtime.background import drain
+from budget_core.runtime.finalizers import reap
+from budget_core.session.admission import tightened
+from budget_core.session.policy import DEFAULT_WAIT
+
+if TYPE_CHECKING:
+    from budget_core.calls.quote import Quote
+    from budget_core.session.session import BudgetSession
+
+T = TypeVar("T")
+
+
+class Pause(NamedTuple):
+    """Wait until one of the ledgers may have money again, or `seconds` have passed.
+
+    The first pause of a call only starts to watch, so that nothing is missed between the
+    refusal and the wait.
+    """
+
+    ledgers: tuple[Ledger, ...]
+    seconds: float
+
+
+Steps: TypeAlias = Generator[Pause, None, T]
+
+
+class Opening:
+    """One call on its way to its hold: at its share, after a wait, or cut to what is free."""
+
+    __slots__ = (
+        "_asked", "_output", "_quote", "_request", "_reservation", "_risks", "_session",
+        "_sessions",
+    )  # fmt: skip
+
+    def __init__(
+        self, session: BudgetSession, request: CallRequest, joining: tuple[BudgetSession, ...]
+    ) -> None:
+        self._session = session
+        self._asked = self._request = request
+        self._sessions = (session, *joining) if joining else (session,)
+        self._reservation = Reservation(groups_of(self._sessions), session.final())
+        self._quote: Quote | None = None
+        self._output = 0
+        self._risks: tuple[str, ...] = ()
+
+    @property
+    def blocks(self) -> bool:
+        """A ledger may block on I/O."""
+        return self._reservation.blocks
+
+    def at_once(self) -> Call | None:
+        """Return the call if it can be held as it is, None if `steps` has to try harder.
+
+        Raises:
+            LoopDetected, UnknownModel, Unbounded, RiskDetected, AnomalyDetected: as they say.
+            AgentBudgetError: a plugin refuses it.
+        """
+        try:
+            if self.blocks:
+                drain()
+            self._risks = self._session.vet(self._request)
+            if self._request.fingerprint is not None:
+                self._session.check_loop(self._request)
+            self._request = tightened(self._session, self._asked)
+            return self._call() if self._hold() is None else None
+        except AgentBudgetError as error:
+            raise self._told(error) from None
+
+    def steps(self, wait: float) -> Steps[Call]:
+        """Get the call its hold, yielding where it has to wait for at most `wait` seconds.
+
+        Raises:
+            BudgetExhausted: it does not fit, and `on_hard_limit` did not help.
+        """
+        session, request, until = self._session, self._request, monotonic() + wait
+        try:
+            while True:
+                before = session.top_ups()
+                refusal = yield from self._until_held(until)
+                if refusal is None:
+                    return self._call()
+                if not session.approved(refusal, before):
+                    raise session.refused(refusal, request)
+        except AgentBudgetError as error:
+            raise self._told(error) from None
+
+    def _told(self, error: AgentBudgetError) -> AgentBudgetError:
+        if isinstance(error, LedgerUnavailable):
+            error.seen_by(self._session.id)
+        return error.recast(self._request.mixin)
+
+    def _call(self) -> Call:
+        sessions = everyone(self._sessions)
+        call = Call(
+            self._session, sessions, self._request, self._reservation, self._quote, self._output
+        )
+        call.risks = self._risks
+        if self._request is not self._asked:
+            call.wired = False  # the caller has not put this cap on the wire as yet
+        for session in sessions:
+            session.remember_call(call)
+        return call
+
+    def _hold(self) -> Refusal | None:
+        """Try to hold a tool's price, or an LLM call's share of what is free."""
+        if self._request.kind == "tool":
+            return self._reservation.reserve(Amounts(usd=self._request.cost, tool_calls=1))
+        # calls that ended meanwhile may have taught what this prompt's input really is
+        self._quote = quote = self._session.costs.quote(self._request)
+        self._output = quote.most if quote.capped else quote.share(self._reservation.headroom())
+        return self._reservation.reserve(quote.amounts(self._output))
+
+    def _until_held(self, until: float) -> Steps[Refusal | None]:
+        while True:
+            reap()
+            if self.blocks:
+                drain()
+            refusal = self._hold()
+            if refusal is None or refusal.denial.state != "open" or self._quote is None:
+                return refusal
+            if self._worth_waiting(refusal, self._quote, until):
+                ledgers = tuple(group.ledger for group in self._reservation.groups)
+                after = refusal.denial.retry_after
+                left = until - monotonic()
+                yield Pause(ledgers, left if after is None else min(left, after))
+                continue
+            if refusal.denial.unit not in {"usd", "tokens"} or not refusal.denial.requested:
+                return refusal  # a shorter answer would be refused just the same
+            cut = self._quote.squeezed(self._reservation.headroom())
+            self._output = self._quote.useful if cut is None else cut
+            refusal = self._reservation.reserve(self._quote.amounts(self._output))
+            if refusal is None or cut is None:
+                return refusal
+            # what was free a moment ago is held by somebody else now: look again
+
+    def _worth_waiting(self, refusal: Refusal, quote: Quote, until: float) -> bool:
+        """Wait only for LLM calls of others if their money could be enough, or a new window."""
+        denial = refusal.denial
+        if monotonic() >= until:
+            return False
+        if denial.retry_after is not None and denial.retry_after <= until - monotonic():
+            return True
+        if denial.unit not in ("usd", "tokens"):
+            return False
+        least = quote.amounts(quote.useful)[UNITS.index(denial.unit)]
+        if least > denial.limit - denial.spent:
+            return False
+        mine = [call.id for call in context.held_calls()]
+        return refusal.ledger.llm_holds(denial.account, mine)
+
+
+def open_now(opening: Opening, wait: float) -> Call:
+    """Open a call in this thread, which waits."""
+    return opening.at_once() or run(opening.steps(wait))
+
+
+async def open_soon(opening: Opening, wait: float) -> Call:
+    """Open a call in this task, which awaits; a ledger that blocks is asked in a thread."""
+    if opening.blocks:
+        return await run_async(_all_steps(opening, wait), blocks=True)
+    if (call := opening.at_once()) is not None:
+        return call
+    return await run_async(opening.steps(wait), blocks=False)
+
+
+def _all_steps(opening: Opening, wait: float) -> Steps[Call]:
+    return opening.at_once() or (yield from opening.steps(wait))
+
+
+def run(steps: Steps[T]) -> T:
+    """Run in this thread, which waits."""
+    bell: threading.Event | None = None
+    unwatch: list[Callable[[], None]] = []
+    try:
+        while True:
+            pause = next(steps)
+            if bell is None:
+                bell = threading.Event()
+                unwatch = [ledger.watch(bell.set) for ledger in pause.ledgers]
+            else:
+                bell.wait(_patience(pause))
+                bell.clear()
+    except StopIteration as done:
+        return done.value  # type: ignore[no-any-return]
+    finally:
+        steps.close()
+        for end in unwatch:
+            end()
+
+
+async def run_async(steps: Steps[T], *, blocks: bool) -> T:
+    """Run in this task, which awaits; a ledger that blocks is asked in a thread."""
+    bell: asyncio.Event | None = None
+    unwatch: list[Callable[[], None]] = []
+    loop = asyncio.get_running_loop()
+    try:
+        while True:
+            step = await _Errand(steps).run() if blocks else _next(steps)
+            if not isinstance(step, Pause):
+                return step[0]
+            if bell is None:
+                bell = asyncio.Event()
+                ring = _ringer(loop, bell)
+                unwatch = [ledger.watch(ring) for ledger in step.ledgers]
+            else:
+                await _heard(bell, _patience(step))
+                bell.clear()
+    finally:
+        if not blocks:  # else a worker thread may be in the middle of a step
+            steps.close()
+        for end in unwatch:
+            end()
+
+
+class _Errand(Generic[T]):
+    """One step, taken in a worker thread.
+
+    The thread goes on when the task that awaits it is cancelled. Then whoever comes last, the
+    thread or the task, gives back what the step has got.
+    """
+
+    def __init__(self, steps: Steps[T]) -> None:
+        self._steps = steps
+        self._lock = threading.Lock()
+        self._step: Pause | tuple[T] | None = None
+        self._abandoned = False
+
+    async def run(self) -> Pause | tuple[T]:
+        loop, context = asyncio.get_running_loop(), contextvars.copy_context()
+        try:
+            return await loop.run_in_executor(None, context.run, self._take)
+        except asyncio.CancelledError:
+            with self._lock:
+                self._abandoned, step = True, self._step
+            if step is not None:
+                loop.run_in_executor(None, context.copy().run, self._give_back, step)
+            raise
+
+    def _take(self) -> Pause | tuple[T]:
+        if self._abandoned:
+            self._steps.close()
+            raise asyncio.CancelledError
+        step = _next(self._steps)
+        with self._lock:
+            self._step, abandoned = step, self._abandoned
+        if abandoned:
+            self._give_back(step)
+        return step
+
+    def _give_back(self, step: Pause | tuple[T]) -> None:
+        self._steps.close()
+        if not isinstance(step, Pause) and isinstance(call := step[0], Call):
+            call.release()
+
+
+def _next(steps: Steps[T]) -> Pause | tuple[T]:
+    try:
+        return next(steps)
+    except StopIteration as done:
+        return (done.value,)
+
+
+def _ringer(loop: asyncio.AbstractEventLoop, bell: asyncio.Event) -> Callable[[], object]:
+    def ring() -> None:
+        # the loop may have been closed while a ledger was about to ring
+        with suppress(RuntimeError):
+            loop.call_soon_threadsafe(bell.set)
+
+    return ring
+
+
+async def _heard(bell: asyncio.Event, seconds: float) -> None:
+    try:
+        async with asyncio.timeout(seconds):
+            await bell.wait()
+    except TimeoutError:
+        pass
+
+
+def _patience(pause: Pause) -> float:
+    return max(0.0, min(pause.seconds, *(ledger.poll for ledger in pause.ledgers)))
+
+
+def default_wait() -> float:
+    """Return how long a synchronous caller may wait: not at all where an event loop would stop."""
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return DEFAULT_WAIT
+    return 0.0
+
+
+__all__ = ["Opening", "Pause", "default_wait", "open_now", "open_soon"]

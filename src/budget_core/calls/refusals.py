@@ -1,0 +1,117 @@
+"""From a ledger's denial to the error that a person reads."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from budget_core.errors import BudgetExhausted, SessionCancelled, SessionFinalized
+from budget_core.money.limits import format_amount, readable
+from budget_core.money.usd import format_usd
+
+if TYPE_CHECKING:
+    from budget_core.calls.call import Call, CallRequest
+    from budget_core.ledger.contract import Denial
+    from budget_core.session.session import BudgetSession
+
+_NEXT = (
+    "Raise the limit (session.top_up(...), or TopUp(...) from on_hard_limit), or finish from the "
+    "reserve (finalization_reserve=, session.finalize())."
+)
+
+
+def exhausted_by(
+    denial: Denial, session_id: str, request: CallRequest, *, paid: bool = False
+) -> BudgetExhausted:
+    """Return the error for a denial.
+
+    Args:
+        denial: what the ledger said.
+        session_id: the session in which the call was made.
+        request: the call.
+        paid: the money is gone already, and the limit was met when it was recorded.
+    """
+    kinds = {"finalized": SessionFinalized, "cancelled": SessionCancelled}
+    kind = kinds.get(denial.state, BudgetExhausted)
+    return kind(
+        _message(denial, session_id, request, paid=paid),
+        limit=readable(denial.unit, denial.limit),
+        spent=readable(denial.unit, denial.spent),
+        requested=readable(denial.unit, denial.requested),
+        remaining=readable(denial.unit, denial.remaining),
+        unit=denial.unit,
+        account=denial.account,
+        session_id=session_id,
+        retry_after=denial.retry_after,
+    )
+
+
+def stopped_by(call: Call, session: BudgetSession) -> BudgetExhausted:
+    """Return the error that stops a stream in the middle."""
+    held = format_usd(call.reservation.amounts.usd)
+    if call.ended:
+        why = (
+            f"Session {session.id!r} was closed while the answer of {call.request.model} was still "
+            f"coming: it was stopped, and the {held} that were held for it are charged. Close the "
+            "session after its streams."
+        )
+    else:
+        why = (
+            f"The answer of {call.request.model} outgrew the {held} that session {session.id!r} "
+            f"could hold for it, and was stopped. {_NEXT}"
+        )
+    return BudgetExhausted(
+        why,
+        limit=session.limit,
+        spent=session.spent,
+        requested=readable("usd", call.metered.usd),
+        remaining=session.remaining,
+        account=session.id,
+        session_id=session.id,
+    )
+
+
+def _message(denial: Denial, session_id: str, request: CallRequest, *, paid: bool) -> str:
+    what = request.name or request.model or "the call"
+    where = f"account {denial.account!r}"
+    if denial.account != session_id and not denial.account.endswith(f"/{session_id}"):
+        where += f" (above session {session_id!r})"
+    match denial.state:
+        case "cancelled":
+            return f"{what} was refused: {where} was cancelled. Open a new session to go on."
+        case "finalized":
+            return (
+                f"{what} was refused: {where} has spent its finalization reserve, or is spending "
+                "it, on its last call. Top it up or open a new session to go on."
+            )
+        case "closed":
+            return f"{what} was refused: {where} is closed. Open it again to go on."
+    if denial.period is not None:
+        return _windowed(what, where, denial, paid=paid)
+    limit, spent, asked, left = (
+        format_amount(denial.unit, amount)
+        for amount in (denial.limit, denial.spent, denial.requested, denial.remaining)
+    )
+    if paid:
+        return f"{what} brought {where} to {spent} of {limit}; it is recorded. {_NEXT}"
+    return (
+        f"{what} was refused before it was sent: it may come to {asked}, and {where} has {left} "
+        f"left of {limit} ({spent} spent, the rest held by calls in flight). {_NEXT}"
+    )
+
+
+def _windowed(what: str, where: str, denial: Denial, *, paid: bool) -> str:
+    limit, spent, asked, left = (
+        format_amount(denial.unit, amount)
+        for amount in (denial.limit, denial.spent, denial.requested, denial.remaining)
+    )
+    limit = f"{limit}/{denial.period}"
+    if paid:
+        return f"{what} brought {where} to {spent} of {limit}; it is recorded."
+    if denial.retry_after is None:
+        after = "It fits into no such window: lower its worst case, or raise the limit."
+    else:
+        after = f"Try again in {denial.retry_after:,.1f} s, or raise the limit."
+    return (
+        f"{what} was refused before it was sent: it may come to {asked}, and {where} has {left} "
+        f"left of {limit} ({spent} spent). {after}"
+    )

@@ -1,0 +1,102 @@
+"""How an adapter joins `init`: once its framework is imported, and not before."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from collections.abc import Callable
+from functools import cache, partial
+from importlib.metadata import EntryPoint
+from importlib.util import find_spec
+from typing import TYPE_CHECKING, Final
+
+from budget_core.runtime.imports import when_imported
+
+if TYPE_CHECKING:
+    from budget_core.hooks import DropinRequest
+
+_log = logging.getLogger("budget_core")
+_waiting: Final[dict[str, dict[_Joining, bool]]] = {}
+"""By framework, those that join at its import: a session that ends is not kept for it."""
+
+
+def join(request: DropinRequest, *, framework: str, adapter: str) -> Callable[[], None] | None:
+    """Answer `budget_dropin`: let an adapter watch the session of `request`.
+
+    >>> @hookimpl
+    ... def budget_dropin(request):
+    ...     return join(request, framework="agents", adapter="my_package.adapter:MyAdapter")
+
+    Args:
+        request: which session, and which agents have limits of their own.
+        framework: the module after whose import the adapter is loaded; it may be imported already.
+        adapter: a class derived from `Integration`, as "package.module:Class".
+
+    Returns:
+        What ends it; None where the framework is not installed.
+    """
+    if find_spec(framework.partition(".")[0]) is None:
+        return None
+    joining = _Joining(request, adapter)
+    if framework in sys.modules:
+        joining.wake()
+        return joining.end
+    waiting = _waiting.setdefault(framework, {})
+    waiting[joining] = True
+    _await_import(framework)
+
+    def end() -> None:
+        waiting.pop(joining, None)
+        joining.end()
+
+    return end
+
+
+@cache
+def _await_import(framework: str) -> None:
+    when_imported(framework, partial(_imported, framework))
+
+
+def _imported(framework: str, _module: object) -> None:
+    _await_import.cache_clear()  # first: who comes from here on is none of these
+    waiting = _waiting[framework]
+    for joining in tuple(waiting):
+        if waiting.pop(joining, False):
+            joining.imported()
+
+
+class _Joining:
+    """One session of `init`, and the adapter that watches it."""
+
+    def __init__(self, request: DropinRequest, adapter: str) -> None:
+        self._request: Final = request
+        self._adapter: Final = EntryPoint("adapter", adapter, "")
+        self._unwatch: Callable[[], None] = lambda: None
+        self._over = False
+
+    def wake(self) -> None:
+        """Make the adapter."""
+        request = self._request
+        made = self._adapter.load()(
+            session=request.session, agents=request.agents, guard_sdks=False
+        )
+        self._unwatch = made.watch()
+        if self._over:  # meanwhile, in another thread
+            self._unwatch()
+
+    def imported(self) -> None:
+        """Make the adapter, if it is still wanted."""
+        if self._over:
+            return
+        try:
+            self.wake()
+        except Exception:  # noqa: BLE001  the program's own import must not fail for it
+            _log.exception("%s could not join; the budget itself holds", self._adapter.value)
+
+    def end(self) -> None:
+        """Watch no longer."""
+        self._over = True
+        self._unwatch()
+
+
+__all__ = ["join"]

@@ -1,0 +1,225 @@
+"""What the scripts are told and answer, and the ledger's records."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime, timedelta
+from functools import lru_cache
+from typing import Any, Final
+
+from budget_core.ledger.contract import (
+    Account,
+    Balance,
+    Denial,
+    Entry,
+    Hold,
+    Lasts,
+    LiveHoldView,
+    WindowBalance,
+)
+from budget_core.ledger.tree.accounts import LiveHold, Node, Route
+from budget_core.ledger.tree.windows import SECONDS, SLOTS
+from budget_core.money.limits import UNITS, ZERO, Amounts, Limit, Limits
+
+_EXACT: Final = 2 * 10**15
+_YEARS: Final = 30
+
+
+def text(amounts: Amounts) -> str:
+    """Return amounts as scripts read them, JSON: those that a double cannot hold are quoted."""
+    if max(amounts) < _EXACT:
+        return "[{},{},{},{}]".format(*amounts)
+    return json.dumps(_numbers(amounts))
+
+
+def opening(account: Account, *, update: bool) -> str:
+    """Return what the script that opens accounts is told."""
+    every = account.limits.every
+    told = {
+        "id": account.id,
+        "parent": account.parent,
+        "terms": terms_of(account),
+        "reserve": _numbers(account.reserve),
+        "caps": [[UNITS.index(x.unit) + 1, _number(x.amount)] for x in every if not x.period],
+        "windows": [_window(x) for x in every if x.period],
+        "allocated": account.allocated,
+        "lasts": account.lasts,
+        "update": update,
+        "zones": {x.zone: json.dumps(offsets(x.zone)) for x in every if _zoned(x)},
+    }
+    return json.dumps(told)
+
+
+def terms_of(account: Account) -> str:
+    """Return an account's declared terms as text; equal terms are equal texts."""
+    limits = [[x.unit, x.amount, x.period, x.rolling, x.zone] for x in account.limits.every]
+    return json.dumps([account.parent, limits, account.reserve, account.allocated])
+
+
+@lru_cache(4096)
+def account_from(key: str, terms: str, lasts: Lasts = "name") -> Account:
+    """Return the account that has these terms."""
+    parent, limits, reserve, allocated = json.loads(terms)
+    every = Limits(tuple(Limit(*each) for each in limits))
+    return Account(key, parent, every, Amounts(*reserve), allocated, lasts)
+
+
+def balance_from(told_: Sequence[Any]) -> Balance:
+    """Return a balance as the scripts tell it."""
+    key, terms, caps, kept, spent, held, state, windows = told_
+    limits = _current(account_from(key, terms).limits, caps)
+    windowed = [limit for limit in limits.every if limit.period]
+    standing = tuple(
+        WindowBalance(limit, int(used[0]), int(used[1]))
+        for limit, used in zip(windowed, windows, strict=True)
+    )
+    return Balance(key, limits, vector(kept), vector(spent), vector(held), state, standing)
+
+
+def denial_from(told_: Sequence[Any]) -> Denial:
+    """Return a denial as the scripts tell it."""
+    account, unit, limit, spent, held, want, state, retry, period = told_
+    return Denial(account, unit, int(limit), int(spent), int(held), int(want), state, retry, period)
+
+
+def entry_from(told_: Sequence[Any]) -> Entry:
+    """Return a record as the scripts tell it."""
+    key, kind, accounts, path, held, amounts, after, over, late, asked, time = told_
+    return Entry(
+        key, kind, tuple(accounts), tuple(path), vector(held), vector(amounts),
+        tuple(vector(each) for each in after), None if over is None else denial_from(over), late,
+        None if asked is None else vector(asked), time,
+    )  # fmt: skip
+
+
+def vector(told_: Iterable[Any]) -> Amounts:
+    """Return amounts as the scripts tell them."""
+    return Amounts(*map(int, told_))
+
+
+def hold_view(told_: dict[str, Any], now: float) -> LiveHoldView:
+    """Return a live hold for those who look on."""
+    hold = Hold(told_["id"], tuple(told_["accounts"]), vector(told_["amounts"]))
+    expires = max(0.0, float(told_["expires"]) - now)
+    return LiveHoldView(hold, max(0.0, now - told_["at"]), told_["owner"], expires)
+
+
+class Snapshot:
+    """Everything at one moment, for `verify`."""
+
+    def __init__(self, dump: dict[str, Any]) -> None:
+        self._told = {each["balance"][0]: each for each in dump["accounts"]}
+        self._nodes: dict[str, Node] = {}
+        self.nodes = [node for node in (self._node(key) for key in self._told) if not node.gone]
+        self.live = [self._hold(each) for each in dump["holds"]]
+        self._entries = [entry_from(json.loads(each)) for each in dump["entries"]]
+
+    def get(self, _key: str) -> Entry | None:
+        """Return nothing: a snapshot is only iterated."""
+        return None
+
+    def add(self, entry: Entry) -> None:
+        """Refuse: a snapshot does not change."""
+        raise TypeError(entry)
+
+    def __iter__(self) -> Any:
+        """Return the records, oldest first."""
+        return iter(self._entries)
+
+    def folded(self, account: str) -> tuple[Amounts, Amounts]:
+        """Return what records that are not kept came to."""
+        each = self._told[account]
+        return vector(each["folded"]), vector(each["folded_beyond"])
+
+    def _node(self, key: str) -> Node:
+        if key in self._nodes:
+            return self._nodes[key]
+        each = self._told[key]
+        parent = self._node(each["parent"]) if each["parent"] is not None else None
+        balance, account = each["balance"], account_from(key, each["balance"][1], each["lasts"])
+        node = self._nodes[key] = Node(account, parent, 0.0)
+        node.change_to(account, _current(account.limits, balance[2]))
+        node.kept, node.spent = list(vector(balance[3])), vector(balance[4])
+        node.held, node.state = list(vector(balance[5])), balance[6]
+        node.aside, node.excess = list(vector(each["aside"])), list(vector(each["excess"]))
+        node.final, node.gone = each["final"], each["gone"]
+        for window, saved in zip(node.windows, each["windows"], strict=True):
+            since, newest, slots = saved
+            window.restore([since, newest, [[s, int(x), int(y)] for s, x, y in slots]])
+        return node
+
+    def _hold(self, each: dict[str, Any]) -> LiveHold:
+        accounts = tuple(each["accounts"])
+        hold = Hold(each["id"], accounts, vector(each["amounts"]))
+        route = Route.union([self._nodes[account].route for account in sorted(accounts)])
+        final = self._nodes[each["final"]] if each["final"] is not None else None
+        live = LiveHold(hold, route, final, each["at"], each["owner"])
+        if each["above"] is not None:
+            live.above = vector(each["above"])
+        return live
+
+
+@lru_cache(256)
+def offsets(zone: str) -> list[list[int]]:
+    """Return when a zone's offset from UTC changes, in seconds since 1970, and to how much."""
+    from zoneinfo import ZoneInfo  # noqa: PLC0415  slow to import, seldom needed
+
+    here, week = ZoneInfo(zone), timedelta(days=7)
+
+    def offset(t: datetime) -> int:
+        return int((t.astimezone(here).utcoffset() or timedelta()).total_seconds())
+
+    at = datetime.now(UTC).replace(microsecond=0) - timedelta(days=400)
+    found = [[0, offset(at)]]
+    for _ in range(_YEARS * 52):
+        if offset(at + week) != found[-1][1]:
+            low, high = at, at + week
+            while high - low > timedelta(seconds=1):
+                middle = low + timedelta(seconds=(high - low) // timedelta(seconds=1) // 2)
+                low, high = (middle, high) if offset(middle) == found[-1][1] else (low, middle)
+            found.append([int(high.timestamp()), offset(high)])
+        at += week
+    return found
+
+
+def _zoned(limit: Limit) -> bool:
+    return limit.period in {"day", "month"} and not limit.rolling and limit.zone != "UTC"
+
+
+def _window(limit: Limit) -> list[Any]:
+    at, amount, period = UNITS.index(limit.unit) + 1, _number(limit.amount), limit.period or ""
+    if limit.rolling:
+        return [at, amount, "f", SECONDS[period] / SLOTS, SLOTS + 1, "UTC", limit.window]
+    kind = "m" if period == "month" else "d" if _zoned(limit) else "f"
+    return [at, amount, kind, SECONDS[period], 1, limit.zone, limit.window]
+
+
+def _numbers(amounts: Amounts) -> list[int | str]:
+    return [_number(x) for x in amounts]
+
+
+def _number(x: int) -> int | str:
+    return x if x < _EXACT else str(x)
+
+
+def _current(declared: Limits, caps: Sequence[Any]) -> Limits:
+    """Return limits with the life-long amounts that they have now."""
+    left = iter(caps)
+    return Limits(tuple(x if x.period else Limit(x.unit, int(next(left))) for x in declared.every))
+
+
+__all__ = [
+    "ZERO",
+    "Snapshot",
+    "account_from",
+    "balance_from",
+    "denial_from",
+    "entry_from",
+    "hold_view",
+    "offsets",
+    "opening",
+    "terms_of",
+    "text",
+    "vector",
+]  # fmt: skip

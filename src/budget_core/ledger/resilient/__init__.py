@@ -1,0 +1,1 @@
+"""A ledger that may be away: what was left of it, and what it is owed."""

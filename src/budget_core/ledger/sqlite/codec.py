@@ -1,0 +1,104 @@
+"""Values as the texts that a SQLite file holds."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from functools import lru_cache
+from typing import Any
+
+from budget_core.ledger.contract import Account, Denial, Entry
+from budget_core.money.limits import Amounts, Limit, Limits
+
+
+@lru_cache(4096)
+def names(keys: tuple[str, ...]) -> str:
+    """Return the text of some accounts' names."""
+    return json.dumps(keys)
+
+
+@lru_cache(4096)
+def names_from(text: str) -> tuple[str, ...]:
+    """Read what `names` wrote."""
+    return tuple(json.loads(text)) if text else ()
+
+
+def text_of(amounts: Amounts) -> str:
+    """Return the text of an amount of each unit."""
+    return f"{amounts[0]},{amounts[1]},{amounts[2]},{amounts[3]}"
+
+
+def amounts_from(text: str) -> Amounts:
+    """Read what `text_of` wrote."""
+    return Amounts(*map(int, text.split(",")))
+
+
+def numbers_from(text: str) -> list[int]:
+    """Read a list of an amount of each unit, most of which are zero."""
+    return [0, 0, 0, 0] if text == "[0, 0, 0, 0]" else json.loads(text)
+
+
+def text_of_limits(limits: Limits) -> str:
+    """Return the text of an account's limits."""
+    return json.dumps(_limits(limits))
+
+
+@lru_cache(4096)
+def limits_from(text: str) -> Limits:
+    """Read what `text_of_limits` wrote."""
+    return Limits(tuple(Limit(*each) for each in json.loads(text)))
+
+
+def text_of_account(account: Account) -> str:
+    """Return the text of an account as it was opened, without its id and parent."""
+    return json.dumps([_limits(account.limits), account.reserve, account.allocated, account.lasts])
+
+
+@lru_cache(4096)
+def account_from(key: str, parent: str | None, text: str) -> Account:
+    """Read what `text_of_account` wrote."""
+    limits, reserve, allocated, lasts = json.loads(text)
+    every = Limits(tuple(Limit(*each) for each in limits))
+    return Account(key, parent, every, Amounts(*reserve), allocated, lasts)
+
+
+def entry_columns(entry: Entry) -> tuple[Any, ...]:
+    """Return what is kept of an entry, from its id on, as `entry_from` reads it."""
+    return (
+        entry.id, entry.kind, entry.time, names(entry.accounts), names(entry.path), entry.path[-1],
+        *entry.amounts, text_of(entry.held), ";".join([text_of(each) for each in entry.after]),
+        entry.late, json.dumps(entry.over) if entry.over is not None else None,
+        text_of(entry.asked) if entry.asked is not None else None,
+    )  # fmt: skip
+
+
+def entry_from(columns: Sequence[Any]) -> Entry:
+    """Read what `entry_columns` returned."""
+    (key, kind, time, accounts, path, _root, usd, tokens, llm_calls, tool_calls,
+     held, after, late, over, asked) = columns[:15]  # fmt: skip
+    return Entry(
+        key, kind, names_from(accounts), names_from(path), amounts_from(held),
+        Amounts(usd, tokens, llm_calls, tool_calls),
+        tuple(map(amounts_from, after.split(";"))) if after else (),
+        Denial(*json.loads(over)) if over else None, bool(late),
+        amounts_from(asked) if asked else None, time,
+    )  # fmt: skip
+
+
+def _limits(limits: Limits) -> list[list[Any]]:
+    return [[x.unit, x.amount, x.period, x.rolling, x.zone] for x in limits.every]
+
+
+__all__ = [
+    "account_from",
+    "amounts_from",
+    "entry_columns",
+    "entry_from",
+    "limits_from",
+    "names",
+    "names_from",
+    "numbers_from",
+    "text_of",
+    "text_of_account",
+    "text_of_limits",
+]

@@ -1,0 +1,258 @@
+"""A SQLite file that many processes write: connection, schema, and whose turn it is."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from contextlib import suppress
+from pathlib import Path
+from threading import RLock
+from typing import Any, Final, Literal, TypeAlias
+from weakref import WeakSet
+
+from budget_core.errors import InvalidCost, LedgerUnavailable
+from budget_core.ledger.sqlite.write_lock import Turn, fcntl
+
+Durability: TypeAlias = Literal["normal", "full"]
+
+VERSION: Final = 1
+_SCHEMA: Final = """
+CREATE TABLE account (
+    id TEXT PRIMARY KEY, parent TEXT, opened TEXT NOT NULL, limits TEXT NOT NULL,
+    spent_usd INTEGER NOT NULL, spent_tokens INTEGER NOT NULL,
+    spent_llm_calls INTEGER NOT NULL, spent_tool_calls INTEGER NOT NULL,
+    held_usd INTEGER NOT NULL, held_tokens INTEGER NOT NULL,
+    held_llm_calls INTEGER NOT NULL, held_tool_calls INTEGER NOT NULL,
+    state TEXT NOT NULL, final TEXT, gone INTEGER NOT NULL, kept TEXT NOT NULL,
+    aside TEXT NOT NULL, excess TEXT NOT NULL, owners TEXT NOT NULL, windows TEXT NOT NULL
+) WITHOUT ROWID;
+CREATE INDEX account_parent ON account (parent);
+CREATE INDEX account_gone ON account (id) WHERE gone;
+CREATE TABLE hold (
+    id TEXT PRIMARY KEY, accounts TEXT NOT NULL, path TEXT NOT NULL,
+    usd INTEGER NOT NULL, tokens INTEGER NOT NULL,
+    llm_calls INTEGER NOT NULL, tool_calls INTEGER NOT NULL,
+    final TEXT, above TEXT, at REAL NOT NULL, owner TEXT NOT NULL
+) WITHOUT ROWID;
+CREATE TABLE entry (
+    number INTEGER NOT NULL, id TEXT NOT NULL, kind TEXT NOT NULL, time REAL NOT NULL,
+    accounts TEXT NOT NULL, path TEXT NOT NULL, root TEXT NOT NULL,
+    usd INTEGER NOT NULL, tokens INTEGER NOT NULL,
+    llm_calls INTEGER NOT NULL, tool_calls INTEGER NOT NULL,
+    held TEXT NOT NULL, after TEXT NOT NULL, late INTEGER NOT NULL, over TEXT, asked TEXT,
+    passing INTEGER NOT NULL, PRIMARY KEY (id, number)
+) WITHOUT ROWID;
+CREATE INDEX entry_root ON entry (root) WHERE passing;
+CREATE TABLE step (
+    number INTEGER PRIMARY KEY, id TEXT, kind TEXT NOT NULL, time REAL,
+    accounts TEXT, path TEXT, root TEXT,
+    usd INTEGER, tokens INTEGER, llm_calls INTEGER, tool_calls INTEGER,
+    held TEXT, after TEXT, late INTEGER, over TEXT, asked TEXT,
+    passing INTEGER, final TEXT, owner TEXT
+);
+CREATE TABLE lease (
+    owner TEXT PRIMARY KEY, seen REAL NOT NULL, ttl REAL NOT NULL, charge INTEGER NOT NULL,
+    dead INTEGER NOT NULL
+) WITHOUT ROWID;
+"""
+MIGRATIONS: Final[dict[int, str]] = {0: _SCHEMA}
+"""What leads from each version of the schema to the next."""
+
+
+class Database:
+    """One connection a process, made when it is first needed; closed by a fork, on both sides.
+
+    Attributes:
+        path: of the file; beside it lie SQLite's own, and ``-turn``.
+        lock: one thread at a time.
+    """
+
+    def __init__(self, path: str | os.PathLike[str], durability: Durability, wait: float) -> None:
+        self.lock = RLock()
+        self._durability = durability
+        self._wait = wait
+        self._connection: sqlite3.Connection | None = None
+        self._turn: Turn | None = None
+        self._opened_as: tuple[int, int] | None = None
+        self._pid = os.getpid()
+        self.path = Path(os.path.realpath(path))  # wherever the process goes later
+        _databases.add(self)
+
+    def connection(self) -> sqlite3.Connection:
+        """Return this process's connection.
+
+        Raises:
+            LedgerUnavailable: the file cannot be opened, or is of a newer version.
+        """
+        if self._pid != os.getpid():
+            _inherited.append((self._connection, self._turn))  # closing it is the parent's business
+            self._connection = self._turn = None
+            self._pid = os.getpid()
+        if self._connection is not None and self._opened_as is None:
+            self.close()
+        if self._connection is None:
+            self._connection = self._opened()
+            self._opened_as = self._identity()
+        return self._connection
+
+    def check(self) -> None:
+        """See to it that what is written is in the file of that name.
+
+        Raises:
+            LedgerUnavailable: it was moved, replaced or deleted; the next operation opens it anew.
+        """
+        if self._identity() != self._opened_as:
+            self._opened_as = None
+            raise LedgerUnavailable(f"{self.path} was moved, replaced or deleted while in use")
+
+    def take_turn(self) -> sqlite3.Connection:
+        """Wait for our turn among all processes: nobody else writes until `end`.
+
+        Raises:
+            LedgerUnavailable: nobody let us.
+        """
+        connection = self.connection()
+        if self._turn is None:
+            self.begin(connection)
+        else:
+            self._turn.take()
+        return connection
+
+    def begin(self, connection: sqlite3.Connection) -> None:
+        """Begin a transaction that writes, if there is none yet, in our turn.
+
+        Raises:
+            LedgerUnavailable: nothing can be written.
+        """
+        if not connection.in_transaction:
+            try:
+                connection.execute("BEGIN IMMEDIATE")
+            except sqlite3.Error as error:
+                raise self.unavailable(error) from error
+
+    def end(self, connection: sqlite3.Connection, *, commit: bool) -> None:
+        """End the turn, and commit or take back what its transaction wrote, if there is one.
+
+        Raises:
+            LedgerUnavailable: it could not be written, and nothing of it was.
+        """
+        try:
+            if connection.in_transaction:
+                connection.execute("COMMIT" if commit else "ROLLBACK")
+        except sqlite3.Error as error:
+            with suppress(sqlite3.Error):
+                connection.execute("ROLLBACK")
+            raise self.unavailable(error) from error
+        finally:
+            if self._turn is not None:
+                self._turn.give()
+
+    def unavailable(self, error: BaseException) -> BaseException:
+        """Return the error to raise for one of SQLite's or the system's."""
+        if isinstance(error, OverflowError):
+            return InvalidCost(f"{self.path} holds amounts below 2**63 only: {error}.")
+        if not isinstance(error, sqlite3.Error | OSError):
+            return error
+        reason = f"{self.path}: {getattr(error, 'strerror', None) or error}"
+        return LedgerUnavailable(reason)
+
+    def close(self) -> None:
+        """Close this process's connection; the next operation opens another one."""
+        with self.lock:
+            if self._pid == os.getpid() and self._connection is not None:
+                self._connection.close()
+                if self._turn is not None:
+                    self._turn.close()
+            self._connection = self._turn = None
+
+    def __del__(self) -> None:
+        self.close()
+
+    def _identity(self) -> tuple[int, int] | None:
+        try:
+            found = self.path.stat()
+        except OSError:
+            return None
+        return found.st_dev, found.st_ino
+
+    def _opened(self) -> sqlite3.Connection:
+        connection = None
+        try:
+            connection = sqlite3.connect(
+                self.path,
+                timeout=self._wait,
+                isolation_level=None,
+                check_same_thread=False,
+                cached_statements=256,
+            )
+            if fcntl is not None:
+                self._turn = Turn(self.path, self._wait)
+            self._prepare(connection)
+        except BaseException as error:
+            if connection is not None:
+                connection.close()
+            if self._turn is not None:
+                self._turn.close()
+                self._turn = None
+            raise self.unavailable(error) from error
+        return connection
+
+    def _prepare(self, connection: sqlite3.Connection) -> None:
+        if self._turn is not None:
+            self._turn.take()  # only one turns a new file into WAL mode
+        try:
+            connection.execute("PRAGMA page_size = 2048")  # a log of smaller pages
+            connection.execute("PRAGMA journal_mode = WAL")
+            connection.execute(f"PRAGMA synchronous = {self._durability.upper()}")
+            connection.execute("PRAGMA journal_size_limit = 67108864")
+            connection.execute("PRAGMA wal_autocheckpoint = 4000")
+            self._migrate(connection)
+        finally:
+            if self._turn is not None:
+                self._turn.give()
+
+    def _migrate(self, connection: sqlite3.Connection) -> None:
+        version: int = connection.execute("PRAGMA user_version").fetchone()[0]
+        if version > VERSION:
+            raise LedgerUnavailable(
+                f"{self.path} is of version {version}, newer than this budget-suite knows "
+                f"({VERSION}); upgrade it"
+            )
+        while version < VERSION:
+            script = MIGRATIONS[version]
+            version += 1
+            connection.executescript(
+                f"BEGIN IMMEDIATE;{script}PRAGMA user_version = {version};COMMIT;"
+            )
+
+
+_inherited: list[Any] = []
+"""Connections of parents whose fork Python was not told of: never used, and never closed."""
+_databases: WeakSet[Database] = WeakSet()
+_forking: list[Database] = []
+
+
+def _before_fork() -> None:
+    """Let no thread be inside SQLite, and leave nothing open that a child would inherit.
+
+    In a child that has inherited a connection, SQLite takes the parent's locks for its own. Then
+    the log is deleted under it when the parent closes the file, and what it records is lost.
+    """
+    _forking[:] = list(_databases)
+    for database in _forking:
+        database.lock.acquire()
+        with suppress(sqlite3.Error):
+            database.close()
+
+
+def _after_fork() -> None:
+    while _forking:
+        _forking.pop().lock.release()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(
+        before=_before_fork, after_in_parent=_after_fork, after_in_child=_after_fork
+    )
+
+__all__ = ["MIGRATIONS", "VERSION", "Database", "Durability"]

@@ -1,0 +1,120 @@
+"""The steps of a SQLite file: what was held and recorded since its accounts were written.
+
+A call costs one short row. Whoever comes next repeats the steps of the others in memory. When there
+are many, or something else than a step is done, accounts and holds are written, entries move to
+their table, and a mark takes the place of the steps, which tells the others to read all anew.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Sequence
+from typing import Any, Final, TypeAlias
+
+from budget_core.ledger.contract import Entry
+from budget_core.ledger.sqlite.codec import entry_columns, names
+from budget_core.ledger.tree.accounts import LiveHold
+
+Row: TypeAlias = tuple[Any, ...]
+MOST: Final = 1_000
+"""How many steps there may be before all is written."""
+_MARK: Final = "written"
+_NEWS: Final = """
+SELECT number, id, kind, time, accounts, usd, tokens, llm_calls, tool_calls, final, owner
+FROM step WHERE number > ?"""
+_INSERT: Final = "INSERT INTO step VALUES (" + "?, " * 18 + "?)"
+_MOVE: Final = """
+INSERT INTO entry SELECT number, id, kind, time, accounts, path, root, usd, tokens, llm_calls,
+    tool_calls, held, after, late, over, asked, passing
+FROM step WHERE kind NOT IN ('hold', 'written')"""
+
+
+class Steps:
+    """The steps of the operation that is under way, and those of others since the last one.
+
+    Attributes:
+        connection: of the operation that is under way.
+        writing: what it changes will be written.
+        pending: its steps that are not written yet, without their numbers.
+    """
+
+    def __init__(self) -> None:
+        self.connection: sqlite3.Connection = None  # type: ignore[assignment]
+        self.writing = False
+        self.pending: list[Row] = []
+        self._last: int | None = None
+        self._marked = 0
+
+    def execute(self, statement: str, parameters: Sequence[Any] = ()) -> sqlite3.Cursor:
+        """Run one statement in the operation that is under way."""
+        return self.connection.execute(statement, parameters)
+
+    def stale(self) -> None:
+        """Know nothing of what was done before."""
+        self._last = None
+        self.pending.clear()
+
+    def news(self) -> list[Row] | None:
+        """Return what others have done meanwhile; None if all is to be read anew.
+
+        Each: number, id, kind ("hold", or that of the entry), time, accounts, an amount of each
+        unit, final, owner.
+        """
+        last = self._last
+        parameters = (-1 if last is None else last,)
+        rows = self.connection.execute(_NEWS, parameters).fetchall()
+        if rows:
+            number, _, kind = rows[0][:3]
+            if last is not None and kind == _MARK:
+                return None
+            self._last = rows[-1][0]
+            if kind == _MARK:
+                self._marked = number
+                del rows[0]
+        elif last is None:
+            self._last = 0
+        return rows
+
+    def held(self, live: LiveHold) -> None:
+        """Note a hold that is made or replaced."""
+        hold, final = live.hold, live.final
+        self.pending.append(
+            (
+                hold.id, "hold", live.at, names(hold.accounts), None, None, *hold.amounts,
+                None, None, None, None, None, None, None if final is None else final.id, live.owner,
+            )
+        )  # fmt: skip
+
+    def recorded(self, entry: Entry, *, passing: bool) -> None:
+        """Note an entry."""
+        self.pending.append((*entry_columns(entry), passing, None, None))
+
+    @property
+    def any(self) -> bool:
+        """There are some, of this operation or of earlier ones."""
+        return bool(self.pending) or (self._last or 0) > self._marked
+
+    @property
+    def many(self) -> bool:
+        """There are so many that all should be written."""
+        return (self._last or 0) - self._marked >= MOST
+
+    def write(self) -> None:
+        """Write the steps of this operation. An error if somebody else wrote meanwhile."""
+        for step in self.pending:
+            number = (self._last or 0) + 1
+            self.connection.execute(_INSERT, (number, *step))
+            self._last = number
+        self.pending.clear()
+
+    def settle(self) -> None:
+        """Let entries move to their table, and a mark take the place of all steps."""
+        self.write()
+        self.connection.execute(_MOVE)
+        self.connection.execute("DELETE FROM step")
+        self.pending.append((None, _MARK, *(None,) * 16))
+        self.write()
+        self._marked = self._last or 0
+
+
+__all__ = ["MOST", "Row", "Steps"]

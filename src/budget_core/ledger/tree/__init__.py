@@ -1,0 +1,1 @@
+"""Accounts, holds and windows, as they are kept in memory."""

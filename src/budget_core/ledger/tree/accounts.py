@@ -1,0 +1,432 @@
+"""The accounts of a ledger as a tree: what each has spent, holds, and keeps back.
+
+An account's own ``kept`` is for its last call. ``aside`` is what its ancestors set aside for it
+alone: the same amount, or for an allocated account all that it has not spent. Nothing here locks
+or stores; the ledgers do.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from budget_core.ledger.contract import Account, Balance, Denial, Headroom, Hold, Kind, State
+from budget_core.ledger.tree.windows import spent_over, windows_of
+from budget_core.money.limits import UNITS, ZERO, Amounts, Limits
+
+
+class Node:
+    """An account's balances, and its way to the root.
+
+    Attributes:
+        owners: the processes that have it open; only one that none has open is closed.
+        excess: what was spent and held beyond a limit when it was lowered to that.
+        gone: nobody can name it any more, but something below or through it still lives.
+    """
+
+    __slots__ = (
+        "account", "aside", "caps", "excess", "final", "gone", "held", "id", "kept", "limits",
+        "owners", "parent", "path", "route", "spent", "state", "windows",
+    )  # fmt: skip
+
+    def __init__(self, account: Account, parent: Node | None, now: float) -> None:
+        self.account = account
+        self.id = account.id
+        self.parent = parent
+        self.limits = account.limits
+        self.caps = caps_of(account.limits)
+        self.windows = windows_of(account.limits, now)
+        self.owners: set[str] = set()
+        self.gone = False
+        self.spent = ZERO
+        self.held = [0, 0, 0, 0]
+        self.kept = [0, 0, 0, 0]
+        self.aside = [0, 0, 0, 0]
+        self.excess = [0, 0, 0, 0]
+        self.state: State = "open"
+        self.final: str | None = None
+        self.path: tuple[Node, ...] = (self, *parent.path) if parent else (self,)
+        self.route = Route.of(self)
+
+    def balance(self, now: float) -> Balance:
+        """Return the account's standing."""
+        held, kept = Amounts(*self.held), Amounts(*self.kept)
+        windows = tuple([window.balance(now) for window in self.windows])
+        return Balance(self.id, self.limits, kept, self.spent, held, self.state, windows)
+
+    @property
+    def dormant(self) -> bool:
+        """It was closed, or no process has it open any more; its next opening begins anew."""
+        return self.state == "closed" or (self.state == "open" and not self.owners)
+
+    def holds_for(self, route: Route) -> bool:
+        """Tell whether a call that takes `route` holds money of this account."""
+        return self in route.checked or (bool(self.windows) and self in route.path)
+
+    def hold(self, amounts: Sequence[int]) -> None:
+        """Take `amounts` more, or less, into what is held."""
+        held = self.held
+        held[0] += amounts[0]
+        held[1] += amounts[1]
+        held[2] += amounts[2]
+        held[3] += amounts[3]
+
+    def refusal(self, want: Amounts, kept: Sequence[int]) -> Denial | None:
+        """Return why `want` more cannot be held here, or None."""
+        spent, held = self.spent, self.held
+        for at, limit in self.caps:
+            if (want[at] and spent[at] + held[at] + want[at] > limit - kept[at]) or (
+                spent[at] > limit
+            ):
+                return Denial(self.id, UNITS[at], limit - kept[at], spent[at], held[at], want[at])
+        return None
+
+    def window_refusal(self, want: Amounts, now: float) -> Denial | None:
+        """Return why `want` more cannot be held in this account's windows, or None."""
+        for window in self.windows:
+            if denial := window.refusal(self.id, want[window.at], now, self.state):
+                return denial
+        return None
+
+    def set_aside(self, amounts: Sequence[int]) -> Denial | None:
+        """Make what the ancestors set aside for this account `amounts`, in all or none."""
+        above = self.parent.route.checked if self.parent else ()
+        more = Amounts(*(new - old for new, old in zip(amounts, self.aside, strict=True)))
+        if not above or not any(more):
+            return None
+        want = Amounts(*(max(0, x) for x in more))
+        for node in above if any(want) else ():
+            if denial := node.refusal(want, node.kept):
+                return denial
+        for node in above:
+            node.hold(more)
+        self.aside = list(amounts)
+        above[-1].trim()  # an allocation that has ended gives back what comes back to it
+        return None
+
+    def keep_back(self, amounts: Amounts) -> Amounts:
+        """Keep back as much of `amounts` as this account and its ancestors can spare."""
+        room = list(amounts)
+        for at, limit in self.caps:
+            room[at] = min(room[at], max(0, limit - self.spent[at] - self.held[at]))
+        if not self.account.allocated:
+            for node in self.parent.route.checked if self.parent else ():
+                for at, limit in node.caps:
+                    free = limit - node.kept[at] - node.spent[at] - node.held[at]
+                    room[at] = min(room[at], self.aside[at] + max(0, free))
+            if self.set_aside(room):
+                room = list(map(min, room, self.aside))
+                self.set_aside(room)
+        self.kept = room
+        return Amounts(*room)
+
+    def begin(self) -> Denial | None:
+        """Open, for the first time or again: set aside what is left of its part."""
+        kept = list(self.account.reserve)
+        for at, limit in self.caps:
+            kept[at] = min(kept[at], max(0, limit - self.spent[at] - self.held[at]))
+        aside = self._allocation(self.caps) if self.account.allocated else kept
+        if denial := self.set_aside(aside):
+            return denial
+        self.state, self.kept = "open", kept
+        return None
+
+    def raise_limits(self, by: Amounts) -> Denial | None:
+        """Add to the life-long limits; denied if an allocation cannot grow with them."""
+        limits = self.limits.raised(by)
+        caps = caps_of(limits)
+        live = self.account.allocated and self.state in {"open", "finalized"}
+        if live and (denial := self.set_aside(self._allocation(caps))):
+            return denial
+        self.limits, self.caps = limits, caps
+        if self.state == "finalized":
+            self.state = "open"
+        return None
+
+    def change(self, account: Account, now: float) -> Denial | None:
+        """Take other limits and another reserve; denied if they cannot be set aside above."""
+        before = self.account, self.limits, self.caps, self.windows
+        self.account, self.limits = account, account.limits
+        self.caps = caps_of(account.limits)
+        self.windows = windows_of(account.limits, now, self.windows)
+        denial = None
+        if self.state in {"open", "finalized"} and self.final is None:
+            denial = self.begin()
+        if denial is not None:
+            self.account, self.limits, self.caps, self.windows = before
+            return denial
+        for at, limit in self.caps:
+            self.excess[at] = max(self.excess[at], self.spent[at] + self.held[at] - limit)
+        return None
+
+    def change_to(self, account: Account, limits: Limits) -> None:
+        """Take on an account's terms as they were written down, windows empty."""
+        self.account, self.limits, self.caps = account, limits, caps_of(limits)
+        self.windows = windows_of(limits, 0.0)
+
+    def finish(self) -> None:
+        """Note that the last call is over; an account that was closed meanwhile stays so."""
+        self.end("finalized" if self.state == "open" else self.state)
+
+    def end(self, state: State) -> None:
+        """Refuse every later hold, and give back what is set aside."""
+        self.state = state
+        self.kept = [0, 0, 0, 0]
+        self.trim()
+
+    def rest(self) -> None:
+        """Give back what is set aside for an account that no process has open any more.
+
+        It stays usable: a process that was only frozen goes on without its reserve. An allocation
+        cannot, as nothing is set aside for it any more.
+        """
+        if self.account.allocated:
+            self.end("closed" if self.state == "open" else self.state)
+        elif self.final is None:
+            self.kept = [0, 0, 0, 0]
+            self.set_aside(self.kept)
+
+    def trim(self) -> None:
+        """Give back what is set aside for an account that has ended, but for its live holds."""
+        if self.state != "open" and self.final is None:
+            held = self.held if self.account.allocated else ZERO
+            self.set_aside([min(x, y) for x, y in zip(held, self.aside, strict=True)])
+
+    def _allocation(self, caps: Sequence[tuple[int, int]]) -> list[int]:
+        aside = [0, 0, 0, 0]
+        for at, limit in caps:
+            aside[at] = max(0, limit - self.spent[at])
+        return aside
+
+
+class Route(NamedTuple):
+    """Where a call's money passes: `checked` holds it, `path` spends it.
+
+    They differ above an allocated account, where the whole allocation is held already:
+    what is spent below is taken out of that.
+    """
+
+    checked: tuple[Node, ...]
+    path: tuple[Node, ...]
+    ids: tuple[str, ...]
+    allocated: tuple[Node, ...]
+
+    @classmethod
+    def of(cls, node: Node) -> Route:
+        """Return the way of one account."""
+        if node.account.allocated or node.parent is None:
+            checked: tuple[Node, ...] = (node,)
+        else:
+            checked = (node, *node.parent.route.checked)
+        allocated = tuple(n for n in node.path if n.account.allocated and n.parent)
+        return cls(checked, node.path, tuple(n.id for n in node.path), allocated)
+
+    @classmethod
+    def union(cls, routes: Sequence[Route]) -> Route:
+        """Return the way of several accounts, each ancestor once."""
+        path = tuple(dict.fromkeys(node for route in routes for node in route.path))
+        return cls(
+            tuple(dict.fromkeys(node for route in routes for node in route.checked)),
+            path,
+            tuple(node.id for node in path),
+            tuple(dict.fromkeys(node for route in routes for node in route.allocated)),
+        )
+
+    def moment(self, now: float) -> float:
+        """Return `now`, or when the newest window began if the clock was set back since."""
+        return max([now, *(window.begun for node in self.path for window in node.windows)])
+
+    def spend(self, amounts: Amounts, at: float) -> None:
+        """Record what was spent, out of the allocations that it passes.
+
+        Args:
+            amounts: how much.
+            at: when it was held, or now; the windows of that moment pay.
+        """
+        for node in self.path:
+            node.spent = plus(node.spent, amounts)
+            for window in node.windows:
+                window.spend(at, amounts[window.at])
+        for node in self.allocated:
+            left = [max(0, x - y) for x, y in zip(node.aside, amounts, strict=True)]
+            node.set_aside(left)
+
+    def spent(self) -> tuple[Amounts, ...]:
+        """Return what each account of the path has spent."""
+        if len(self.path) == 1:
+            return (self.path[0].spent,)
+        return tuple([node.spent for node in self.path])
+
+    def over(self, final: Node | None, amounts: Amounts) -> Denial | None:
+        """Return the first account beyond what it may spend."""
+        for node in self.path:
+            spent, kept = node.spent, node.kept
+            for at, limit in node.caps:
+                most = limit if node is final else limit - kept[at]
+                if spent[at] > most:
+                    unit, held = UNITS[at], node.held[at]
+                    return Denial(node.id, unit, most, spent[at], held, amounts[at], node.state)
+            if node.windows and (over := spent_over(node.windows, node.id, amounts, node.state)):
+                return over
+        return None
+
+    def headroom(self, final: Node | None, now: float) -> Headroom:
+        """Return how much of each unit could be held now."""
+        if any(node.state != "open" for node in self.path):
+            return Headroom(0, 0, 0, 0)
+        room: list[int | None] = [None, None, None, None]
+        for node in self.checked:
+            for at, limit in node.caps:
+                free = limit - node.spent[at] - node.held[at]
+                if node is not final:
+                    free -= node.kept[at]
+                if final is not None and node in final.path[1:]:
+                    free += final.aside[at]
+                _lower(room, at, free)
+        for node in self.path:
+            for window in node.windows:
+                window.roll(now)
+                _lower(room, window.at, window.limit.amount - sum(window.used()))
+        return Headroom(*room)
+
+    def trim(self) -> None:
+        """Let allocations that have ended give back what they no longer need."""
+        for node in self.allocated:
+            node.trim()
+
+
+class LiveHold:
+    """A hold that has not ended. A final one takes from what was set aside above `final`.
+
+    Attributes:
+        above: what it takes in the ancestors of `final`.
+        at: when it was made, in seconds since 1970; the windows of that moment hold it.
+        owner: the process whose call it is.
+        windowed: the accounts on its way that have windows.
+    """
+
+    __slots__ = ("above", "at", "final", "hold", "owner", "route", "windowed")
+
+    def __init__(
+        self, hold: Hold, route: Route, final: Node | None, at: float, owner: str = ""
+    ) -> None:
+        self.hold = hold
+        self.route = route
+        self.at = at
+        self.owner = owner
+        self.final = final
+        self.windowed = [node for node in route.path if node.windows]
+        self.above = hold.amounts
+        if final is not None:
+            self.above = Amounts(
+                *(max(0, x - y) for x, y in zip(hold.amounts, final.aside, strict=True))
+            )
+
+    def part(self, node: Node) -> Amounts:
+        """Return what this hold takes of `node`."""
+        if self.final is None or node not in self.final.path[1:]:
+            return self.hold.amounts
+        return self.above
+
+    def within(self, other: LiveHold) -> bool:
+        """Tell whether this only gives back; a cancelled account takes nothing at all."""
+        return (
+            len(self.hold.accounts) == len(other.hold.accounts)
+            and all(x <= y for x, y in zip(self.hold.amounts, other.hold.amounts, strict=True))
+            and all(node.state != "cancelled" for node in self.route.path)
+        )
+
+    def place(self, *, force: bool = False) -> Denial | None:
+        """Hold it in every account, or return which one refused."""
+        if not force and (denial := self._refusal()):
+            return denial
+        if self.final is not None:
+            self.final.final = self.hold.id
+        for node in self.route.checked:
+            node.hold(self.part(node))
+        if self.windowed:
+            self._hold_in_windows(1)
+        return None
+
+    def lift(self) -> None:
+        """Take it out of what the accounts hold."""
+        for node in self.route.checked:
+            usd, tokens, llm_calls, tool_calls = self.part(node)
+            held = node.held
+            held[0] -= usd
+            held[1] -= tokens
+            held[2] -= llm_calls
+            held[3] -= tool_calls
+        if self.windowed:
+            self._hold_in_windows(-1)
+        if self.final is not None:
+            self.final.final = None
+
+    def pay(self, kind: Kind, amounts: Amounts) -> None:
+        """Lift it, and spend what it came to, if it was not released."""
+        self.lift()
+        if kind != "release":
+            self.route.spend(amounts, self.at)
+
+    def leave(self, kind: Kind) -> None:
+        """Let the accounts go on without it: the last call is over, or allocations give back."""
+        if self.final is not None:
+            if kind == "commit":
+                self.final.finish()
+            else:
+                self.final.trim()
+        if self.route.allocated:
+            self.route.trim()
+
+    def _hold_in_windows(self, sign: int) -> None:
+        for node in self.windowed:
+            for window in node.windows:
+                window.hold(self.at, sign * self.hold.amounts[window.at])
+
+    def _refusal(self) -> Denial | None:
+        final = self.final
+        for node in self.route.path:
+            if node.state != "open":
+                return self._ended(node, node.state)
+        if final is None:
+            for node in self.route.checked:
+                if denial := node.refusal(self.hold.amounts, node.kept):
+                    return denial
+            return self._window_refusal() if self.windowed else None
+        if final.final is not None:
+            return self._ended(final, "finalized")
+        for node in self.route.checked:
+            kept = ZERO if node is final else node.kept
+            if denial := node.refusal(self.part(node), kept):
+                return denial
+        return self._window_refusal()
+
+    def _window_refusal(self) -> Denial | None:
+        now = self.at
+        if self.windowed:
+            self.at = self.route.moment(now)
+        for node in self.windowed:
+            if denial := node.window_refusal(self.hold.amounts, now):
+                return denial
+        return None
+
+    def _ended(self, node: Node, state: State) -> Denial:
+        limit = node.limits.lifelong("usd")
+        usd = self.hold.amounts.usd
+        return Denial(node.id, "usd", limit or 0, node.spent.usd, node.held[0], usd, state)
+
+
+def _lower(room: list[int | None], at: int, free: int) -> None:
+    least = room[at]
+    if least is None or free < least:
+        room[at] = max(0, free)
+
+
+def caps_of(limits: Limits) -> tuple[tuple[int, int], ...]:
+    """Return the life-long limits as pairs of a unit's place and an amount."""
+    return tuple((UNITS.index(x.unit), x.amount) for x in limits.every if not x.period)
+
+
+def plus(a: Amounts, b: Amounts) -> Amounts:
+    """Add two vectors."""
+    return tuple.__new__(Amounts, (a[0] + b[0], a[1] + b[1], a[2] + b[2], a[3] + b[3]))

@@ -1,0 +1,1 @@
+"""Amounts, limits and usage, in whole numbers."""

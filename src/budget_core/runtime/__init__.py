@@ -1,0 +1,1 @@
+"""What Python itself makes us do: lazy imports, forks, finalizers, waiting."""

@@ -1,0 +1,1 @@
+"""Plugins by pluggy: found, registered, and asked in isolation."""

@@ -1,0 +1,1 @@
+"""Whose money it is: budgets, sessions and their policies."""

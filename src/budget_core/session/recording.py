@@ -1,0 +1,237 @@
+"""`BudgetSession.wrap`: recording a response after the fact, and streams as they are read."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import AsyncIterator, Iterator, Mapping
+from typing import TYPE_CHECKING, Any, Final, Self
+
+from budget_core.calls.call import CallRequest
+from budget_core.calls.responses import Receipt, Usage, read_on, read_receipt, tier_of
+from budget_core.errors import AgentBudgetError, UnknownModel
+from budget_core.ledger.reservation import Reservation
+from budget_core.money.limits import Amounts
+from budget_core.money.prices.lookup import settle_rates
+from budget_core.runtime.finalizers import later
+
+if TYPE_CHECKING:
+    from budget_core.session.session import BudgetSession
+
+_log = logging.getLogger("budget_core")
+_MARK: Final = "_budget_settled"
+
+
+def mark_settled(response: Any) -> None:
+    """Note on a response that a guard charged for it."""
+    try:
+        object.__setattr__(response, _MARK, True)
+    except (AttributeError, TypeError):
+        _log.debug("%s takes no mark", type(response).__name__)
+
+
+def is_settled(response: Any) -> bool:
+    """Tell whether a guard charged for this response."""
+    return getattr(response, _MARK, False) is True
+
+
+def wrapped(session: BudgetSession, response: Any) -> Any:
+    """Record a response and return it, or return a stream that records itself."""
+    if is_settled(response):
+        return response
+    if hasattr(response, "__next__"):
+        return MeteredStream(session, response)
+    if hasattr(response, "__anext__"):
+        return AsyncMeteredStream(session, response)
+    error = _recorded(session, _read(response))
+    if error is not None:
+        error.result = response
+        raise error
+    return response
+
+
+def _read(response: Any) -> Receipt:
+    """Read a receipt, with the model and the tier also where nothing is said of usage."""
+    receipt = read_receipt(response)
+    if receipt.usage is not None:
+        return receipt
+    model = _part(response, "model")
+    return Receipt(
+        None,
+        receipt.model or (model if isinstance(model, str) and model else None),
+        receipt.tier or tier_of(_part(response, "service_tier")),
+    )
+
+
+def _part(thing: Any, name: str) -> Any:
+    try:
+        return thing.get(name) if isinstance(thing, Mapping) else getattr(thing, name, None)
+    except Exception:  # noqa: BLE001  whatever a foreign object's attributes may raise
+        return None
+
+
+def _recorded(session: BudgetSession, receipt: Receipt) -> AgentBudgetError | None:
+    """Record what a receipt says; return what is to be raised."""
+    request = CallRequest(model=receipt.model or "unknown")
+    usage = receipt.usage
+    unknown: UnknownModel | None = None
+    cost = 0
+    try:
+        price = settle_rates(request.model, receipt.model, None, receipt.tier)
+        cost = price.cost(usage) if usage is not None else 0
+    except UnknownModel as error:
+        unknown = error
+    priced = unknown is None and usage is not None
+    if not priced:
+        _log.warning(
+            "A response without a price or usage was recorded as unpriced: %s", request.model
+        )
+    amounts = Amounts(cost, usage.total if usage is not None else 0, 1, 0)
+    exhausted = session.record(request, amounts, usage, priced=priced)
+    refuse = session.policy.unknown_model == "refuse" and session.policy.mode == "enforce"
+    return exhausted or (unknown if refuse else None)
+
+
+class _Meter:
+    """Adds up a stream that nothing was held for; stops it when the budget is spent."""
+
+    def __init__(self, session: BudgetSession) -> None:
+        self._session = session
+        self._receipt = Receipt(None)
+        self._pieces = 0
+        self._done = False
+
+    def chunk(self, chunk: Any) -> AgentBudgetError | None:
+        """Take note of a chunk; return why the stream has to stop, if it has to."""
+        self._pieces += 1
+        self._receipt = read_on(self._receipt, chunk, foreign=True)
+        return self._refusal()
+
+    def end(self) -> AgentBudgetError | None:
+        """Record the stream, once."""
+        if self._done:
+            return None
+        self._done = True
+        if self._receipt.usage is None and self._pieces:
+            _log.warning(
+                "A stream ended without usage: its output was counted by its chunks, its input is "
+                "not known. Guard the client, or ask the provider for usage in streams."
+            )
+            self._receipt = self._receipt._replace(usage=Usage(output=self._pieces))
+        return _recorded(self._session, self._receipt)
+
+    def _refusal(self) -> AgentBudgetError | None:
+        """Ask for what was seen so far; nothing is held for it, as it is spent already."""
+        usage = self._receipt.usage or Usage(output=self._pieces)
+        if self._pieces > usage.output:
+            usage = usage._replace(output=self._pieces)
+        try:
+            price = settle_rates("", self._receipt.model, None, self._receipt.tier)
+        except UnknownModel:
+            return None
+        session, cost = self._session, price.cost(usage)
+        if not session.would_exceed_nanos(cost):
+            return None
+        before = session.top_ups()
+        attempt = Reservation(session.groups, session.final())
+        refusal = attempt.reserve(Amounts(usd=cost, tokens=usage.total))
+        if refusal is None:
+            attempt.release()
+            return None
+        if refusal.denial.state == "closed" or session.approved(refusal, before):
+            return None
+        return session.refused(refusal, CallRequest(model=self._receipt.model or "unknown"))
+
+
+class MeteredStream:
+    """A synchronous stream that records itself; everything else is the stream's own."""
+
+    def __init__(self, session: BudgetSession, stream: Any) -> None:
+        self._stream = stream
+        self._meter = _Meter(session)
+
+    def __iter__(self) -> Iterator[Any]:
+        return self
+
+    def __next__(self) -> Any:
+        try:
+            chunk = next(self._stream)
+        except StopIteration:
+            self._end()
+            raise
+        except BaseException:
+            self._meter.end()
+            raise
+        if (stop := self._meter.chunk(chunk)) is not None:
+            self.close()
+            raise stop
+        return chunk
+
+    def close(self) -> None:
+        """Close the stream and record what was read of it."""
+        if hasattr(self._stream, "close"):
+            self._stream.close()
+        self._end()
+
+    def _end(self) -> None:
+        if (error := self._meter.end()) is not None:
+            raise error
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def __del__(self) -> None:
+        later(self._meter.end)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+
+class AsyncMeteredStream:
+    """An asynchronous stream that records itself; everything else is the stream's own."""
+
+    def __init__(self, session: BudgetSession, stream: Any) -> None:
+        self._stream = stream
+        self._meter = _Meter(session)
+
+    def __aiter__(self) -> AsyncIterator[Any]:
+        return self
+
+    async def __anext__(self) -> Any:
+        try:
+            chunk = await anext(self._stream)
+        except StopAsyncIteration:
+            self._end()
+            raise
+        except BaseException:
+            self._meter.end()
+            raise
+        if (stop := self._meter.chunk(chunk)) is not None:
+            await self.close()
+            raise stop
+        return chunk
+
+    async def close(self) -> None:
+        """Close the stream and record what was read of it."""
+        close = getattr(self._stream, "close", None) or getattr(self._stream, "aclose", None)
+        if close is not None:
+            await close()
+        self._end()
+
+    def _end(self) -> None:
+        if (error := self._meter.end()) is not None:
+            raise error
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()
+
+    def __del__(self) -> None:
+        later(self._meter.end)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)

@@ -1,0 +1,112 @@
+"""Running totals, and the report that is made of them."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from typing import TYPE_CHECKING, Any
+
+from budget_core.calls.responses import Usage
+from budget_core.money.limits import UNITS
+from budget_core.money.usd import to_usd
+
+if TYPE_CHECKING:
+    from budget_core.calls.call import CallRequest
+    from budget_core.session.session import BudgetSession
+
+
+class Totals:
+    """What a session's calls came to, kept as they end. Money in nanos."""
+
+    __slots__ = (
+        "agents", "children", "llm", "llm_calls", "models", "tokens", "tool_calls", "tools",
+        "unpriced",
+    )  # fmt: skip
+
+    def __init__(self) -> None:
+        self.llm = 0
+        self.llm_calls = 0
+        self.models: defaultdict[str, int] = defaultdict(int)
+        self.tools: defaultdict[str, int] = defaultdict(int)
+        self.tool_calls = 0
+        self.agents: defaultdict[str, int] = defaultdict(int)
+        self.tokens = [0, 0, 0, 0, 0]
+        self.unpriced = 0
+
+    def add(self, request: CallRequest, cost: int, usage: Usage | None, *, priced: bool) -> None:
+        """Count one ended call."""
+        if request.kind == "tool":
+            self.tool_calls += 1
+            self.tools[request.name] += cost
+        else:
+            self.llm += cost
+            self.llm_calls += 1
+            self.models[request.model] += cost
+            if usage is not None:
+                self._add_tokens(usage)
+            if not priced:
+                self.unpriced += 1
+        if request.agent is not None:
+            self.agents[request.agent] += cost
+
+    def _add_tokens(self, usage: Usage) -> None:
+        tokens = self.tokens
+        tokens[0] += usage.input
+        tokens[1] += usage.cache_read
+        tokens[2] += usage.cache_write
+        tokens[3] += usage.output
+        tokens[4] += usage.reasoning
+
+    def breakdown(self) -> dict[str, Any]:
+        """Return the totals as reports give them, in dollars and tokens."""
+        names = ("input", "cache_read", "cache_write", "output", "reasoning")
+        return {
+            "llm": {
+                "total": to_usd(self.llm),
+                "calls": self.llm_calls,
+                "by_model": _dollars(self.models),
+            },
+            "tools": {
+                "total": to_usd(sum(self.tools.values())),
+                "calls": self.tool_calls,
+                "by_tool": _dollars(self.tools),
+            },
+            "agents": {"by_agent": _dollars(self.agents)},
+            "tokens": dict(zip(names, self.tokens, strict=True)),
+        }
+
+
+def _dollars(by_name: dict[str, int]) -> dict[str, float]:
+    return {name: to_usd(nanos) for name, nanos in list(by_name.items())}
+
+
+def report(session: BudgetSession) -> dict[str, Any]:
+    """Return a session's JSON-ready report (see `BudgetSession.report`)."""
+    balance = session.balance()
+    limits = session.limits
+    limit = limits.lifelong("usd")
+    spent, reserved = balance.spent.usd, balance.reserved.usd
+    result: dict[str, Any] = {
+        "session_id": session.id,
+        "budget": None if limit is None else to_usd(limit),
+        "total_spent": to_usd(spent),
+        "total_spent_nanos": spent,
+        "remaining": None if limit is None else to_usd(max(0, limit - spent - reserved)),
+        "reserved": to_usd(reserved),
+        "overage": to_usd(max(0, spent - limit)) if limit is not None else 0.0,
+        "breakdown": session.totals.breakdown(),
+        "unpriced_calls": session.totals.unpriced,
+        "limits": {
+            unit: {"limit": amount, "spent": balance.spent[at]}
+            for at, unit in enumerate(UNITS)
+            if unit != "usd" and (amount := limits.lifelong(unit)) is not None
+        },
+        "children": [
+            {"session_id": child.id, "budget": child.limit, "total_spent": child.spent}
+            for child in session.children()
+        ],
+        "duration_seconds": session.duration,
+        "terminated_by": session.terminated_by,
+        "finalized": balance.state == "finalized",
+        "events": [event.as_dict() for event in session.events()],
+    }
+    return result

@@ -1,0 +1,1 @@
+"""What prompts hold, and what leaves a session's own baseline."""
