@@ -1,13 +1,23 @@
 """Fixtures that every suite shares."""
 
 import gc
+import json
+import queue
 import signal
 import ssl
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import NamedTuple
 
 import hypothesis
 import pytest
 
+from budget_core import MemoryLedger, register_model
+from budget_core.calls import context
+from budget_core.events.jsonl import JsonLines
+from budget_core.money.prices import lookup, registry
 from budget_core.testing import Provider
+from budget_core.testing.runner import Runner
 
 hypothesis.settings.register_profile(
     "untimed", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
@@ -16,9 +26,9 @@ hypothesis.settings.load_profile("untimed")  # machines that are busy find no fa
 
 
 def pytest_collection_modifyitems(items):
-    """Trace for coverage what the core's own tests run: it takes half as long again."""
+    """Trace for coverage what tests without a framework run: it takes half as long again."""
     for item in items:
-        if "budget_core" not in item.path.parts:
+        if not {"budget_core", "budget_cli", "budget_compat"} & set(item.path.parts):
             item.add_marker(pytest.mark.no_cover)
 
 
@@ -52,3 +62,176 @@ def interruptible():
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     yield
     signal.signal(signal.SIGINT, before)
+
+
+@pytest.fixture(autouse=True)
+def _each_in_a_context_of_its_own():
+    """A call that a test leaves open encloses nothing of the next one."""
+    yield
+    for variable in (context._calls, context._sessions, context._guarded, context._finalizing):
+        variable.set(())
+
+
+@pytest.fixture
+def penny():
+    """A model whose input is free and whose thousand tokens of output cost a cent."""
+    register_model("penny", 0, 10, max_output_tokens=16_384)
+    yield "penny"
+    registry.clear()
+    lookup.forget()
+
+
+class WatchedLedger(MemoryLedger):
+    """Tells who waits: `waiting` is released once for each call that begins to."""
+
+    def __init__(self):
+        super().__init__()
+        self.waiting = threading.Semaphore(0)
+        self.began, self.ended = 0, 0
+
+    def watch(self, callback):
+        end = super().watch(callback)
+        self.began += 1
+        self.waiting.release()
+
+        def counted():
+            self.ended += 1
+            end()
+
+        return counted
+
+
+class BlockingLedger(WatchedLedger):
+    """A ledger that is asked in threads, and whose answer to a reserve can be held up."""
+
+    blocks = True
+
+    def __init__(self):
+        super().__init__()
+        self.entered, self.answer, self.released = (threading.Event() for _ in range(3))
+        self.answer.set()
+
+    def reserve(self, *args, **options):
+        held = super().reserve(*args, **options)
+        self.entered.set()
+        assert self.answer.wait(30)
+        return held
+
+    def release(self, hold_id):
+        entry = super().release(hold_id)
+        self.released.set()
+        return entry
+
+
+@pytest.fixture
+def watched():
+    return WatchedLedger()
+
+
+@pytest.fixture
+def blocking():
+    return BlockingLedger()
+
+
+class Got(NamedTuple):
+    """What a receiver got."""
+
+    path: str
+    headers: dict
+    body: bytes
+
+    @property
+    def json(self):
+        return json.loads(self.body)
+
+
+class Receiver(ThreadingHTTPServer):
+    """Receives webhooks and batches: answers with `answers` in turn, then 204; None hangs.
+
+    An answer is a status, or one with headers.
+    """
+
+    daemon_threads = True
+
+    def __init__(self):
+        super().__init__(("127.0.0.1", 0), Handler)
+        self.url = f"http://127.0.0.1:{self.server_port}/"
+        self.answers, self.got = [], queue.Queue()
+        self.over, self.hung = threading.Event(), threading.Semaphore(0)
+
+    def next(self):
+        return self.got.get(timeout=20)
+
+    def all(self):
+        return [self.got.get_nowait() for _ in range(self.got.qsize())]
+
+    def handle_error(self, request, client_address):
+        """A client that went away is what the tests are about."""
+
+
+class Handler(BaseHTTPRequestHandler):
+    def do_POST(self):
+        body = self.rfile.read(int(self.headers["Content-Length"] or 0))
+        answer = self.server.answers.pop(0) if self.server.answers else 204
+        self.server.got.put(Got(self.path, dict(self.headers), body))
+        if answer is None:
+            self.server.hung.release()
+            self.server.over.wait(20)
+            return
+        status, headers = answer if isinstance(answer, tuple) else (answer, {})
+        self.send_response(status)
+        for header in {"Location": "/elsewhere", **headers}.items():
+            self.send_header(*header)
+        self.end_headers()
+
+    do_GET = do_POST
+
+    def log_message(self, *_):
+        pass
+
+
+@pytest.fixture
+def receiver(monkeypatch):
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    with Receiver() as server:
+        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
+        thread.start()
+        yield server
+        server.over.set()
+        server.shutdown()
+        thread.join()
+
+
+class Collector:
+    """A collector on loopback, with a ledger in memory and a log of what it accepted."""
+
+    def __init__(self, folder, keys=()):
+        self.ledger = MemoryLedger()
+        self._log = JsonLines(folder / "collected.jsonl", interval=0)
+        from budget_cli.collector import build_app
+
+        self._runner = Runner(build_app(self.ledger, keys=keys, log=self._log))
+        self._runner.start()
+        self.url = f"http://127.0.0.1:{self._runner.port}"
+
+    @property
+    def events(self):
+        self._log.flush()
+        lines = self._log.path.read_text().splitlines() if self._log.path.exists() else ()
+        return [json.loads(line) for line in lines]
+
+    def spent(self, account):
+        return self.ledger.balance(account).spent
+
+    def stop(self):
+        self._runner.stop()
+        self._log.close()
+
+
+@pytest.fixture
+def collector(tmp_path, monkeypatch):
+    """A collector where clients look for one by default; it knows one key."""
+    running = Collector(tmp_path, keys=("key",))
+    monkeypatch.setenv("BUDGET_COLLECTOR", running.url)
+    yield running
+    running.stop()

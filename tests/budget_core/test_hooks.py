@@ -34,6 +34,7 @@ from budget_core.errors import GuardError, InvalidCost, Unbounded, UnknownModel
 from budget_core.hooks import hookspecs, requests
 from budget_core.money.prices import lookup, registry
 from budget_core.money.prices.rates import Rates
+from budget_core.runtime.plugins import manager
 from budget_core.session import house_rules
 
 ROOT = Path(__file__).parents[2]
@@ -545,7 +546,7 @@ class TestManager:
             return impls
 
         thread = threading.Thread(target=hooks.listening, args=("budget_reserve",))
-        hooks.manager._changed()
+        manager._changed()
         with monkeypatch.context() as patched:
             patched.setattr(pluggy.HookCaller, "get_hookimpls", slow)
             thread.start()
@@ -772,9 +773,9 @@ class TestPriceFile:
     @pytest.fixture
     def afresh(self):
         """Ask for models and prices anew, here and afterwards."""
-        hooks.manager._changed()
+        manager._changed()
         yield
-        hooks.manager._changed()
+        manager._changed()
 
 
 class TestHouseRules:

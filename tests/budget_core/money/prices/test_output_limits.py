@@ -12,7 +12,7 @@ from budget_core.money.prices.output_limits import (
     max_output_tokens,
 )
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[4]
 
 
 @pytest.fixture(autouse=True)

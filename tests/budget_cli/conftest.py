@@ -9,7 +9,7 @@ from typer.testing import CliRunner
 from budget_cli.app import app
 from budget_core.money.prices import registry
 
-SRC = Path(__file__).parents[3] / "src"
+SRC = Path(__file__).parents[2] / "src"
 
 
 @pytest.fixture
