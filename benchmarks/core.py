@@ -16,7 +16,7 @@ from collections.abc import Callable
 
 from budget_core import AgentBudget, CallRequest, Limits, MemoryLedger, Prompt, Usage
 from budget_core.ledger import Account, new_id
-from budget_core.money.limits import Amounts
+from budget_core.money.amounts import Amounts
 
 HELD, SPENT = Amounts(1_000, 10, 1, 0), Amounts(900, 9, 1, 0)
 

@@ -45,7 +45,7 @@ def timed_some(call: Callable[[], object]) -> list[float]:
 def measure(name: str, call: Callable[[], object], rounds: int) -> None:
     from budget_core import AgentBudget
     from budget_core.calls import context
-    from budget_core.sdk import Hold
+    from budget_core.sdk.installing import Hold
 
     session = AgentBudget("$1000", max_repeated_calls=None).session()
     turns: dict[str, list[list[float]]] = {"raw": [], "passing": [], "guarded": []}

@@ -23,7 +23,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 from budget_core.ledger import Account, Ledger, MemoryLedger, ledger_from, new_id
-from budget_core.money.limits import Amounts, Limits
+from budget_core.money.amounts import Amounts
+from budget_core.money.limits import Limits
 
 HELD, SPENT = Amounts(1_000, 10, 1, 0), Amounts(900, 9, 1, 0)
 BACKENDS = ("memory", "sqlite", "redis")

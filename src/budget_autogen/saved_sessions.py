@@ -11,7 +11,8 @@ from weakref import WeakKeyDictionary, WeakValueDictionary
 
 from budget_core.errors import InvalidBudget
 from budget_core.ledger import MemoryLedger, new_id
-from budget_core.money.limits import ZERO, Amounts, Limit, Limits
+from budget_core.money.amounts import ZERO, Amounts
+from budget_core.money.limits import Limit, Limits
 from budget_core.session.policy import Policy
 from budget_core.session.session import BudgetSession
 

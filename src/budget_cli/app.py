@@ -10,7 +10,8 @@ import typer
 
 from budget_cli import ledger_commands, watch_commands
 from budget_cli.arguments import LimitLast
-from budget_core import hooks
+from budget_core.hooks import CommandsRequest
+from budget_core.runtime.plugins import asking, manager
 
 EXIT_CODES = (
     "Exit codes: 0 all went well, 1 it did not (stderr says why), 2 the arguments cannot be read."
@@ -198,8 +199,8 @@ def plugins(*, json: Json = False) -> None:
     show_plugins(as_json=json)
 
 
-hooks.register(watch_commands)
-hooks.register(ledger_commands)
-hooks.every("budget_commands", hooks.CommandsRequest(app))
+manager.register(watch_commands)
+manager.register(ledger_commands)
+asking.every("budget_commands", CommandsRequest(app))
 
 __all__ = ["app"]

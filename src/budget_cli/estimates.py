@@ -9,9 +9,9 @@ from rich.table import Table
 
 from budget_cli.output import console, errors_for_people, print_json
 from budget_core.calls.quote import Quote, quote
-from budget_core.calls.responses import Usage
 from budget_core.ledger import Headroom
 from budget_core.money.prices.lookup import rates
+from budget_core.money.usage import Usage
 from budget_core.money.usd import format_usd, parse_usd, to_usd
 
 

@@ -16,7 +16,7 @@ from rich.table import Table
 from budget_cli.output import console, errors_for_people, fail, print_json
 from budget_core.ledger import Balance, Entry, Ledger, LiveHoldView, ledger_from
 from budget_core.ledger.resolve import ENVIRONMENT
-from budget_core.money.limits import UNITS, Amounts, format_amount
+from budget_core.money.amounts import UNITS, Amounts, format_amount
 from budget_core.money.usd import parse_usd
 from budget_core.session.budget import declare
 

@@ -11,9 +11,10 @@ from rich.text import Text
 from budget_cli.output import console, fail, print_json
 from budget_core.errors import UnknownModel
 from budget_core.money.prices import registry
-from budget_core.money.prices.lookup import KnownModel, Rates, known_models, rates
+from budget_core.money.prices.lookup import KnownModel, known_models, rates
 from budget_core.money.prices.names import candidates, canonical, prefixes
 from budget_core.money.prices.output_limits import known_max_output
+from budget_core.money.prices.rates import Rates
 from budget_core.money.prices.table import NATIVE, provider_id
 from budget_core.money.usd import to_usd
 

@@ -24,7 +24,8 @@ from budget_core.session.policy import Report
 from budget_core.session.session import BudgetSession
 
 if TYPE_CHECKING:
-    from budget_core.calls.call import Call, CallRequest
+    from budget_core.calls.call import Call
+    from budget_core.calls.request import CallRequest
     from budget_core.ledger.reservation import Refusal
 
 __all__ = ["BudgetError", "BudgetExceededError", "BudgetedSession", "PricingDataError"]

@@ -27,7 +27,8 @@ from budget_core.sdk.clients.wrap import bound
 from budget_core.session.screening.risk import analyze_text
 
 if TYPE_CHECKING:
-    from budget_core.calls.call import Call, CallRequest
+    from budget_core.calls.call import Call
+    from budget_core.calls.request import CallRequest
     from budget_core.ledger.reservation import Refusal
     from budget_core.sdk.clients.check import Standing
 

@@ -71,9 +71,9 @@ _HOME = {
 }
 
 if TYPE_CHECKING:
-    from budget_core.calls.call import Call, CallRequest
+    from budget_core.calls.call import Call
     from budget_core.calls.prompt import Prompt
-    from budget_core.calls.responses import Receipt, Usage
+    from budget_core.calls.request import CallRequest
     from budget_core.errors import (
         AccountConflict,
         AgentBudgetError,
@@ -95,10 +95,11 @@ if TYPE_CHECKING:
         UnknownModel,
     )
     from budget_core.events import Event, listen
-    from budget_core.hooks import hookimpl
     from budget_core.ledger import Ledger, MemoryLedger
     from budget_core.money.limits import Limit, Limits
     from budget_core.money.prices.lookup import register_model, register_models
+    from budget_core.money.usage import Receipt, Usage
+    from budget_core.runtime.plugins.markers import hookimpl
     from budget_core.sdk.clients.anthropic import AsyncBudgetedAnthropic, BudgetedAnthropic
     from budget_core.sdk.clients.google import BudgetedGoogle
     from budget_core.sdk.clients.openai import AsyncBudgetedOpenAI, BudgetedOpenAI

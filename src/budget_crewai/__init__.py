@@ -13,10 +13,12 @@ from typing import TYPE_CHECKING
 
 from budget_core.runtime.lazy import lazy
 
+_HOME = {"CrewAIBudgetMiddleware": "middleware"}
+
 if TYPE_CHECKING:
     from budget_crewai.middleware import CrewAIBudgetMiddleware
 
 __all__ = ["CrewAIBudgetMiddleware"]
 
 
-__getattr__, __dir__ = lazy(__name__, {"CrewAIBudgetMiddleware": "middleware"})
+__getattr__, __dir__ = lazy(__name__, _HOME)

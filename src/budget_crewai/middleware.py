@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal, Self, TypeAlias, TypeVar
 from budget_core.calls import context
 from budget_core.frameworks.integration import Integration
 from budget_core.frameworks.last_word import WRAP_UP
-from budget_core.money.limits import ZERO
+from budget_core.money.amounts import ZERO
 from budget_core.money.usd import Money, parse_cost, to_usd
 from budget_core.session.policy import Reserve, reserve_for
 from budget_crewai import active, steps, tools

@@ -11,9 +11,10 @@ from traceback import clear_frames
 from typing import TYPE_CHECKING, Any
 
 from budget_core import AgentBudgetError
-from budget_core.calls.responses import Receipt, Usage
+from budget_core.calls.outcomes import unbilled
 from budget_core.frameworks import outcomes
 from budget_core.frameworks.last_word import SPEECHLESS
+from budget_core.money.usage import Receipt, Usage
 from budget_crewai.stops import stopping
 
 if TYPE_CHECKING:
@@ -60,7 +61,7 @@ class Paid:
             clear_frames(error.__traceback__)
             gc.collect()
             self.call.finish()
-        elif _denied(error) or any(outcomes.unbilled(one) for one in _causes(error, before)):
+        elif _denied(error) or any(unbilled(one) for one in _causes(error, before)):
             self.call.abort()
         else:
             self.call.finish()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from contextvars import ContextVar
 from typing import Any, NamedTuple
 
-from budget_core.money.limits import ZERO
+from budget_core.money.amounts import ZERO
 from budget_crewai import active
 
 

@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from budget_core import BudgetSession
 from budget_core.calls import context
-from budget_core.money.limits import ZERO, Amounts
+from budget_core.money.amounts import ZERO, Amounts
 from budget_core.session.policy import Reserve, reserve_for
 
 _LONGEST_NAME: Final = 80

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any, Self
 from langchain_core.callbacks import BaseCallbackHandler
 
 from budget_core import AgentBudget, AgentBudgetError, BudgetSession, CallRequest
+from budget_core.calls.outcomes import unbilled
 from budget_core.frameworks.integration import Integration
-from budget_core.frameworks.outcomes import unbilled
 from budget_core.money.limits import Limit
 from budget_core.money.usd import Money
 from budget_langchain import ambient, batches, outcomes, paying, runs

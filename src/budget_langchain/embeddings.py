@@ -10,8 +10,8 @@ from langchain_core.embeddings import Embeddings
 
 from budget_core import BudgetSession, CallRequest, Prompt, Usage, register_model
 from budget_core.calls import context
-from budget_core.frameworks.outcomes import unbilled
-from budget_core.sdk import guard_loaded
+from budget_core.calls.outcomes import unbilled
+from budget_core.sdk.installing import guard_loaded
 from budget_langchain.requests import bubble
 
 if TYPE_CHECKING:

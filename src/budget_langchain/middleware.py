@@ -14,7 +14,7 @@ from langchain_core.runnables.config import ensure_config
 from budget_core import BudgetExhausted
 from budget_core.errors import SessionCancelled, SessionFinalized
 from budget_core.frameworks.last_word import TOOL_REFUSED, WRAP_UP, may_finalize
-from budget_core.sdk import is_guarded
+from budget_core.sdk.installing import is_guarded
 from budget_langchain import ambient
 from budget_langchain.callback import LangChainBudgetCallback
 from budget_langchain.models import agent_request, cap_setting, sdk_of, thinking_budget

@@ -8,8 +8,8 @@ from langchain_core.utils.function_calling import convert_to_openai_tool
 
 from budget_core import CallRequest
 from budget_core.calls.prompt import unbounded_in
-from budget_core.calls.responses import tier_of
 from budget_core.frameworks.parameters import answers, own_cap
+from budget_core.money.usage import tier_of
 from budget_langchain.messages import fingerprint_of, prompt_of
 from budget_langchain.requests import agent_name, bubble
 

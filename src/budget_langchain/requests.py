@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 from budget_core import CallRequest
 from budget_core.calls.prompt import unbounded_in
-from budget_core.calls.responses import tier_of
 from budget_core.frameworks.parameters import answers, own_cap
+from budget_core.money.usage import tier_of
 from budget_langchain.messages import fingerprint_of, prompt_of
 
 if TYPE_CHECKING:

@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from budget_core import Receipt, Usage
-from budget_core.calls.responses import read_receipt, read_usage, tier_of
+from budget_core.calls.responses import read_receipt, read_usage
 from budget_core.hooks import UsageRequest, hookimpl
+from budget_core.money.usage import tier_of
 
 if TYPE_CHECKING:
     from langchain_core.outputs import ChatResult, LLMResult

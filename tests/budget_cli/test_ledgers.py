@@ -63,7 +63,7 @@ def test_entries(budget, team):
 
 
 def _usd(dollars):
-    from budget_core.money.limits import Amounts
+    from budget_core.money.amounts import Amounts
 
     return Amounts(usd=int(dollars * 10**9))
 

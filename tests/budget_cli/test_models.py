@@ -5,7 +5,7 @@ import pytest
 from budget_cli.models import resolve
 from budget_core import hookimpl, hooks, register_model
 from budget_core.errors import UnknownModel
-from budget_core.money.prices.lookup import Rates
+from budget_core.money.prices.rates import Rates
 
 
 def test_the_whole_list(budget):

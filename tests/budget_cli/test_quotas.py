@@ -5,10 +5,10 @@ import time
 
 import pytest
 
-from budget_core.calls.opening import run
 from budget_core.ledger import ledger_from
 from budget_core.quota import Api, Watch
 from budget_core.quota.board import Board
+from budget_core.runtime.waiting import run
 
 
 @pytest.fixture(autouse=True)

@@ -7,8 +7,8 @@ import pytest
 
 import budget_core
 from budget_core import AgentBudget, errors
-from budget_core.calls.call import CallRequest
 from budget_core.calls.refusals import exhausted_by
+from budget_core.calls.request import CallRequest
 from budget_core.errors import (
     AccountConflict,
     AgentBudgetError,

@@ -24,7 +24,8 @@ with warnings.catch_warnings():  # many, of its own and its dependencies'
     import crewai
     from crewai.tools import tool
 
-from budget_core import BudgetExhausted, sdk
+from budget_core import BudgetExhausted
+from budget_core.sdk import installing
 from budget_core.sdk.anthropic import GUARD as anthropic_guard
 from budget_core.sdk.openai import GUARD as openai_guard
 from budget_core.testing import Reply, ToolCall
@@ -96,7 +97,7 @@ def unguarded():
         guard.uninstall()
     yield
     for guard in guards:
-        if guard in sdk._installed.values():
+        if guard in installing._installed.values():
             guard.install()
 
 

@@ -69,7 +69,7 @@ async def test_so_is_an_sdk(provider):
     async with AsyncOpenAI(base_url=provider.openai_url, api_key="test") as sdk:
         with budget_core.AgentBudget("$1").session() as session:
             context.guard(session)
-            budget_core.sdk.guard_loaded()
+            budget_core.sdk.installing.guard_loaded()
             task = asyncio.create_task(later(sdk))
             await asyncio.sleep(0)
             context.unguard(session)

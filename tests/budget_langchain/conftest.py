@@ -12,7 +12,7 @@ from langchain_core.messages import HumanMessage
 from langchain_core.tools import tool
 from langchain_openai import ChatOpenAI
 
-from budget_core import sdk
+from budget_core.sdk import installing
 from budget_core.sdk.anthropic import GUARD as anthropic_guard
 from budget_core.sdk.openai import GUARD as openai_guard
 from budget_core.testing import Reply, ToolCall
@@ -77,7 +77,7 @@ def unguarded():
         guard.uninstall()
     yield
     for guard in guards:
-        if guard in sdk._installed.values():
+        if guard in installing._installed.values():
             guard.install()
 
 

@@ -25,8 +25,8 @@ from budget_autogen.payers import Payers
 from budget_autogen.saved import SavedTracker, load_tracker, save_tracker
 from budget_autogen.tracker import AutoGenBudgetTracker
 from budget_core import AgentBudgetError, BudgetExhausted, Usage
-from budget_core.calls.responses import Receipt
 from budget_core.frameworks import outcomes
+from budget_core.money.usage import Receipt
 
 if TYPE_CHECKING:
     from autogen_core.tools import Tool, ToolSchema

@@ -20,8 +20,8 @@ from pydantic import BaseModel
 
 from budget_core import CallRequest, Prompt
 from budget_core.calls.prompt import unbounded_in
-from budget_core.calls.responses import tier_of
 from budget_core.frameworks.parameters import answers, own_cap
+from budget_core.money.usage import tier_of
 
 ToolChoice: TypeAlias = Tool | Literal["auto", "required", "none"]
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from budget_autogen.agentchat.requests import settings_of
 from budget_core.money.prices.output_limits import is_reasoning
-from budget_core.sdk import is_guarded
+from budget_core.sdk.installing import is_guarded
 
 if TYPE_CHECKING:
     from autogen_core.models import ChatCompletionClient

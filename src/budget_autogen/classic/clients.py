@@ -16,7 +16,7 @@ from budget_autogen.classic.requests import Params, capped, model_request, witho
 from budget_core.calls import context
 from budget_core.calls.responses import read_receipt, read_usage
 from budget_core.frameworks.outcomes import failed, finish
-from budget_core.sdk import is_guarded
+from budget_core.sdk.installing import is_guarded
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -7,9 +7,9 @@ from typing import Any, Final
 
 from budget_core import Call, CallRequest, Prompt
 from budget_core.calls.prompt import unbounded_in
-from budget_core.calls.responses import tier_of
 from budget_core.frameworks.parameters import CAPS, answers, own_cap
 from budget_core.money.prices.output_limits import is_reasoning
+from budget_core.money.usage import tier_of
 
 Params = dict[str, Any]
 

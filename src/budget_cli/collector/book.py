@@ -9,7 +9,7 @@ from typing import Any, Final, NamedTuple
 from budget_cli.collector.shapes import Spend
 from budget_core.errors import HoldConflict
 from budget_core.ledger import Account, Ledger
-from budget_core.money.limits import Amounts
+from budget_core.money.amounts import Amounts
 from budget_core.money.usd import to_usd
 
 SESSION: Final = "watched:"

@@ -7,9 +7,9 @@ from collections.abc import Mapping, Sequence
 from hashlib import sha256
 from typing import Any, Final, NamedTuple, TypeAlias
 
-from budget_core.calls.responses import Usage
 from budget_core.errors import InvalidCost, UnknownModel
 from budget_core.money.prices.lookup import rates
+from budget_core.money.usage import Usage
 from budget_core.money.usd import parse_cost
 
 Event: TypeAlias = Mapping[str, Any]

@@ -5,14 +5,15 @@ from __future__ import annotations
 from functools import partial
 from threading import Lock
 from time import time
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from budget_core.calls import context
 from budget_core.calls.payer import everyone, groups_of
-from budget_core.calls.prompt import Prompt
-from budget_core.calls.responses import Receipt, Usage, read_receipt
+from budget_core.calls.request import CallRequest
+from budget_core.calls.responses import read_receipt
 from budget_core.errors import AgentBudgetError
-from budget_core.money.limits import ZERO, Amounts
+from budget_core.money.amounts import ZERO, Amounts
+from budget_core.money.usage import Receipt, Usage
 from budget_core.runtime.background import behind, in_event_loop
 from budget_core.runtime.finalizers import collecting, later
 from budget_core.session.admission import tightened
@@ -21,53 +22,12 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from budget_core.calls.quote import Quote
-    from budget_core.ledger.contract import Entry
+    from budget_core.ledger.records import Entry
     from budget_core.ledger.reservation import Group, Reservation
     from budget_core.session.session import BudgetSession
 
 _SEEN_EXTRA = 64
 """Tokens that a stream may have cost beyond the bytes that were visible."""
-
-
-class CallRequest(NamedTuple):
-    """What is about to be called. Name the arguments: more may come between them.
-
-    Attributes:
-        kind: an LLM call or a tool's.
-        model, provider: as the caller names them.
-        prompt: what an LLM call sends; its worst input is measured from it.
-        input_tokens: a bound on the input, where the caller knows it better than `prompt` tells.
-        output_cap: the caller's own cap on one answer; a framework's default is none.
-        ceiling: what an answer cannot exceed although its caller asked for no cap: a default.
-        least: an answer shorter than this is refused by the provider.
-        n: how many answers are asked for.
-        tier: "batch", "flex" or "priority".
-        name, cost: a tool's name, and its price in nanos.
-        fingerprint: what makes two calls the same call, None to be exempt from loop detection.
-        agent: who calls, for the report.
-        mixin: a class that errors shall also be an instance of (see `AgentBudgetError.recast`).
-        unbounded: what of the request cannot be bounded, if anything.
-        unpriced: it is billed for something else than tokens; without a usage that has a price it
-            is recorded as unpriced.
-    """
-
-    kind: Literal["llm", "tool"] = "llm"
-    model: str = ""
-    provider: str | None = None
-    prompt: Prompt | None = None
-    input_tokens: int | None = None
-    output_cap: int | None = None
-    ceiling: int | None = None
-    least: int = 0
-    n: int = 1
-    tier: str | None = None
-    name: str = ""
-    cost: int = 0
-    fingerprint: Any = None
-    agent: str | None = None
-    mixin: type[BaseException] | None = None
-    unbounded: str | None = None
-    unpriced: bool = False
 
 
 class Call:

@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, cast
 
-from budget_core.calls.prompt import BilledPrompts, Prompt
-from budget_core.calls.quote import Quote, input_bound, quote
+from budget_core.calls.billed import BilledPrompts
+from budget_core.calls.prompt import UNSEEN_TOKENS, Prompt, measure
+from budget_core.calls.quote import Quote, quote
 from budget_core.errors import Unbounded, UnknownModel
-from budget_core.money.limits import Amounts
-from budget_core.money.prices.lookup import Rates, rates, settle_rates
+from budget_core.money.amounts import Amounts
+from budget_core.money.prices.lookup import rates, settle_rates
+from budget_core.money.prices.rates import Rates
+from budget_core.runtime.plugins import asking
 
 if TYPE_CHECKING:
-    from budget_core.calls.call import Call, CallRequest
-    from budget_core.calls.responses import Receipt, Usage
+    from budget_core.calls.call import Call
+    from budget_core.calls.request import CallRequest
+    from budget_core.money.usage import Receipt, Usage
     from budget_core.session.policy import Policy
 
 WRAP_UP_TOKENS = 1_024
@@ -119,3 +124,48 @@ class Costs:
             raise
         # a provider may serve a request at the standard tier after all
         return max(standard, tiered, key=lambda price: (price.output, price.worst_input(1_000_000)))
+
+
+def input_bound(
+    model: str,
+    provider: str | None,
+    prompt: Prompt,
+    billed: BilledPrompts,
+    *,
+    allow_unbounded: bool = False,
+) -> int:
+    """Return the most input tokens that the request can be billed for.
+
+    Exact for the part that was billed before, else what a plugin says, else UTF-8 bytes +
+    `UNSEEN_TOKENS`.
+
+    Raises:
+        Unbounded: it refers to input whose size cannot be known, and that is not allowed.
+    """
+    if (known := billed.bound(model, prompt)) is not None:
+        return known
+    if asking.listening("budget_estimate"):
+        request = EstimateRequest(model, provider, prompt.messages, prompt.context)
+        answer = asking.first("budget_estimate", request, sound=_is_bound, passing=Unbounded)
+        if answer is not None:
+            return cast("int", answer)
+    messages, context = measure(prompt.messages), measure(prompt.context)
+    billed.one_hour |= messages.one_hour or context.one_hour
+    unbounded = messages.unbounded or context.unbounded
+    if unbounded and not allow_unbounded:
+        raise Unbounded(unbounded)
+    return messages.tokens(model) + context.tokens(model) + UNSEEN_TOKENS
+
+
+def _is_bound(answer: Any) -> bool:
+    return type(answer) is int and answer >= 0
+
+
+@dataclass(frozen=True, slots=True)
+class EstimateRequest:
+    """Whose input tokens are to be bounded: `messages` and all else that counts, JSON-like."""
+
+    model: str
+    provider: str | None
+    messages: Sequence[Any]
+    context: Any = None

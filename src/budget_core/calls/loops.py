@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 from budget_core.errors import LoopDetected
 
 if TYPE_CHECKING:
-    from budget_core.calls.call import CallRequest
+    from budget_core.calls.request import CallRequest
 
 MAX_PERIOD: Final = 4
 """The longest cycle that is looked for: A-B-C-D-A-B-C-D…"""

@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import math
-from typing import Any, Final, NamedTuple, cast
+from typing import Final, NamedTuple
 
-from budget_core import hooks
-from budget_core.calls.prompt import UNSEEN_TOKENS, BilledPrompts, Prompt, measure
-from budget_core.errors import Unbounded
 from budget_core.ledger import Headroom
-from budget_core.money.limits import Amounts
-from budget_core.money.prices.lookup import Rates
+from budget_core.money.amounts import Amounts
 from budget_core.money.prices.output_limits import is_reasoning, max_output_tokens
+from budget_core.money.prices.rates import Rates
 
 COMFORTABLE: Final = 2_048
 COMFORTABLE_REASONING: Final = 8_192
@@ -131,38 +128,3 @@ def quote(
         capped=output_cap is not None,
         n=n,
     )
-
-
-def input_bound(
-    model: str,
-    provider: str | None,
-    prompt: Prompt,
-    billed: BilledPrompts,
-    *,
-    allow_unbounded: bool = False,
-) -> int:
-    """Return the most input tokens that the request can be billed for.
-
-    Exact for the part that was billed before, else what a plugin says, else UTF-8 bytes +
-    `UNSEEN_TOKENS`.
-
-    Raises:
-        Unbounded: it refers to input whose size cannot be known, and that is not allowed.
-    """
-    if (known := billed.bound(model, prompt)) is not None:
-        return known
-    if hooks.listening("budget_estimate"):
-        request = hooks.EstimateRequest(model, provider, prompt.messages, prompt.context)
-        answer = hooks.first("budget_estimate", request, sound=_is_bound, passing=Unbounded)
-        if answer is not None:
-            return cast("int", answer)
-    messages, context = measure(prompt.messages), measure(prompt.context)
-    billed.one_hour |= messages.one_hour or context.one_hour
-    unbounded = messages.unbounded or context.unbounded
-    if unbounded and not allow_unbounded:
-        raise Unbounded(unbounded)
-    return messages.tokens(model) + context.tokens(model) + UNSEEN_TOKENS
-
-
-def _is_bound(answer: Any) -> bool:
-    return type(answer) is int and answer >= 0

@@ -5,12 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from budget_core.errors import BudgetExhausted, SessionCancelled, SessionFinalized
-from budget_core.money.limits import format_amount, readable
+from budget_core.money.amounts import format_amount, readable
 from budget_core.money.usd import format_usd
 
 if TYPE_CHECKING:
-    from budget_core.calls.call import Call, CallRequest
-    from budget_core.ledger.contract import Denial
+    from budget_core.calls.call import Call
+    from budget_core.calls.request import CallRequest
+    from budget_core.ledger.records import Denial
     from budget_core.session.session import BudgetSession
 
 _NEXT = (

@@ -7,55 +7,13 @@ never free); so has one whose numbers are negative, fractional, or all zero.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any, Final, NamedTuple, TypeAlias, cast
+from dataclasses import dataclass
+from typing import Any, Final, TypeAlias, cast
 
-from budget_core import hooks
+from budget_core.money.usage import NO_RECEIPT, TIERS, Receipt, Usage, tier_of
+from budget_core.runtime.plugins import asking
 
 Get: TypeAlias = Callable[[str], Any]
-
-TIERS: Final = ("batch", "flex", "priority", "fast")
-"""Service tiers with prices of their own; every other one is the standard tier, None."""
-
-
-_WHOLE: Final = {int}
-
-
-class Usage(NamedTuple):
-    """The tokens of one call. The parts are counted in their whole, never beside it.
-
-    `input` includes `cache_read`, `cache_write` and `audio_input`; `cache_write` includes
-    `cache_write_1h`; `output` includes `reasoning` and `audio_output`.
-    """
-
-    input: int = 0
-    output: int = 0
-    cache_read: int = 0
-    cache_write: int = 0
-    reasoning: int = 0
-    cache_write_1h: int = 0
-    audio_input: int = 0
-    audio_output: int = 0
-
-    @property
-    def total(self) -> int:
-        """All tokens: input and output."""
-        return self.input + self.output
-
-    @property
-    def known(self) -> bool:
-        """It says something: whole numbers, none of them negative, and not all zero."""
-        return {*map(type, self)} == _WHOLE and min(self) >= 0 and self.total > 0
-
-
-class Receipt(NamedTuple):
-    """What a response says of itself: usage (None: unknown), model, and tier (see `TIERS`)."""
-
-    usage: Usage | None
-    model: str | None = None
-    tier: str | None = None
-
-
-NO_RECEIPT: Final = Receipt(None)
 
 
 def read_receipt(response: Any) -> Receipt:
@@ -67,8 +25,8 @@ def read_receipt(response: Any) -> Receipt:
     ``Receipt(None)``.
     """
     receipt = _read(response)
-    if receipt.usage is None and response is not None and hooks.listening("budget_usage"):
-        answer = hooks.first("budget_usage", hooks.UsageRequest(response), sound=_is_receipt)
+    if receipt.usage is None and response is not None and asking.listening("budget_usage"):
+        answer = asking.first("budget_usage", UsageRequest(response), sound=_is_receipt)
         return receipt if answer is None else cast("Receipt", answer)
     return receipt
 
@@ -96,15 +54,6 @@ def read_usage(usage: Any) -> Usage | None:
         return _usage(usage)
     except Exception:  # noqa: BLE001  as in `read_receipt`
         return None
-
-
-def tier_of(value: Any) -> str | None:
-    """Return a provider's word for a service tier as one of `TIERS`, or None for the standard."""
-    word = getattr(value, "value", value)
-    if not isinstance(word, str):
-        return None
-    word = word.lower().removeprefix("on_demand_")
-    return word if word in TIERS else None
 
 
 def _is_receipt(answer: Any) -> bool:
@@ -349,4 +298,16 @@ def _getter(thing: Any) -> Get:
 
 _FOREIGN: Final = object()
 
-__all__ = ["TIERS", "Receipt", "Usage", "read_on", "read_receipt", "read_usage", "tier_of"]
+
+@dataclass(frozen=True, slots=True)
+class UsageRequest:
+    """Which response nobody could read so far."""
+
+    response: Any
+
+
+__all__ = [
+    "read_on",
+    "read_receipt",
+    "read_usage",
+]

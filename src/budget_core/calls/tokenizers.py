@@ -13,11 +13,11 @@ from importlib.util import find_spec
 from typing import TYPE_CHECKING, Final
 
 from budget_core.calls.prompt import UNSEEN_TOKENS, Count, measure
-from budget_core.hooks import hookimpl
 from budget_core.money.prices.names import candidates
+from budget_core.runtime.plugins.markers import hookimpl
 
 if TYPE_CHECKING:
-    from budget_core.hooks import EstimateRequest
+    from budget_core.calls.estimator import EstimateRequest
 
 _TOKENIZERS: Final = "bpe_openai"
 _PROVIDERS: Final = ("openai", "azure")

@@ -7,9 +7,10 @@ from collections.abc import Callable, Iterable
 from inspect import iscoroutinefunction
 from typing import Any
 
-from budget_core import hooks
 from budget_core.events.types import Event, Listener
-from budget_core.runtime.plugins.nesting import outermost
+from budget_core.runtime.plugins import asking, manager
+from budget_core.runtime.plugins.asking import outermost
+from budget_core.runtime.plugins.markers import hookimpl
 
 _log = logging.getLogger("budget_core")
 
@@ -18,8 +19,8 @@ def tell(event: Event, listeners: Iterable[Listener]) -> None:
     """Hand an event to a session's own listeners, and to every plugin that listens."""
     for listener in listeners:
         ask(listener, lambda: event)
-    if hooks.listening("budget_event"):
-        hooks.every("budget_event", event)
+    if asking.listening("budget_event"):
+        asking.every("budget_event", event)
 
 
 def ask(callback: Callable[[Any], Any] | None, about: Callable[[], Any]) -> Any:
@@ -55,10 +56,10 @@ def listen(listener: Listener) -> Callable[[], None]:
         TypeError: it is a coroutine function, which nobody would await.
     """
     plugin = _Listening(callable_listener(listener))
-    hooks.register(plugin)
+    manager.register(plugin)
 
     def end() -> None:
-        hooks.unregister(plugin)
+        manager.unregister(plugin)
 
     return end
 
@@ -82,6 +83,6 @@ class _Listening:
     def __init__(self, listener: Listener) -> None:
         self._listener = listener
 
-    @hooks.hookimpl
+    @hookimpl
     def budget_event(self, event: Event) -> None:
         self._listener(event)

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
-from budget_core.calls.responses import Usage
+from budget_core.money.usage import Usage
 
 if TYPE_CHECKING:
     from budget_core.session.session import BudgetSession

@@ -10,13 +10,13 @@ from threading import RLock
 from typing import TYPE_CHECKING, Any, Final, Self
 
 from budget_core.calls import context
-from budget_core.calls.call import CallRequest
 from budget_core.calls.prompt import snapshot
+from budget_core.calls.request import CallRequest
 from budget_core.errors import AmbiguousBudget
 from budget_core.money.limits import Limit, Limits
 from budget_core.money.usd import Money, parse_cost
-from budget_core.sdk import guard_loaded
 from budget_core.sdk.claims import unclaimed
+from budget_core.sdk.installing import guard_loaded
 from budget_core.session.budget import AgentBudget
 from budget_core.session.session import BudgetSession
 

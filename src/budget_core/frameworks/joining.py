@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final
 from budget_core.runtime.imports import when_imported
 
 if TYPE_CHECKING:
-    from budget_core.hooks import DropinRequest
+    from budget_core.sdk.dropin import DropinRequest
 
 _log = logging.getLogger("budget_core")
 _waiting: Final[dict[str, dict[_Joining, bool]]] = {}

@@ -1,6 +1,9 @@
 """Where money is kept: one contract (`Ledger`), one file a backend."""
 
-from budget_core.ledger.contract import (
+from budget_core.ledger.contract import Ledger
+from budget_core.ledger.ids import new_id
+from budget_core.ledger.memory import MemoryLedger
+from budget_core.ledger.records import (
     Account,
     Balance,
     Denial,
@@ -8,13 +11,10 @@ from budget_core.ledger.contract import (
     Headroom,
     Hold,
     Lasts,
-    Ledger,
     LiveHoldView,
     State,
     WindowBalance,
-    new_id,
 )
-from budget_core.ledger.memory import MemoryLedger
 from budget_core.ledger.resolve import ledger_from
 
 __all__ = [

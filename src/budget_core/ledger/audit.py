@@ -6,9 +6,10 @@ from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator
 from typing import Protocol
 
-from budget_core.ledger.contract import Entry
-from budget_core.ledger.tree.accounts import LiveHold, Node, plus
-from budget_core.money.limits import UNITS, ZERO, Amounts
+from budget_core.ledger.records import Entry
+from budget_core.ledger.tree.accounts import Node
+from budget_core.ledger.tree.hold import LiveHold
+from budget_core.money.amounts import UNITS, ZERO, Amounts, plus
 
 
 class Kept(Protocol):

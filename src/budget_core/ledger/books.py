@@ -11,7 +11,8 @@ from typing import Final, Protocol
 
 from budget_core.errors import AccountConflict, HoldConflict, InvalidBudget
 from budget_core.ledger.audit import Kept, faults
-from budget_core.ledger.contract import (
+from budget_core.ledger.contract import Ledger
+from budget_core.ledger.records import (
     Account,
     Balance,
     Denial,
@@ -19,13 +20,13 @@ from budget_core.ledger.contract import (
     Headroom,
     Hold,
     Kind,
-    Ledger,
     LiveHoldView,
     State,
     conflict,
 )
-from budget_core.ledger.tree.accounts import LiveHold, Node, Route
-from budget_core.money.limits import ZERO, Amounts
+from budget_core.ledger.tree.accounts import Node, Route
+from budget_core.ledger.tree.hold import LiveHold
+from budget_core.money.amounts import ZERO, Amounts
 
 STANDING: Final = "*"
 """The owner of an account that is open whoever runs."""

@@ -2,165 +2,20 @@
 
 from __future__ import annotations
 
-import itertools
-import uuid
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Iterator, Sequence
-from dataclasses import dataclass, field
-from typing import Literal, NamedTuple, TypeAlias
 
-from budget_core.money.limits import (
-    UNITS,
-    UNLIMITED,
-    ZERO,
-    Amounts,
-    Limit,
-    Limits,
-    Unit,
-    format_amount,
+from budget_core.ledger.records import (
+    Account,
+    Balance,
+    Denial,
+    Entry,
+    Headroom,
+    Hold,
+    LiveHoldView,
+    State,
 )
-from budget_core.runtime.forks import in_child
-
-State: TypeAlias = Literal["open", "finalized", "cancelled", "closed"]
-Lasts: TypeAlias = Literal["run", "name", "standing"]
-OnExpiry: TypeAlias = Literal["charge", "release"]
-Kind: TypeAlias = Literal["commit", "release", "charge", "expire"]
-
-
-@dataclass(frozen=True, slots=True)
-class Account:
-    """A node of the budget tree, as it is opened.
-
-    Attributes:
-        reserve: kept back for the account's last call, and set aside in every ancestor.
-        allocated: the whole limit is set aside in every ancestor, so that siblings cannot
-            drain it, instead of only capping this account.
-        lasts: how long it is kept where accounts outlive the process: for this "run" only (nobody
-            can name it again), by its "name", or "standing" open until somebody closes it.
-    """
-
-    id: str
-    parent: str | None = None
-    limits: Limits = UNLIMITED
-    reserve: Amounts = ZERO
-    allocated: bool = False
-    lasts: Lasts = field(default="name", compare=False)
-
-    def limits_vector(self) -> Amounts:
-        """Return the life-long limits as amounts, 0 where there is none."""
-        return Amounts(*(self.limits.lifelong(unit) or 0 for unit in UNITS))
-
-
-class Headroom(NamedTuple):
-    """How much of each unit a reserve could get now; None where nothing limits it."""
-
-    usd: int | None
-    tokens: int | None
-    llm_calls: int | None
-    tool_calls: int | None
-
-
-class Hold(NamedTuple):
-    """Money set aside for one call, through every account on the way to the root."""
-
-    id: str
-    accounts: tuple[str, ...]
-    amounts: Amounts
-
-
-class Denial(NamedTuple):
-    """Why a reserve was refused: nothing was changed. Amounts are in `unit`, nanos for usd.
-
-    `limit` leaves out what is kept back for last calls. `period` is that of a windowed limit, as
-    it is written: "day", "rolling hour". `retry_after` is in seconds, None if waiting is no use.
-    """
-
-    account: str
-    unit: Unit
-    limit: int
-    spent: int
-    reserved: int
-    requested: int
-    state: State = "open"
-    retry_after: float | None = None
-    period: str | None = None
-
-    @property
-    def remaining(self) -> int:
-        """What the account could still give."""
-        return max(0, self.limit - self.spent - self.reserved)
-
-
-class Entry(NamedTuple):
-    """The immutable record of what a hold or a charge came to.
-
-    Attributes:
-        path: every account that it went through, the named ones and all their ancestors.
-        after: what each account of `path` had spent when this was recorded.
-        over: the first account of `path` that this brought beyond what ordinary calls may
-            spend, with the figures; None if there is none.
-        late: recorded after the hold had ended or was lost; nothing had been held for it.
-        asked: what a late call came to in all, where its expiry had charged a part of that
-            already: `amounts` is only the rest. Else None.
-        time: when it was recorded, in seconds since 1970, by the backend's clock.
-    """
-
-    id: str
-    kind: Kind
-    accounts: tuple[str, ...]
-    path: tuple[str, ...]
-    held: Amounts
-    amounts: Amounts
-    after: tuple[Amounts, ...] = ()
-    over: Denial | None = None
-    late: bool = False
-    asked: Amounts | None = None
-    time: float = 0.0
-
-
-class WindowBalance(NamedTuple):
-    """How much of a limit per period is spent and held in the window that is on."""
-
-    limit: Limit
-    spent: int
-    reserved: int
-
-
-class LiveHoldView(NamedTuple):
-    """A hold that has not ended, for those who look on.
-
-    Attributes:
-        age: seconds since it was made.
-        expires_in: seconds until it expires unless its process lives on; None for never.
-    """
-
-    hold: Hold
-    age: float
-    owner: str
-    expires_in: float | None
-
-
-class Balance(NamedTuple):
-    """An account's standing. `reserved` is what live holds and set-asides take."""
-
-    account: str
-    limits: Limits
-    reserve: Amounts
-    spent: Amounts
-    reserved: Amounts
-    state: State = "open"
-    windows: tuple[WindowBalance, ...] = ()
-
-    def remaining(self, unit: Unit = "usd") -> int | None:
-        """Return what is left of the life-long limit, holds deducted; None if there is none."""
-        limit = self.limits.lifelong(unit)
-        at = UNITS.index(unit)
-        return None if limit is None else max(0, limit - self.spent[at] - self.reserved[at])
-
-    def overage(self, unit: Unit = "usd") -> int:
-        """Return by how much more was spent than the life-long limit allows."""
-        limit = self.limits.lifelong(unit)
-        return 0 if limit is None else max(0, self.spent[UNITS.index(unit)] - limit)
+from budget_core.money.amounts import Amounts
 
 
 class Ledger(ABC):
@@ -309,50 +164,3 @@ class Ledger(ABC):
 
         Returns what ends the watch.
         """
-
-
-def conflict(known: Account, asked: Account, *, update: bool) -> str:
-    """Return the message for an account that exists in another form."""
-    pairs = list(zip(_terms(known), _terms(asked), strict=True))
-    had, wanted = zip(*(pair for pair in pairs if pair[0] != pair[1]), strict=True)
-    advice = "" if update else ", or pass update=True to replace limits and reserve"
-    return (
-        f"Account {asked.id!r} was opened with {', '.join(had)}, and cannot be opened again with "
-        f"{', '.join(wanted)}. Use another name, or what it was opened with{advice}."
-    )
-
-
-def _terms(account: Account) -> tuple[str, ...]:
-    reserve = [
-        format_amount(unit, amount)
-        for unit, amount in zip(UNITS, account.reserve, strict=True)
-        if amount
-    ]
-    return (
-        " and ".join(map(str, account.limits.every)) or "no limit",
-        f"{' and '.join(reserve) or 'nothing'} kept back",
-        f"parent {account.parent!r}" if account.parent is not None else "no parent",
-        "an allocation" if account.allocated else "no allocation",
-    )
-
-
-def _fresh() -> None:
-    global _prefix, _numbers
-    _prefix, _numbers = uuid.uuid4().hex[:16], itertools.count(1)
-
-
-_prefix: str
-_numbers: itertools.count[int]
-_fresh()
-in_child(_fresh)
-
-
-def new_id() -> str:
-    """Return an id that no other call in any process has (uuid4 prefix of the process + count)."""
-    return f"{_prefix}-{next(_numbers)}"
-
-
-def number_of(key: str) -> int:
-    """Return how many ids this process had made when it made this one; 0 if it is not its own."""
-    prefix, _, number = key.rpartition("-")
-    return int(number) if prefix == _prefix else 0

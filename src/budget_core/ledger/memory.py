@@ -8,9 +8,10 @@ from threading import RLock
 
 from budget_core.ledger.audit import unheld
 from budget_core.ledger.books import BookLedger
-from budget_core.ledger.contract import Entry
-from budget_core.ledger.tree.accounts import LiveHold, Node, plus
-from budget_core.money.limits import ZERO, Amounts
+from budget_core.ledger.records import Entry
+from budget_core.ledger.tree.accounts import Node
+from budget_core.ledger.tree.hold import LiveHold
+from budget_core.money.amounts import ZERO, Amounts, plus
 
 
 class MemoryLedger(BookLedger):

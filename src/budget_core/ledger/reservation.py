@@ -7,8 +7,10 @@ from functools import partial
 from typing import NamedTuple, TypeVar
 
 from budget_core.errors import AgentBudgetError
-from budget_core.ledger.contract import Denial, Entry, Headroom, Ledger, new_id
-from budget_core.money.limits import ZERO, Amounts
+from budget_core.ledger.contract import Ledger
+from budget_core.ledger.ids import new_id
+from budget_core.ledger.records import Denial, Entry, Headroom
+from budget_core.money.amounts import ZERO, Amounts
 
 T = TypeVar("T")
 

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from dataclasses import dataclass
 from math import inf
 from threading import Lock
 from typing import Any, Final
 from urllib.parse import parse_qsl, urlsplit
 from weakref import WeakValueDictionary
 
-from budget_core import hooks
 from budget_core.errors import InvalidBudget
 from budget_core.ledger.contract import Ledger
+from budget_core.ledger.ids import shown
 from budget_core.ledger.memory import MemoryLedger
-from budget_core.ledger.urls import shown
+from budget_core.runtime.plugins import asking
+from budget_core.runtime.plugins.markers import hookimpl
 
 ENVIRONMENT: Final = "BUDGET_LEDGER"
 """The variable that names the ledger where nobody else does."""
@@ -38,7 +40,7 @@ def ledger_from(value: Ledger | str | None) -> Ledger:
     url = value if value is not None else os.environ.get(ENVIRONMENT) or "memory://"
     if url == "memory://":
         return MemoryLedger()
-    ledger = hooks.first("budget_ledger", hooks.LedgerRequest(url), passing=Exception)
+    ledger = asking.first("budget_ledger", LedgerRequest(url), passing=Exception)
     if isinstance(ledger, Ledger):
         return ledger
     raise InvalidBudget(
@@ -47,8 +49,8 @@ def ledger_from(value: Ledger | str | None) -> Ledger:
     )
 
 
-@hooks.hookimpl
-def budget_ledger(request: hooks.LedgerRequest) -> Ledger | None:
+@hookimpl
+def budget_ledger(request: LedgerRequest) -> Ledger | None:
     """Return this package's own ledgers."""
     scheme = request.url.partition("://")[0]
     if scheme == "sqlite":
@@ -122,3 +124,10 @@ def _read(name: str, value: str) -> Any:
     if not 0 < number < inf:
         raise ValueError(value)
     return number
+
+
+@dataclass(frozen=True, slots=True)
+class LedgerRequest:
+    """Which ledger is asked for, by URL."""
+
+    url: str

@@ -5,26 +5,13 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, replace
 from decimal import Decimal
-from typing import Final, Literal, NamedTuple, TypeAlias, get_args
+from typing import Final, Literal, TypeAlias
 
 from budget_core.errors import InvalidBudget
-from budget_core.money.usd import Money, format_usd, parse_usd, to_usd
+from budget_core.money.amounts import UNITS, Amounts, Unit, format_amount
+from budget_core.money.usd import Money, parse_usd
 
-Unit: TypeAlias = Literal["usd", "tokens", "llm_calls", "tool_calls"]
-UNITS: Final[tuple[Unit, ...]] = get_args(Unit)
 Period: TypeAlias = Literal["second", "minute", "hour", "day", "month"]
-
-
-class Amounts(NamedTuple):
-    """A vector over the four units; `usd` in nanos. Holds, charges and balances are Amounts."""
-
-    usd: int = 0
-    tokens: int = 0
-    llm_calls: int = 0
-    tool_calls: int = 0
-
-
-ZERO: Final = Amounts()
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,19 +121,6 @@ class Limits:
 
 
 UNLIMITED: Final = Limits()
-
-
-def readable(unit: Unit, amount: int) -> float:
-    """Return an amount as reports give it: dollars for usd, a count for the others."""
-    return to_usd(amount) if unit == "usd" else amount
-
-
-def format_amount(unit: Unit, amount: int) -> str:
-    """Return an amount as messages give it: ``"$0.02"``, ``"1,200 tokens"``, ``"3 LLM calls"``."""
-    if unit == "usd":
-        return format_usd(amount)
-    name = {"tokens": "token", "llm_calls": "LLM call", "tool_calls": "tool call"}[unit]
-    return f"{amount:,} {name}{'' if amount == 1 else 's'}"
 
 
 _COUNT = re.compile(

@@ -7,14 +7,15 @@ from functools import partial
 from time import monotonic, time
 from typing import NamedTuple
 
-from budget_core.calls.opening import Pause, Steps
 from budget_core.errors import QuotaExceeded
 from budget_core.ledger import Account, Balance, Denial, Ledger
-from budget_core.ledger.contract import new_id
-from budget_core.money.limits import Amounts, Limit, Limits, format_amount
+from budget_core.ledger.ids import new_id
+from budget_core.money.amounts import Amounts, format_amount
+from budget_core.money.limits import Limit, Limits
 from budget_core.quota.api import Api, written
 from budget_core.quota.headroom import Headroom
 from budget_core.runtime.background import behind, drain, in_event_loop
+from budget_core.runtime.waiting import Pause, Steps
 
 
 class Ticket(NamedTuple):

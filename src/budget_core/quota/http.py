@@ -22,11 +22,11 @@ from importlib import import_module
 from threading import RLock
 from typing import TYPE_CHECKING, Any, Final, Self, TypeAlias
 
-from budget_core.calls.opening import run, run_async
 from budget_core.errors import AgentBudgetError, QuotaExceeded
 from budget_core.quota.passage import Outgoing, Passage
 from budget_core.runtime.finalizers import later, reap
 from budget_core.runtime.imports import when_imported
+from budget_core.runtime.waiting import run, run_async
 from budget_core.sdk.patches import Patches
 from budget_core.sdk.streams import BodyMeter, StreamMeter
 

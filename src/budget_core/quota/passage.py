@@ -8,17 +8,17 @@ from time import monotonic, time
 from typing import TYPE_CHECKING, Any, NamedTuple, Self
 from urllib.parse import SplitResult, urlsplit
 
+from budget_core.calls.outcomes import unbilled
 from budget_core.errors import QuotaExceeded
-from budget_core.frameworks.outcomes import unbilled
 from budget_core.quota.record import ApiCall, endpoint_of, told
 from budget_core.runtime.finalizers import collecting, later
 from budget_core.sdk.streams import StreamMeter
 
 if TYPE_CHECKING:
-    from budget_core.calls.opening import Steps
-    from budget_core.calls.responses import Receipt
+    from budget_core.money.usage import Receipt
     from budget_core.quota.gate import Ticket
     from budget_core.quota.watch import Watched
+    from budget_core.runtime.waiting import Steps
     from budget_core.sdk.endpoints import Endpoint
 
 _ERROR = 400

@@ -8,7 +8,6 @@ from time import time
 from typing import TYPE_CHECKING, Any, Final, Literal, Self
 from urllib.parse import SplitResult
 
-from budget_core.calls.opening import default_wait
 from budget_core.errors import InvalidBudget
 from budget_core.events import ask
 from budget_core.ledger import Balance, Ledger, ledger_from
@@ -19,6 +18,7 @@ from budget_core.quota.board import Board
 from budget_core.quota.gate import Gate
 from budget_core.quota.headroom import Headroom
 from budget_core.quota.record import ApiCall
+from budget_core.runtime.waiting import default_wait
 from budget_core.session.policy import DEFAULT_WAIT
 
 if TYPE_CHECKING:

@@ -9,13 +9,19 @@ from typing import Any
 
 
 def lazy(
-    package: str, homes: Mapping[str, str], *, needs: Collection[str] = (), extra: str = ""
+    package: str,
+    homes: Mapping[str, str],
+    *,
+    within: str | None = None,
+    needs: Collection[str] = (),
+    extra: str = "",
 ) -> tuple[Callable[[str], Any], Callable[[], list[str]]]:
-    """Return a package's ``__getattr__`` and ``__dir__``.
+    """Return the ``__getattr__`` and ``__dir__`` of a package, or of a module.
 
     Args:
         package: its name.
         homes: the module of each public name, within the package.
+        within: the package of these modules, if not `package` itself.
         needs: frameworks that may be missing.
         extra: of budget-suite, which installs them.
 
@@ -29,7 +35,7 @@ def lazy(
         if home is None:
             raise AttributeError(f"module {package!r} has no attribute {name!r}")
         try:
-            module = import_module(f"{package}.{home}")
+            module = import_module(f"{within or package}.{home}")
         except ModuleNotFoundError as error:
             missing = (error.name or "").partition(".")[0]
             if missing not in needs:

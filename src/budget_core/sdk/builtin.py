@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from budget_core.hooks import GuardsRequest, hookimpl
+from budget_core.runtime.plugins.markers import hookimpl
+from budget_core.sdk.installing import GuardsRequest
 
 
 @hookimpl

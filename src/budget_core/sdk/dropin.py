@@ -21,18 +21,19 @@ import inspect
 import logging
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, nullcontext
+from dataclasses import dataclass
 from functools import wraps
 from threading import RLock
 from typing import Any, Final, Literal, ParamSpec, TypeVar, cast
 
 import budget_core.calls.context as contexts
-from budget_core import hooks
 from budget_core.errors import AgentBudgetError, AmbiguousBudget, InvalidBudget
 from budget_core.money.limits import Limit, Limits
 from budget_core.money.usd import Money
 from budget_core.runtime.finalizers import collecting, later
-from budget_core.sdk import Hold
+from budget_core.runtime.plugins import asking
 from budget_core.sdk.claims import unclaimed
+from budget_core.sdk.installing import Hold
 from budget_core.session.budget import AgentBudget
 from budget_core.session.policy import Report
 from budget_core.session.session import BudgetSession
@@ -231,8 +232,8 @@ def _enforce(session: BudgetSession, ending: ExitStack, *, everywhere: bool) -> 
 
 def _watch(session: BudgetSession, agents: Mapping[str, Money], ending: ExitStack) -> None:
     """Wake the adapters of frameworks."""
-    request = hooks.DropinRequest(session, agents)
-    watching = hooks.every("budget_dropin", request, sound=callable)
+    request = DropinRequest(session, agents)
+    watching = asking.every("budget_dropin", request, sound=callable)
     for end in watching:
         ending.callback(_quietly, end)
     if agents and not watching:
@@ -283,3 +284,11 @@ def _required() -> BudgetSession:
             "its function: Thread(target=budget_core.bind(function))."
         )
     return session
+
+
+@dataclass(frozen=True, slots=True)
+class DropinRequest:
+    """Which session `init` opened, and what each agent may spend of it: dollars by its name."""
+
+    session: BudgetSession
+    agents: Mapping[str, Money]

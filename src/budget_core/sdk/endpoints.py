@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from typing import Any, Final, TypeAlias
 from urllib.parse import urlsplit
 
-from budget_core.calls.call import CallRequest
 from budget_core.calls.prompt import Prompt, unbounded_in
+from budget_core.calls.request import CallRequest
 from budget_core.sdk.stream_events import CHAT, Dialect
 
 Body: TypeAlias = dict[str, Any]

@@ -6,9 +6,10 @@ from collections.abc import Callable
 from contextvars import ContextVar
 from typing import Any, Final, NamedTuple
 
-from budget_core.calls.call import Call, CallRequest
+from budget_core.calls.call import Call
+from budget_core.calls.outcomes import unbilled
+from budget_core.calls.request import CallRequest
 from budget_core.calls.responses import read_receipt
-from budget_core.frameworks.outcomes import unbilled
 from budget_core.money.prices.output_limits import known_max_output
 from budget_core.sdk.claims import Claim
 from budget_core.sdk.endpoints import Body, Endpoint

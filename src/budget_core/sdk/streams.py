@@ -6,8 +6,9 @@ import json
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from typing import TYPE_CHECKING, Any, Protocol
 
-from budget_core.calls.responses import Receipt, read_on
+from budget_core.calls.responses import read_on
 from budget_core.errors import BudgetExhausted
+from budget_core.money.usage import Receipt
 
 if TYPE_CHECKING:
     from budget_core.sdk.stream_events import Dialect, Event

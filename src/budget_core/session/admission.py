@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from budget_core import hooks
 from budget_core.errors import AgentBudgetError
+from budget_core.runtime.plugins import asking
 
 if TYPE_CHECKING:
-    from budget_core.calls.call import CallRequest
+    from budget_core.calls.request import CallRequest
     from budget_core.session.session import BudgetSession
 
 
@@ -18,11 +19,11 @@ def tightened(session: BudgetSession, request: CallRequest) -> CallRequest:
     Raises:
         AgentBudgetError: a plugin refuses it.
     """
-    if not hooks.listening("budget_reserve"):
+    if not asking.listening("budget_reserve"):
         return request
-    asked = hooks.ReserveRequest(session, request)
+    asked = ReserveRequest(session, request)
     try:
-        caps = hooks.every("budget_reserve", asked, sound=_is_cap, passing=AgentBudgetError)
+        caps = asking.every("budget_reserve", asked, sound=_is_cap, passing=AgentBudgetError)
         return _capped(request, caps)
     except AgentBudgetError as error:
         session.vetoed(error, request)
@@ -44,3 +45,11 @@ def _capped(request: CallRequest, caps: list[int]) -> CallRequest:
 
 def _is_cap(answer: Any) -> bool:
     return type(answer) is int and answer > 0
+
+
+@dataclass(frozen=True, slots=True)
+class ReserveRequest:
+    """Which call is about to be held, and in which session."""
+
+    session: BudgetSession
+    call: CallRequest

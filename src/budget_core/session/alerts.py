@@ -8,7 +8,7 @@ from threading import RLock
 from typing import TYPE_CHECKING, Any
 
 from budget_core.events import ask
-from budget_core.money.limits import UNITS, Amounts
+from budget_core.money.amounts import UNITS, Amounts
 from budget_core.session.policy import TopUp
 
 if TYPE_CHECKING:

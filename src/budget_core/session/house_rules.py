@@ -13,11 +13,11 @@ from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Final
 
 from budget_core.errors import InvalidBudget, ModelNotAllowed
-from budget_core.hooks import hookimpl
 from budget_core.money.prices.names import candidates, canonical
+from budget_core.runtime.plugins.markers import hookimpl
 
 if TYPE_CHECKING:
-    from budget_core.hooks import ReserveRequest
+    from budget_core.session.admission import ReserveRequest
 
 MODELS: Final = "BUDGET_MODELS"
 LONGEST: Final = "BUDGET_MAX_OUTPUT_TOKENS"

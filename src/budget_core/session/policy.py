@@ -9,7 +9,8 @@ from typing import Any, Final, Literal, NamedTuple, TypeAlias
 
 from budget_core.errors import InvalidBudget
 from budget_core.events import Listener, callable_listener
-from budget_core.money.limits import UNITS, ZERO, Amounts, Limits
+from budget_core.money.amounts import UNITS, ZERO, Amounts
+from budget_core.money.limits import Limits
 from budget_core.money.usd import Money, parse_usd
 
 _log = logging.getLogger("budget_core")

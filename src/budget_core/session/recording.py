@@ -6,12 +6,13 @@ import logging
 from collections.abc import AsyncIterator, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Final, Self
 
-from budget_core.calls.call import CallRequest
-from budget_core.calls.responses import Receipt, Usage, read_on, read_receipt, tier_of
+from budget_core.calls.request import CallRequest
+from budget_core.calls.responses import read_on, read_receipt
 from budget_core.errors import AgentBudgetError, UnknownModel
 from budget_core.ledger.reservation import Reservation
-from budget_core.money.limits import Amounts
+from budget_core.money.amounts import Amounts
 from budget_core.money.prices.lookup import settle_rates
+from budget_core.money.usage import Receipt, Usage, tier_of
 from budget_core.runtime.finalizers import later
 
 if TYPE_CHECKING:

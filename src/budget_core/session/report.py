@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections import defaultdict
 from typing import TYPE_CHECKING, Any
 
-from budget_core.calls.responses import Usage
-from budget_core.money.limits import UNITS
+from budget_core.money.amounts import UNITS
+from budget_core.money.usage import Usage
 from budget_core.money.usd import to_usd
 
 if TYPE_CHECKING:
-    from budget_core.calls.call import CallRequest
+    from budget_core.calls.request import CallRequest
     from budget_core.session.session import BudgetSession
 
 

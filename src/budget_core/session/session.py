@@ -13,23 +13,26 @@ from threading import RLock
 from time import monotonic, time
 from typing import TYPE_CHECKING, Any, Final, Self, TypeVar, cast
 
-from budget_core import hooks
 from budget_core.calls import context
-from budget_core.calls.call import Call, CallRequest
+from budget_core.calls.call import Call
 from budget_core.calls.estimator import Costs
 from budget_core.calls.loops import LoopWatch
-from budget_core.calls.opening import Opening, default_wait, open_now, open_soon
+from budget_core.calls.opening import Opening, open_now, open_soon
 from budget_core.calls.payer import everyone, groups_of, own_groups
 from budget_core.calls.refusals import exhausted_by, stopped_by
-from budget_core.calls.responses import Usage
+from budget_core.calls.request import CallRequest
 from budget_core.errors import AgentBudgetError, BudgetExhausted, InvalidBudget, LedgerUnavailable
 from budget_core.events import Event, EventKind, ask, tell
 from budget_core.ledger import Account, Balance, Denial, Entry, Lasts, Ledger
 from budget_core.ledger.reservation import Refusal, Reservation
-from budget_core.money.limits import UNITS, UNLIMITED, Amounts, Limit, Limits
+from budget_core.money.amounts import UNITS, Amounts
+from budget_core.money.limits import UNLIMITED, Limit, Limits
+from budget_core.money.usage import Usage
 from budget_core.money.usd import Money, parse_cost, parse_usd, to_usd
 from budget_core.runtime.background import drain
 from budget_core.runtime.finalizers import collecting, later, reap
+from budget_core.runtime.plugins import asking
+from budget_core.runtime.waiting import default_wait
 from budget_core.session.alerts import Alerts
 from budget_core.session.open_accounts import namesakes
 from budget_core.session.policy import DEFAULT_WAIT, Policy, Report, Reserve, TopUp, reserve_for
@@ -640,7 +643,7 @@ class BudgetSession:
             data = {**self.policy.labels, **data}
         event = Event(kind, self.id, time(), data)
         self._events.append(event)
-        if self.policy.listeners or hooks.listening("budget_event"):
+        if self.policy.listeners or asking.listening("budget_event"):
             tell(replace(event, session=self), self.policy.listeners)
 
     # -- inside ------------------------------------------------------------------------------

@@ -8,8 +8,8 @@ import inspect
 from collections.abc import AsyncIterator, Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
-from budget_core.calls.call import CallRequest
 from budget_core.calls.prompt import snapshot
+from budget_core.calls.request import CallRequest
 
 if TYPE_CHECKING:
     from budget_core.session.session import BudgetSession

@@ -17,7 +17,7 @@ from autogen_agentchat.tools import AgentTool
 from autogen_ext.models.openai import OpenAIChatCompletionClient
 from pydantic import BaseModel
 
-from budget_core import sdk
+from budget_core.sdk import installing
 from budget_core.sdk.openai import GUARD as openai_guard
 from budget_core.testing import Reply, ToolCall
 
@@ -54,7 +54,7 @@ def unguarded():
     """No guard on the SDK: the wrapper alone."""
     openai_guard.uninstall()
     yield
-    if openai_guard in sdk._installed.values():
+    if openai_guard in installing._installed.values():
         openai_guard.install()
 
 

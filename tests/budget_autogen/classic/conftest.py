@@ -167,14 +167,14 @@ def talking(provider):
 
 @pytest.fixture
 def unguarded():
-    from budget_core import sdk
+    from budget_core.sdk import installing
     from budget_core.sdk.openai import GUARD
 
     GUARD.uninstall()
-    installed = sdk._installed.pop("openai", None)
-    forever = sdk._forever[:]
+    installed = installing._installed.pop("openai", None)
+    forever = installing._forever[:]
     yield
     if installed is not None:
         GUARD.install()
-        sdk._installed["openai"] = installed
-    sdk._forever[:] = forever
+        installing._installed["openai"] = installed
+    installing._forever[:] = forever

@@ -7,11 +7,11 @@ from contextlib import suppress
 import pytest
 
 from budget_core import AgentBudget, BudgetExhausted, UnknownModel, Usage, hooks, register_model
-from budget_core.calls.call import CallRequest
 from budget_core.calls.prompt import Prompt
-from budget_core.calls.responses import Receipt
+from budget_core.calls.request import CallRequest
 from budget_core.errors import Unbounded
 from budget_core.money.prices.rates import Rates
+from budget_core.money.usage import Receipt
 
 pytestmark = pytest.mark.usefixtures("penny")
 

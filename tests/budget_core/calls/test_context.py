@@ -4,7 +4,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 from budget_core import AgentBudget
 from budget_core.calls import context
-from budget_core.calls.call import CallRequest
+from budget_core.calls.request import CallRequest
 
 
 def open_tool(session, name="t"):

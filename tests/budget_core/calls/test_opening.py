@@ -8,8 +8,8 @@ from contextlib import suppress
 import pytest
 
 from budget_core import AgentBudget, BudgetExhausted, SessionCancelled, TopUp, Usage
-from budget_core.calls.call import CallRequest
-from budget_core.calls.opening import Pause, _Errand, run_async
+from budget_core.calls.request import CallRequest
+from budget_core.runtime.waiting import Pause, _Errand, run_async
 
 pytestmark = pytest.mark.usefixtures("penny")
 

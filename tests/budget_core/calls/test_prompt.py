@@ -5,10 +5,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import BaseModel
 
+from budget_core.calls.billed import BilledPrompts
 from budget_core.calls.prompt import (
     IMAGE_TOKENS,
     UNSEEN_TOKENS,
-    BilledPrompts,
     Prompt,
     measure,
     snapshot,

@@ -5,16 +5,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from budget_core import hooks
-from budget_core.calls.prompt import BilledPrompts, Prompt, measure
-from budget_core.calls.quote import (
-    COMFORTABLE,
-    COMFORTABLE_REASONING,
-    UNSEEN_TOKENS,
-    USEFUL,
-    Quote,
-    input_bound,
-    quote,
-)
+from budget_core.calls.billed import BilledPrompts
+from budget_core.calls.estimator import input_bound
+from budget_core.calls.prompt import UNSEEN_TOKENS, Prompt, measure
+from budget_core.calls.quote import COMFORTABLE, COMFORTABLE_REASONING, USEFUL, Quote, quote
 from budget_core.errors import Unbounded
 from budget_core.ledger import Headroom
 from budget_core.money.prices.output_limits import DEFAULT_MAX_OUTPUT

@@ -12,7 +12,8 @@ from openai.types import CreateEmbeddingResponse
 from openai.types.chat import ChatCompletion, ChatCompletionChunk
 from openai.types.responses import Response, ResponseCompletedEvent
 
-from budget_core.calls.responses import Receipt, Usage, read_receipt, read_usage, tier_of
+from budget_core.calls.responses import read_receipt, read_usage
+from budget_core.money.usage import Receipt, Usage, tier_of
 
 CHAT = {
     "id": "c",

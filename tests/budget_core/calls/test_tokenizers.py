@@ -5,8 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from budget_core import AgentBudget, hooks
-from budget_core.calls.call import CallRequest
 from budget_core.calls.prompt import UNSEEN_TOKENS, Prompt, measure
+from budget_core.calls.request import CallRequest
 from budget_core.hooks import EstimateRequest
 
 bpe_openai = pytest.importorskip("bpe_openai")

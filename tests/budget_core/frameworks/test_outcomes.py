@@ -5,7 +5,8 @@ import httpx
 import pytest
 
 from budget_core import AgentBudget, CallRequest, Usage
-from budget_core.frameworks.outcomes import ending, unbilled
+from budget_core.calls.outcomes import unbilled
+from budget_core.frameworks.outcomes import ending
 
 
 def test_an_error_that_is_its_own_cause_comes_to_an_end():

@@ -10,7 +10,7 @@ import sys
 import time
 
 from budget_core.ledger import Hold, ledger_from, new_id
-from budget_core.money.limits import Amounts
+from budget_core.money.amounts import Amounts
 
 
 def main(url, leaf, seconds, seed, say):

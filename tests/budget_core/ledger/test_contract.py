@@ -7,7 +7,8 @@ import pytest
 
 from budget_core.errors import AccountConflict, HoldConflict, InvalidBudget
 from budget_core.ledger import Account, Balance, Denial, Entry, Hold, new_id
-from budget_core.money.limits import ZERO, Amounts, Limit, Limits
+from budget_core.money.amounts import ZERO, Amounts
+from budget_core.money.limits import Limit, Limits
 
 FIVE = Limits((Limit("usd", 5),))
 

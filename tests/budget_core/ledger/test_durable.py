@@ -12,7 +12,8 @@ from budget_core.errors import AccountConflict, HoldConflict, InvalidBudget
 from budget_core.ledger import Account, Denial, Hold, new_id
 from budget_core.ledger.heartbeat import keep_alive
 from budget_core.ledger.resilient.ledger import steady
-from budget_core.money.limits import ZERO, Amounts, Limit, Limits
+from budget_core.money.amounts import ZERO, Amounts
+from budget_core.money.limits import Limit, Limits
 
 DEAD = 61.0
 

@@ -9,7 +9,8 @@ import pytest
 from budget_core import AgentBudget, CallRequest, UnknownModel
 from budget_core.errors import BudgetExhausted, HoldConflict, LoopDetected
 from budget_core.ledger import Account, Denial, Hold, new_id
-from budget_core.money.limits import ZERO, Amounts, Limit, Limits
+from budget_core.money.amounts import ZERO, Amounts
+from budget_core.money.limits import Limit, Limits
 
 LEAVES = ("a1", "a2", "b1", "b2")
 ABOVE = {"a": ("root",), "b": ("root",), "root": ()} | {leaf: (leaf[0], "root") for leaf in LEAVES}

@@ -1,7 +1,8 @@
 import pytest
 
 from budget_core.ledger import Account, MemoryLedger, new_id
-from budget_core.money.limits import Amounts, Limits
+from budget_core.money.amounts import Amounts
+from budget_core.money.limits import Limits
 
 
 def ten(name="a", parent=None, **options):

@@ -19,7 +19,8 @@ from tests.budget_core.ledger.conftest import sqlite_store
 from budget_core.ledger import Account, Denial, MemoryLedger, new_id
 from budget_core.ledger.sqlite import ledger as sqlite
 from budget_core.ledger.sqlite import oplog
-from budget_core.money.limits import Amounts, Limit, Limits
+from budget_core.money.amounts import Amounts
+from budget_core.money.limits import Limit, Limits
 
 
 class Node:

@@ -6,10 +6,10 @@ import sys
 from concurrent.futures import ThreadPoolExecutor
 from urllib.parse import urlsplit
 
-from budget_core.calls.opening import run
 from budget_core.errors import QuotaExceeded
 from budget_core.ledger import ledger_from
 from budget_core.quota import Api, Watch
+from budget_core.runtime.waiting import run
 
 ITEMS = "https://api.example.com"
 LIMITS = ["40 requests/day", "60 requests/hour", "1000 tokens/day"]

@@ -15,7 +15,8 @@ from budget_core.ledger import Account, ledger_from, new_id
 from budget_core.ledger.redis import RedisLedger, scripts
 from budget_core.ledger.redis.codec import offsets
 from budget_core.ledger.redis.scripts import script
-from budget_core.money.limits import Amounts, Limit, Limits
+from budget_core.money.amounts import Amounts
+from budget_core.money.limits import Limit, Limits
 
 TEN = Limits.of("10")
 

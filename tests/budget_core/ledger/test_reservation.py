@@ -5,7 +5,8 @@ import pytest
 from budget_core.errors import LedgerUnavailable
 from budget_core.ledger import Account, MemoryLedger, new_id
 from budget_core.ledger.reservation import Group, Reservation
-from budget_core.money.limits import Amounts, Limit, Limits
+from budget_core.money.amounts import Amounts
+from budget_core.money.limits import Limit, Limits
 
 
 class Flaky(MemoryLedger):

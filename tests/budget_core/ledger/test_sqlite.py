@@ -16,7 +16,8 @@ from budget_core.ledger import Account, Hold, ledger_from, new_id
 from budget_core.ledger.sqlite import SqliteLedger
 from budget_core.ledger.sqlite.database import MIGRATIONS, VERSION
 from budget_core.ledger.sqlite.ledger import FORGOTTEN
-from budget_core.money.limits import Amounts, Limits
+from budget_core.money.amounts import Amounts
+from budget_core.money.limits import Limits
 
 TEN = Limits.of("10")
 

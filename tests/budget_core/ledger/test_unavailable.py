@@ -24,7 +24,7 @@ from budget_core.ledger.resilient import ledger as module
 from budget_core.ledger.resilient.journal import Debt, Journal
 from budget_core.ledger.resilient.last_known import Rooms
 from budget_core.ledger.resilient.ledger import SteadyLedger, steady
-from budget_core.money.limits import Amounts
+from budget_core.money.amounts import Amounts
 
 USD = 10**9
 

@@ -8,7 +8,8 @@ import pytest
 
 from budget_core import AgentBudget, BudgetExhausted, CallRequest
 from budget_core.ledger import Account, Denial, Hold, new_id
-from budget_core.money.limits import ZERO, Amounts, Limit, Limits
+from budget_core.money.amounts import ZERO, Amounts
+from budget_core.money.limits import Limit, Limits
 
 DAY = 86_400
 

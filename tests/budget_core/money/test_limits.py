@@ -1,7 +1,8 @@
 import pytest
 
 from budget_core.errors import InvalidBudget
-from budget_core.money.limits import UNITS, ZERO, Amounts, Limit, Limits, format_amount, readable
+from budget_core.money.amounts import UNITS, ZERO, Amounts, format_amount, readable
+from budget_core.money.limits import Limit, Limits
 
 USD = 1_000_000_000
 

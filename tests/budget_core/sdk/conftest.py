@@ -3,15 +3,16 @@ import contextlib
 import openai
 import pytest
 
-from budget_core import AgentBudget, sdk
+from budget_core import AgentBudget
 from budget_core.calls import context
+from budget_core.sdk import installing
 
 CHAT = {"model": "gpt-4o", "messages": [{"role": "user", "content": "Say hello."}]}
 
 
 @pytest.fixture(autouse=True)
 def _guarded():
-    held = sdk.Hold()
+    held = installing.Hold()
     yield
     held.release()
 

@@ -30,11 +30,10 @@ from budget_core import (
     get_session,
     hooks,
     init,
-    sdk,
     teardown,
 )
 from budget_core.calls import context
-from budget_core.sdk import dropin
+from budget_core.sdk import dropin, installing
 from budget_core.testing import Gate, Reply
 
 QUESTION = [{"role": "user", "content": "Why is the sea salt?"}]
@@ -42,13 +41,13 @@ QUESTION = [{"role": "user", "content": "Why is the sea salt?"}]
 
 @pytest.fixture(autouse=True)
 def _nothing_is_left():
-    held = sdk._holds
+    held = installing._holds
     yield
     left = tuple(dropin._open)
     for session in left:
         teardown(session)
     assert not left, "a test tears its own sessions down"
-    assert sdk._holds <= held  # those of other tests may be collected meanwhile
+    assert installing._holds <= held  # those of other tests may be collected meanwhile
     assert context.offered() == context.offered(everywhere=True) == ()
     assert context.guarded() == ()
     assert context.current_session() is None

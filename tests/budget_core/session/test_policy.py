@@ -3,7 +3,8 @@ import math
 import pytest
 
 from budget_core.errors import InvalidBudget
-from budget_core.money.limits import ZERO, Amounts, Limits
+from budget_core.money.amounts import ZERO, Amounts
+from budget_core.money.limits import Limits
 from budget_core.session.policy import Policy, reserve_for
 
 FIVE = Limits.of("$5", tokens=1_000)

@@ -12,7 +12,7 @@ from langchain_core.messages import AIMessage
 from openai.types.chat import ChatCompletion
 
 from budget_core import AgentBudget, BudgetExhausted, TopUp, UnknownModel
-from budget_core.calls.call import CallRequest
+from budget_core.calls.request import CallRequest
 from budget_core.session.recording import is_settled, mark_settled
 
 pytestmark = pytest.mark.usefixtures("penny")

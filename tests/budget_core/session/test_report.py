@@ -5,7 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from budget_core import AgentBudget, BudgetExhausted, Usage
-from budget_core.calls.call import CallRequest
+from budget_core.calls.request import CallRequest
 
 pytestmark = pytest.mark.usefixtures("penny")
 

@@ -22,9 +22,9 @@ from budget_core import (
     UnknownModel,
     Usage,
 )
-from budget_core.calls.call import CallRequest
+from budget_core.calls.request import CallRequest
 from budget_core.ledger import new_id
-from budget_core.money.limits import Amounts
+from budget_core.money.amounts import Amounts
 from budget_core.money.usd import parse_cost
 
 pytestmark = pytest.mark.usefixtures("penny")

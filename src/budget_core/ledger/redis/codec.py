@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from typing import Any, Final
 
-from budget_core.ledger.contract import (
+from budget_core.ledger.records import (
     Account,
     Balance,
     Denial,
@@ -18,9 +18,11 @@ from budget_core.ledger.contract import (
     LiveHoldView,
     WindowBalance,
 )
-from budget_core.ledger.tree.accounts import LiveHold, Node, Route
+from budget_core.ledger.tree.accounts import Node, Route
+from budget_core.ledger.tree.hold import LiveHold
 from budget_core.ledger.tree.windows import SECONDS, SLOTS
-from budget_core.money.limits import UNITS, ZERO, Amounts, Limit, Limits
+from budget_core.money.amounts import UNITS, ZERO, Amounts
+from budget_core.money.limits import Limit, Limits
 
 _EXACT: Final = 2 * 10**15
 _YEARS: Final = 30

@@ -14,24 +14,24 @@ from weakref import finalize
 
 from budget_core.errors import AccountConflict, HoldConflict, InvalidBudget
 from budget_core.ledger.audit import faults
-from budget_core.ledger.contract import (
+from budget_core.ledger.contract import Ledger
+from budget_core.ledger.heartbeat import keep_alive
+from budget_core.ledger.ids import shown
+from budget_core.ledger.records import (
     Account,
     Balance,
     Denial,
     Entry,
     Headroom,
     Hold,
-    Ledger,
     LiveHoldView,
     OnExpiry,
     State,
     conflict,
 )
-from budget_core.ledger.heartbeat import keep_alive
 from budget_core.ledger.redis import codec
 from budget_core.ledger.redis.scripts import Scripts, connect
-from budget_core.ledger.urls import shown
-from budget_core.money.limits import Amounts
+from budget_core.money.amounts import Amounts
 
 if TYPE_CHECKING:
     import redis

@@ -18,7 +18,7 @@ from redis.exceptions import TimeoutError as NoAnswer
 from redis.retry import Retry
 
 from budget_core.errors import InvalidBudget, LedgerUnavailable
-from budget_core.ledger.urls import shown
+from budget_core.ledger.ids import shown
 
 _SHARED: Final = ("amounts", "windows", "tree", "records", "holds", "care", "main")
 SHORT: Final = ("reserve", "commit")

@@ -15,7 +15,7 @@ from typing import Any, Literal, NamedTuple, TypeAlias, get_args
 from uuid import uuid4
 from weakref import WeakSet
 
-from budget_core.money.limits import Amounts
+from budget_core.money.amounts import Amounts
 from budget_core.runtime.forks import in_child
 
 try:

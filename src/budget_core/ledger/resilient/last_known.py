@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from threading import Lock
 
-from budget_core.ledger.contract import Denial, Headroom
-from budget_core.money.limits import UNITS, Amounts
+from budget_core.ledger.records import Denial, Headroom
+from budget_core.money.amounts import UNITS, Amounts
 
 
 class Rooms:

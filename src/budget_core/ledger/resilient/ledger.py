@@ -16,21 +16,21 @@ from typing import Final, TypeVar, cast
 from weakref import WeakSet
 
 from budget_core.errors import AgentBudgetError, HoldConflict, LedgerUnavailable
-from budget_core.ledger.contract import (
+from budget_core.ledger.contract import Ledger
+from budget_core.ledger.heartbeat import keep_alive
+from budget_core.ledger.records import (
     Account,
     Balance,
     Denial,
     Entry,
     Headroom,
     Hold,
-    Ledger,
     LiveHoldView,
     State,
 )
-from budget_core.ledger.heartbeat import keep_alive
 from budget_core.ledger.resilient.journal import Debt, Journal
 from budget_core.ledger.resilient.last_known import Rooms
-from budget_core.money.limits import ZERO, Amounts
+from budget_core.money.amounts import ZERO, Amounts
 from budget_core.runtime.forks import in_child
 
 T = TypeVar("T")

@@ -7,8 +7,9 @@ from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any
 
-from budget_core.ledger.contract import Account, Denial, Entry
-from budget_core.money.limits import Amounts, Limit, Limits
+from budget_core.ledger.records import Account, Denial, Entry
+from budget_core.money.amounts import Amounts
+from budget_core.money.limits import Limit, Limits
 
 
 @lru_cache(4096)

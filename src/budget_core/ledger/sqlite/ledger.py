@@ -12,14 +12,15 @@ from uuid import uuid4
 
 from budget_core.errors import InvalidBudget
 from budget_core.ledger.books import STANDING, BookLedger
-from budget_core.ledger.contract import OnExpiry
 from budget_core.ledger.heartbeat import keep_alive
+from budget_core.ledger.records import OnExpiry
 from budget_core.ledger.sqlite.codec import names_from
 from budget_core.ledger.sqlite.database import Database, Durability
 from budget_core.ledger.sqlite.oplog import Row, Steps
 from budget_core.ledger.sqlite.store import Accounts, Entries, Holds
-from budget_core.ledger.tree.accounts import LiveHold, Node, Route
-from budget_core.money.limits import ZERO, Amounts
+from budget_core.ledger.tree.accounts import Node, Route
+from budget_core.ledger.tree.hold import LiveHold
+from budget_core.money.amounts import ZERO, Amounts
 
 Mode: TypeAlias = Literal["turn", "step", "look"]
 """An operation that changes anything, that makes and ends holds only, or that only reads."""

@@ -11,9 +11,9 @@ import sqlite3
 from collections.abc import Sequence
 from typing import Any, Final, TypeAlias
 
-from budget_core.ledger.contract import Entry
+from budget_core.ledger.records import Entry
 from budget_core.ledger.sqlite.codec import entry_columns, names
-from budget_core.ledger.tree.accounts import LiveHold
+from budget_core.ledger.tree.hold import LiveHold
 
 Row: TypeAlias = tuple[Any, ...]
 MOST: Final = 1_000

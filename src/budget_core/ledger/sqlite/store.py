@@ -10,7 +10,8 @@ import json
 from collections.abc import Iterator, MutableMapping, Sequence
 from typing import Any, Final
 
-from budget_core.ledger.contract import Entry, Hold, number_of
+from budget_core.ledger.ids import number_of
+from budget_core.ledger.records import Entry, Hold
 from budget_core.ledger.sqlite.codec import (
     account_from,
     entry_from,
@@ -22,8 +23,9 @@ from budget_core.ledger.sqlite.codec import (
     text_of_limits,
 )
 from budget_core.ledger.sqlite.oplog import Row, Steps
-from budget_core.ledger.tree.accounts import LiveHold, Node, Route
-from budget_core.money.limits import ZERO, Amounts
+from budget_core.ledger.tree.accounts import Node, Route
+from budget_core.ledger.tree.hold import LiveHold
+from budget_core.money.amounts import ZERO, Amounts
 
 _PATH: Final = """
 WITH RECURSIVE way (id, depth) AS (

@@ -10,9 +10,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from budget_core.ledger.contract import Account, Balance, Denial, Headroom, Hold, Kind, State
+from budget_core.ledger.records import Account, Balance, Denial, Headroom, State
 from budget_core.ledger.tree.windows import spent_over, windows_of
-from budget_core.money.limits import UNITS, ZERO, Amounts, Limits
+from budget_core.money.amounts import UNITS, ZERO, Amounts, plus
+from budget_core.money.limits import Limits
 
 
 class Node:
@@ -295,127 +296,6 @@ class Route(NamedTuple):
             node.trim()
 
 
-class LiveHold:
-    """A hold that has not ended. A final one takes from what was set aside above `final`.
-
-    Attributes:
-        above: what it takes in the ancestors of `final`.
-        at: when it was made, in seconds since 1970; the windows of that moment hold it.
-        owner: the process whose call it is.
-        windowed: the accounts on its way that have windows.
-    """
-
-    __slots__ = ("above", "at", "final", "hold", "owner", "route", "windowed")
-
-    def __init__(
-        self, hold: Hold, route: Route, final: Node | None, at: float, owner: str = ""
-    ) -> None:
-        self.hold = hold
-        self.route = route
-        self.at = at
-        self.owner = owner
-        self.final = final
-        self.windowed = [node for node in route.path if node.windows]
-        self.above = hold.amounts
-        if final is not None:
-            self.above = Amounts(
-                *(max(0, x - y) for x, y in zip(hold.amounts, final.aside, strict=True))
-            )
-
-    def part(self, node: Node) -> Amounts:
-        """Return what this hold takes of `node`."""
-        if self.final is None or node not in self.final.path[1:]:
-            return self.hold.amounts
-        return self.above
-
-    def within(self, other: LiveHold) -> bool:
-        """Tell whether this only gives back; a cancelled account takes nothing at all."""
-        return (
-            len(self.hold.accounts) == len(other.hold.accounts)
-            and all(x <= y for x, y in zip(self.hold.amounts, other.hold.amounts, strict=True))
-            and all(node.state != "cancelled" for node in self.route.path)
-        )
-
-    def place(self, *, force: bool = False) -> Denial | None:
-        """Hold it in every account, or return which one refused."""
-        if not force and (denial := self._refusal()):
-            return denial
-        if self.final is not None:
-            self.final.final = self.hold.id
-        for node in self.route.checked:
-            node.hold(self.part(node))
-        if self.windowed:
-            self._hold_in_windows(1)
-        return None
-
-    def lift(self) -> None:
-        """Take it out of what the accounts hold."""
-        for node in self.route.checked:
-            usd, tokens, llm_calls, tool_calls = self.part(node)
-            held = node.held
-            held[0] -= usd
-            held[1] -= tokens
-            held[2] -= llm_calls
-            held[3] -= tool_calls
-        if self.windowed:
-            self._hold_in_windows(-1)
-        if self.final is not None:
-            self.final.final = None
-
-    def pay(self, kind: Kind, amounts: Amounts) -> None:
-        """Lift it, and spend what it came to, if it was not released."""
-        self.lift()
-        if kind != "release":
-            self.route.spend(amounts, self.at)
-
-    def leave(self, kind: Kind) -> None:
-        """Let the accounts go on without it: the last call is over, or allocations give back."""
-        if self.final is not None:
-            if kind == "commit":
-                self.final.finish()
-            else:
-                self.final.trim()
-        if self.route.allocated:
-            self.route.trim()
-
-    def _hold_in_windows(self, sign: int) -> None:
-        for node in self.windowed:
-            for window in node.windows:
-                window.hold(self.at, sign * self.hold.amounts[window.at])
-
-    def _refusal(self) -> Denial | None:
-        final = self.final
-        for node in self.route.path:
-            if node.state != "open":
-                return self._ended(node, node.state)
-        if final is None:
-            for node in self.route.checked:
-                if denial := node.refusal(self.hold.amounts, node.kept):
-                    return denial
-            return self._window_refusal() if self.windowed else None
-        if final.final is not None:
-            return self._ended(final, "finalized")
-        for node in self.route.checked:
-            kept = ZERO if node is final else node.kept
-            if denial := node.refusal(self.part(node), kept):
-                return denial
-        return self._window_refusal()
-
-    def _window_refusal(self) -> Denial | None:
-        now = self.at
-        if self.windowed:
-            self.at = self.route.moment(now)
-        for node in self.windowed:
-            if denial := node.window_refusal(self.hold.amounts, now):
-                return denial
-        return None
-
-    def _ended(self, node: Node, state: State) -> Denial:
-        limit = node.limits.lifelong("usd")
-        usd = self.hold.amounts.usd
-        return Denial(node.id, "usd", limit or 0, node.spent.usd, node.held[0], usd, state)
-
-
 def _lower(room: list[int | None], at: int, free: int) -> None:
     least = room[at]
     if least is None or free < least:
@@ -425,8 +305,3 @@ def _lower(room: list[int | None], at: int, free: int) -> None:
 def caps_of(limits: Limits) -> tuple[tuple[int, int], ...]:
     """Return the life-long limits as pairs of a unit's place and an amount."""
     return tuple((UNITS.index(x.unit), x.amount) for x in limits.every if not x.period)
-
-
-def plus(a: Amounts, b: Amounts) -> Amounts:
-    """Add two vectors."""
-    return tuple.__new__(Amounts, (a[0] + b[0], a[1] + b[1], a[2] + b[2], a[3] + b[3]))

@@ -13,8 +13,9 @@ from functools import lru_cache
 from math import floor
 from typing import Any, Final
 
-from budget_core.ledger.contract import Denial, State, WindowBalance
-from budget_core.money.limits import UNITS, Amounts, Limit, Limits
+from budget_core.ledger.records import Denial, State, WindowBalance
+from budget_core.money.amounts import UNITS, Amounts
+from budget_core.money.limits import Limit, Limits
 
 SECONDS: Final = {"second": 1, "minute": 60, "hour": 3_600, "day": 86_400, "month": 30 * 86_400}
 SLOTS: Final = 60

@@ -14,18 +14,20 @@ or until a plugin comes or goes.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from time import time
 from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias, cast
 
-from budget_core import hooks
-from budget_core.calls.responses import tier_of
 from budget_core.errors import AgentBudgetError, UnknownModel
 from budget_core.money.prices import registry
 from budget_core.money.prices.names import prefixes
 from budget_core.money.prices.output_limits import known_max_output
 from budget_core.money.prices.rates import Rates
 from budget_core.money.prices.table import DEARER, PriceTable, read_rates
+from budget_core.money.usage import tier_of
+from budget_core.runtime.plugins import asking, manager
+from budget_core.runtime.plugins.markers import hookimpl
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -197,13 +199,13 @@ def _own(model: str, tier: str | None) -> Rates | None:
 
 def _plugged(model: str, provider: str | None, tier: str | None) -> Rates | None:
     """Ask the plugins, of which the public table is the last."""
-    request = hooks.PriceRequest(model, provider, tier)
-    answer = hooks.first("budget_price", request, sound=Rates.sound, passing=AgentBudgetError)
+    request = PriceRequest(model, provider, tier)
+    answer = asking.first("budget_price", request, sound=Rates.sound, passing=AgentBudgetError)
     return cast("Rates | None", answer)
 
 
-@hooks.hookimpl(trylast=True)
-def budget_price(request: hooks.PriceRequest) -> Rates | None:
+@hookimpl(trylast=True)
+def budget_price(request: PriceRequest) -> Rates | None:
     """Return the public price of a model."""
     return _table().rates(request.model, request.provider, request.tier)
 
@@ -223,7 +225,17 @@ def _hinted(model: str) -> str | None:
     return next((prefix for prefix, _ in prefixes(model)), None)
 
 
-hooks.on_change(forget)
+manager.on_change(forget)
+
+
+@dataclass(frozen=True, slots=True)
+class PriceRequest:
+    """Which price is asked for: `tier` is None, "batch", "flex", "priority" or "fast"."""
+
+    model: str
+    provider: str | None = None
+    tier: str | None = None
+
 
 __all__ = [
     "KnownModel",

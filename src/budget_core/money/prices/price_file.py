@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Final
 
 from budget_core.errors import InvalidCost
-from budget_core.hooks import ModelsRequest, hookimpl
-from budget_core.money.prices.registry import read_prices
+from budget_core.money.prices.registry import ModelsRequest, read_prices
+from budget_core.runtime.plugins.markers import hookimpl
 
 ENVIRONMENT: Final = "BUDGET_PRICES"
 

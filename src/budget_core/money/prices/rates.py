@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final, TypeAlias
 from budget_core.money.usd import Money, parse_cost
 
 if TYPE_CHECKING:
-    from budget_core.calls.responses import Usage
+    from budget_core.money.usage import Usage
 
 MILLION: Final = 1_000_000
 Steps: TypeAlias = "tuple[tuple[int, Rates], ...]"

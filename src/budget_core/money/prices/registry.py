@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections import ChainMap
-from dataclasses import replace
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from budget_core import hooks
 from budget_core.errors import AgentBudgetError, InvalidCost
 from budget_core.money.prices.names import candidates, canonical
 from budget_core.money.prices.rates import Rates
+from budget_core.runtime.plugins import asking
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -96,7 +97,7 @@ def clear() -> None:
     _models.clear()
 
 
-@hooks.until_change
+@asking.until_change
 def _plugged() -> dict[str, Registered]:
     """Ask the plugins."""
     models: dict[str, Registered] = {}
@@ -105,5 +106,12 @@ def _plugged() -> dict[str, Registered]:
         one = read(name, *prices, **more, source="plugin")  # type: ignore[arg-type]
         models.setdefault(canonical(name), one)
 
-    hooks.every("budget_models", hooks.ModelsRequest(register), passing=AgentBudgetError)
+    asking.every("budget_models", ModelsRequest(register), passing=AgentBudgetError)
     return models
+
+
+@dataclass(frozen=True, slots=True)
+class ModelsRequest:
+    """Call `register` with what `budget_core.register_model` takes, once a model."""
+
+    register: Callable[..., None]

@@ -10,7 +10,7 @@ from importlib import import_module
 from importlib.metadata import Distribution, EntryPoint, distributions, entry_points
 from typing import Final
 
-from budget_core.hooks.hookspecs import PROJECT
+from budget_core.runtime.plugins.markers import PROJECT
 
 DISABLE: Final = "BUDGET_DISABLE_PLUGINS"
 """The variable that keeps plugins out: "1" or "true" for all, or their names, comma-separated."""

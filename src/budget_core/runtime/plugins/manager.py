@@ -1,20 +1,17 @@
-"""The one plugin manager. Without implementations a hook costs nothing: ask `listening` first."""
+"""The one plugin manager: what is plugged in, by whom, and what was left out."""
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterator
-from functools import wraps
 from importlib import import_module
 from importlib.metadata import EntryPoint
 from inspect import iscoroutinefunction
 from threading import RLock
-from typing import Any, Final, NamedTuple, TypeVar, cast
+from typing import Final, NamedTuple
 
 import pluggy
 
-from budget_core.hooks import hookspecs
-from budget_core.hooks.hookspecs import PROJECT
 from budget_core.runtime.forks import in_child
 from budget_core.runtime.plugins.installed import (
     DISABLE,
@@ -23,8 +20,9 @@ from budget_core.runtime.plugins.installed import (
     is_importing,
     package_of,
 )
-from budget_core.runtime.plugins.nesting import outermost
+from budget_core.runtime.plugins.markers import PROJECT
 
+_SPECS: Final = "budget_core.hooks"
 _BUILT_IN: Final = (
     "budget_core.session.house_rules",
     "budget_core.ledger.resolve",
@@ -34,15 +32,10 @@ _BUILT_IN: Final = (
     "budget_core.calls.tokenizers",
 )
 """Plugged in by their names, as a program may be shipped without the metadata of packages."""
-_OUTERMOST: Final = frozenset({"budget_event", "budget_reserve"})
-"""Not asked about what an implementation does itself."""
-T = TypeVar("T")
 _log = logging.getLogger("budget_core")
 _made: Final[dict[str, _Plugins]] = {}
 _lock = RLock()
 """Held while the manager's own lists change, and never while somebody is asked or imported."""
-_known: dict[Any, Any] = {}
-"""What was found, and made of it, since a plugin came or went."""
 _on_change: Final[list[Callable[[], None]]] = []
 
 
@@ -71,7 +64,9 @@ class _Plugins:
 
     def __init__(self) -> None:
         self.manager = pluggy.PluginManager(PROJECT)
-        self.manager.add_hookspecs(hookspecs)
+        specs = vars(import_module(_SPECS))
+        hooks = {name: spec for name, spec in specs.items() if name.startswith("budget_")}
+        self.manager.add_hookspecs(type("Hooks", (), hooks))
         self._left_out: list[PluginInfo] = []
         self._added: dict[str, EntryPoint] = {}
         for name in _BUILT_IN:
@@ -148,7 +143,7 @@ def _check_not_awaited(manager: pluggy.PluginManager, plugin: object) -> None:
 
 def plugins() -> list[PluginInfo]:
     """Return what is plugged in, and what was left out."""
-    found = _plugins()
+    found = loaded()
     with _lock:
         return list(found.infos())
 
@@ -159,7 +154,7 @@ def register(plugin: object, name: str | None = None) -> None:
     Raises:
         pluggy.PluginValidationError: it implements what is no hook, or with other arguments.
     """
-    manager = _plugins().manager
+    manager = loaded().manager
     with _lock:
         checked(manager, plugin, name)
     _changed()
@@ -167,7 +162,7 @@ def register(plugin: object, name: str | None = None) -> None:
 
 def unregister(plugin: object) -> None:
     """Remove a plugin that `register` added; twice is once."""
-    manager = _plugins().manager
+    manager = loaded().manager
     with _lock:
         if manager.is_registered(plugin):
             manager.unregister(plugin)
@@ -179,95 +174,8 @@ def on_change(action: Callable[[], None]) -> None:
     _on_change.append(action)
 
 
-def until_change(make: Callable[[], T]) -> Callable[[], T]:
-    """Return a function that keeps what `make` returns until a plugin comes or goes."""
-
-    @wraps(make)
-    def kept() -> T:
-        known = _known  # taken first: what is made while plugins change is not kept
-        if make not in known:
-            known[make] = make()
-        return cast("T", known[make])
-
-    return kept
-
-
-def listening(hook: str) -> bool:
-    """Tell whether any plugin implements `hook`."""
-    return bool(_implementations(hook))
-
-
-def first(
-    hook: str,
-    request: object,
-    *,
-    sound: Callable[[Any], bool] = lambda _: True,
-    passing: type[Exception] | tuple[type[Exception], ...] = (),
-) -> Any:
-    """Return the first answer that is not None, or None; who registered last is asked first.
-
-    Args:
-        hook: its name.
-        request: what it is asked with.
-        sound: tells whether an answer can be used; one that cannot is logged and passed over.
-        passing: errors that are raised; any other is logged, and the next one is asked.
-    """
-    return next(_answers(hook, request, sound, passing), None)
-
-
-def every(
-    hook: str,
-    request: object,
-    *,
-    sound: Callable[[Any], bool] = lambda _: True,
-    passing: type[Exception] | tuple[type[Exception], ...] = (),
-) -> list[Any]:
-    """Ask every implementation, and return the answers that are not None (see `first`)."""
-    return list(_answers(hook, request, sound, passing))
-
-
-def _answers(
-    hook: str,
-    request: object,
-    sound: Callable[[Any], bool],
-    passing: type[Exception] | tuple[type[Exception], ...],
-) -> Iterator[Any]:
-    for impl in _implementations(hook):
-        try:
-            args = (request,) * len(impl.argnames)
-            nests = hook not in _OUTERMOST
-            answer = impl.function(*args) if nests else outermost(impl.function, *args)
-        except passing:
-            raise
-        except Exception:  # noqa: BLE001  whatever a plugin may raise
-            _log.exception("Plugin %r failed in %s", impl.plugin_name, hook)
-        else:
-            if answer is None:
-                continue
-            if sound(answer):
-                yield answer
-            else:
-                text = "Plugin %r answered %s by %r, which is none; it is passed over"
-                _log.error(text, impl.plugin_name, hook, answer)
-
-
-def _implementations(hook: str) -> tuple[pluggy.HookImpl, ...]:
-    found = _known.get(hook)
-    return _look_up(hook) if found is None else found
-
-
-def _look_up(hook: str) -> tuple[pluggy.HookImpl, ...]:
-    found = _plugins()
-    known = _known  # taken first, as in `until_change`
-    caller: pluggy.HookCaller = getattr(found.manager.hook, hook)
-    listed = reversed(caller.get_hookimpls())
-    impls = tuple(impl for impl in listed if not (impl.wrapper or impl.hookwrapper))
-    if not found.waiting:
-        known[hook] = impls
-    return impls
-
-
-def _plugins() -> _Plugins:
+def loaded() -> _Plugins:
+    """Return what is plugged in, with what is installed by now."""
     # under no lock, as what is imported here may ask for this again; the first that is made counts
     found = _made.get(PROJECT) or _made.setdefault(PROJECT, _Plugins())
     if found.waiting:
@@ -276,8 +184,6 @@ def _plugins() -> _Plugins:
 
 
 def _changed() -> None:
-    global _known  # noqa: PLW0603  replaced whole: readers take no lock
-    _known = {}
     for action in _on_change:
         action()
 

@@ -7,8 +7,8 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, cast
 
 from budget_core.runtime.finalizers import later
-from budget_core.sdk import Hold
 from budget_core.sdk.claims import ATTRIBUTE, Binding, binding_of
+from budget_core.sdk.installing import Hold
 from budget_core.session.budget import AgentBudget
 from budget_core.session.session import BudgetSession
 

@@ -21,7 +21,8 @@ from budget_core.session.budget import AgentBudget, declare
 from budget_core.session.session import BudgetSession
 
 if TYPE_CHECKING:
-    from budget_core.calls.call import Call, CallRequest
+    from budget_core.calls.call import Call
+    from budget_core.calls.request import CallRequest
     from budget_core.events import Listener
     from budget_core.sdk.clients.check import Standing
 

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from typing import Any, Final
 from urllib.parse import urlsplit
 
-from budget_core.calls.call import CallRequest
+from budget_core.calls.request import CallRequest
 from budget_core.runtime.finalizers import later
 from budget_core.sdk.claims import claim
 from budget_core.sdk.exchange import Exchange

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final, TypeVar, cast
 
 import pytest
 
-from budget_core import hooks
+from budget_core.runtime.plugins import manager
 from budget_core.testing.conformance.books import nothing_is_open
 from budget_core.testing.conformance.job import Job
 from budget_core.testing.conformance.model import Prices
@@ -109,11 +109,11 @@ class Adapter:
     def _priced(self, provider: Provider, price: float) -> Iterator[None]:
         prices = Prices(self.model, price)
         prices.tell(provider)
-        hooks.register(prices)
+        manager.register(prices)
         try:
             yield
         finally:
-            hooks.unregister(prices)
+            manager.unregister(prices)
 
     # -- running -----------------------------------------------------------------------------
 

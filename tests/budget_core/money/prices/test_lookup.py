@@ -14,11 +14,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from budget_core import hooks
-from budget_core.calls.responses import Usage
 from budget_core.errors import InvalidCost, UnknownModel
 from budget_core.money.prices import lookup, registry
 from budget_core.money.prices.lookup import (
-    Rates,
     is_registered,
     known_models,
     rates,
@@ -27,7 +25,9 @@ from budget_core.money.prices.lookup import (
     settle_rates,
 )
 from budget_core.money.prices.names import ALIASES
+from budget_core.money.prices.rates import Rates
 from budget_core.money.prices.table import Entry, PriceTable, read_rates
+from budget_core.money.usage import Usage
 
 USD = 1_000_000_000
 DATA = {provider.id: provider for provider in providers}

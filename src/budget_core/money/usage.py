@@ -1,0 +1,58 @@
+"""The tokens of one call, and the receipt that names them."""
+
+from __future__ import annotations
+
+from typing import Any, Final, NamedTuple
+
+TIERS: Final = ("batch", "flex", "priority", "fast")
+"""Service tiers with prices of their own; every other one is the standard tier, None."""
+
+
+_WHOLE: Final = {int}
+
+
+class Usage(NamedTuple):
+    """The tokens of one call. The parts are counted in their whole, never beside it.
+
+    `input` includes `cache_read`, `cache_write` and `audio_input`; `cache_write` includes
+    `cache_write_1h`; `output` includes `reasoning` and `audio_output`.
+    """
+
+    input: int = 0
+    output: int = 0
+    cache_read: int = 0
+    cache_write: int = 0
+    reasoning: int = 0
+    cache_write_1h: int = 0
+    audio_input: int = 0
+    audio_output: int = 0
+
+    @property
+    def total(self) -> int:
+        """All tokens: input and output."""
+        return self.input + self.output
+
+    @property
+    def known(self) -> bool:
+        """It says something: whole numbers, none of them negative, and not all zero."""
+        return {*map(type, self)} == _WHOLE and min(self) >= 0 and self.total > 0
+
+
+class Receipt(NamedTuple):
+    """What a response says of itself: usage (None: unknown), model, and tier (see `TIERS`)."""
+
+    usage: Usage | None
+    model: str | None = None
+    tier: str | None = None
+
+
+NO_RECEIPT: Final = Receipt(None)
+
+
+def tier_of(value: Any) -> str | None:
+    """Return a provider's word for a service tier as one of `TIERS`, or None for the standard."""
+    word = getattr(value, "value", value)
+    if not isinstance(word, str):
+        return None
+    word = word.lower().removeprefix("on_demand_")
+    return word if word in TIERS else None

@@ -1,0 +1,153 @@
+"""Waiting in a thread or a task, by one logic."""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import threading
+from collections.abc import Callable, Generator
+from contextlib import suppress
+from typing import Generic, NamedTuple, TypeAlias, TypeVar
+
+from budget_core.calls.call import Call
+from budget_core.ledger.contract import Ledger
+from budget_core.session.policy import DEFAULT_WAIT
+
+T = TypeVar("T")
+
+
+class Pause(NamedTuple):
+    """Wait until one of the ledgers may have money again, or `seconds` have passed.
+
+    The first pause of a call only starts to watch, so that nothing is missed between the
+    refusal and the wait.
+    """
+
+    ledgers: tuple[Ledger, ...]
+    seconds: float
+
+
+Steps: TypeAlias = Generator[Pause, None, T]
+
+
+def run(steps: Steps[T]) -> T:
+    """Run in this thread, which waits."""
+    bell: threading.Event | None = None
+    unwatch: list[Callable[[], None]] = []
+    try:
+        while True:
+            pause = next(steps)
+            if bell is None:
+                bell = threading.Event()
+                unwatch = [ledger.watch(bell.set) for ledger in pause.ledgers]
+            else:
+                bell.wait(_patience(pause))
+                bell.clear()
+    except StopIteration as done:
+        return done.value  # type: ignore[no-any-return]
+    finally:
+        steps.close()
+        for end in unwatch:
+            end()
+
+
+async def run_async(steps: Steps[T], *, blocks: bool) -> T:
+    """Run in this task, which awaits; a ledger that blocks is asked in a thread."""
+    bell: asyncio.Event | None = None
+    unwatch: list[Callable[[], None]] = []
+    loop = asyncio.get_running_loop()
+    try:
+        while True:
+            step = await _Errand(steps).run() if blocks else _next(steps)
+            if not isinstance(step, Pause):
+                return step[0]
+            if bell is None:
+                bell = asyncio.Event()
+                ring = _ringer(loop, bell)
+                unwatch = [ledger.watch(ring) for ledger in step.ledgers]
+            else:
+                await _heard(bell, _patience(step))
+                bell.clear()
+    finally:
+        if not blocks:  # else a worker thread may be in the middle of a step
+            steps.close()
+        for end in unwatch:
+            end()
+
+
+class _Errand(Generic[T]):
+    """One step, taken in a worker thread.
+
+    The thread goes on when the task that awaits it is cancelled. Then whoever comes last, the
+    thread or the task, gives back what the step has got.
+    """
+
+    def __init__(self, steps: Steps[T]) -> None:
+        self._steps = steps
+        self._lock = threading.Lock()
+        self._step: Pause | tuple[T] | None = None
+        self._abandoned = False
+
+    async def run(self) -> Pause | tuple[T]:
+        loop, context = asyncio.get_running_loop(), contextvars.copy_context()
+        try:
+            return await loop.run_in_executor(None, context.run, self._take)
+        except asyncio.CancelledError:
+            with self._lock:
+                self._abandoned, step = True, self._step
+            if step is not None:
+                loop.run_in_executor(None, context.copy().run, self._give_back, step)
+            raise
+
+    def _take(self) -> Pause | tuple[T]:
+        if self._abandoned:
+            self._steps.close()
+            raise asyncio.CancelledError
+        step = _next(self._steps)
+        with self._lock:
+            self._step, abandoned = step, self._abandoned
+        if abandoned:
+            self._give_back(step)
+        return step
+
+    def _give_back(self, step: Pause | tuple[T]) -> None:
+        self._steps.close()
+        if not isinstance(step, Pause) and isinstance(call := step[0], Call):
+            call.release()
+
+
+def _next(steps: Steps[T]) -> Pause | tuple[T]:
+    try:
+        return next(steps)
+    except StopIteration as done:
+        return (done.value,)
+
+
+def _ringer(loop: asyncio.AbstractEventLoop, bell: asyncio.Event) -> Callable[[], object]:
+    def ring() -> None:
+        # the loop may have been closed while a ledger was about to ring
+        with suppress(RuntimeError):
+            loop.call_soon_threadsafe(bell.set)
+
+    return ring
+
+
+async def _heard(bell: asyncio.Event, seconds: float) -> None:
+    try:
+        async with asyncio.timeout(seconds):
+            await bell.wait()
+    except TimeoutError:
+        pass
+
+
+def _patience(pause: Pause) -> float:
+    return max(0.0, min(pause.seconds, *(ledger.poll for ledger in pause.ledgers)))
+
+
+def default_wait() -> float:
+    """Return how long a synchronous caller may wait: not at all where an event loop would stop."""
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return DEFAULT_WAIT
+    return 0.0

@@ -1,0 +1,64 @@
+"""What a package exports: ``__all__``, the table of lazy imports and the typing block agree."""
+
+import ast
+from importlib import import_module
+from pathlib import Path
+
+import pytest
+
+SRC = Path(__file__).parents[1] / "src"
+
+
+def _lazy():
+    for file in sorted(SRC.rglob("*.py")):
+        text = file.read_text(encoding="utf-8")
+        if "__getattr__, __dir__ = lazy(" in text:
+            parts = file.relative_to(SRC).with_suffix("").parts
+            yield ".".join(part for part in parts if part != "__init__"), ast.parse(text)
+
+
+LAZY = dict(_lazy())
+
+
+def _typed(tree):
+    """Return the names that are imported for type checkers alone."""
+    for node in tree.body:
+        if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":
+            for inner in ast.walk(node):
+                if isinstance(inner, ast.ImportFrom):
+                    yield from (alias.asname or alias.name for alias in inner.names)
+
+
+def test_there_are_lazy_packages():
+    assert {"budget_core", "budget_core.quota", "budget_core.hooks"} < set(LAZY)
+
+
+@pytest.mark.parametrize("name", LAZY)
+def test_the_lists_agree(name):
+    module = import_module(name)
+    exported, table = set(module.__all__), set(module._HOME)
+    eager = exported - table
+    assert table <= exported
+    assert table <= set(_typed(LAZY[name]))
+    assert eager <= set(vars(module))
+    assert list(module.__all__) == sorted(module.__all__)
+
+
+@pytest.mark.parametrize("name", LAZY)
+def test_each_name_is_where_the_table_says(name):
+    module = import_module(name)
+    for exported in module.__all__:
+        assert getattr(module, exported) is not None
+
+
+PACKAGES = [
+    ".".join(file.relative_to(SRC).parent.parts)
+    for file in sorted(SRC.rglob("__init__.py"))
+    if "__all__" in file.read_text(encoding="utf-8")
+]
+
+
+@pytest.mark.parametrize("name", PACKAGES)
+def test_a_package_has_what_it_exports(name):
+    module = import_module(name)
+    assert {exported for exported in module.__all__ if not hasattr(module, exported)} == set()
