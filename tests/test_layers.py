@@ -47,7 +47,6 @@ CIRCLES = {  # likewise, by their first member
     "budget_core.calls.call",
     "budget_core.quota.http",
     "budget_core.testing.exchange",
-    "budget_crewai.active",
 }
 MOST_LINES = 450
 MOST_ENTRIES = 13

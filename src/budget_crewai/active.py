@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator, Mapping
 from contextvars import ContextVar
+from importlib.metadata import EntryPoint
 from threading import RLock
 from typing import TYPE_CHECKING
 from weakref import WeakKeyDictionary
@@ -14,9 +15,9 @@ from budget_core.calls import context
 
 if TYPE_CHECKING:
     from budget_core.money.usd import Money
-    from budget_crewai.middleware import CrewAIBudgetMiddleware
+    from budget_crewai.payer import Payer
 
-_active: ContextVar[tuple[CrewAIBudgetMiddleware, ...]] = ContextVar("budget_crewai", default=())
+_active: ContextVar[tuple[Payer, ...]] = ContextVar("budget_crewai", default=())
 _log = logging.getLogger("budget_crewai")
 
 
@@ -26,16 +27,20 @@ class Watch:
     Args:
         session: of `init`.
         agents: dollars that agents may spend of it, by name.
+        payer: the class of what watches, as an entry point.
     """
 
-    def __init__(self, session: BudgetSession, agents: Mapping[str, Money]) -> None:
+    def __init__(
+        self, session: BudgetSession, agents: Mapping[str, Money], payer: EntryPoint
+    ) -> None:
         self._session = session
+        self._payer = payer
         self.agents = agents
-        self._made: CrewAIBudgetMiddleware | None = None
+        self._made: Payer | None = None
         self._lock = RLock()
 
     @property
-    def middleware(self) -> CrewAIBudgetMiddleware:
+    def middleware(self) -> Payer:
         """What watches; made when a crew first runs."""
         with self._lock:
             if self._made is None:
@@ -47,29 +52,26 @@ class Watch:
         if self._made is not None:
             self._made.abandon()
 
-    def _make(self) -> CrewAIBudgetMiddleware:
-        from budget_crewai.middleware import CrewAIBudgetMiddleware  # noqa: PLC0415  imports this
-
+    def _make(self) -> Payer:
+        payer: type[Payer] = self._payer.load()
         try:
-            return CrewAIBudgetMiddleware(
-                session=self._session, agents=self.agents, guard_sdks=False
-            )
+            return payer(session=self._session, agents=self.agents, guard_sdks=False)
         except AgentBudgetError:
             _log.exception("The limits of agents= are not applied in CrewAI; the budget holds")
-            return CrewAIBudgetMiddleware(session=self._session, guard_sdks=False)
+            return payer(session=self._session, guard_sdks=False)
 
 
 watching: dict[BudgetSession, Watch] = {}
-_of_sessions: WeakKeyDictionary[BudgetSession, CrewAIBudgetMiddleware] = WeakKeyDictionary()
+_of_sessions: WeakKeyDictionary[BudgetSession, Payer] = WeakKeyDictionary()
 
 
-def activate(middleware: CrewAIBudgetMiddleware) -> None:
+def activate(middleware: Payer) -> None:
     """Let it watch the crews that run in this context and in those it starts."""
     _active.set((*_active.get(), middleware))
     _of_sessions[middleware.session] = middleware
 
 
-def deactivate(middleware: CrewAIBudgetMiddleware) -> None:
+def deactivate(middleware: Payer) -> None:
     """Undo `activate`; in a context that never saw it, do nothing."""
     known = _active.get()
     for at in range(len(known) - 1, -1, -1):
@@ -78,17 +80,17 @@ def deactivate(middleware: CrewAIBudgetMiddleware) -> None:
             return
 
 
-def is_active(middleware: CrewAIBudgetMiddleware) -> bool:
+def is_active(middleware: Payer) -> bool:
     """Tell whether it watches here."""
     return middleware in _active.get()
 
 
-def entered() -> tuple[CrewAIBudgetMiddleware, ...]:
+def entered() -> tuple[Payer, ...]:
     """Return the budgets that were activated here."""
     return tuple(dict.fromkeys(_active.get()))
 
 
-def payers() -> tuple[CrewAIBudgetMiddleware, ...]:
+def payers() -> tuple[Payer, ...]:
     """Return the budgets that watch here, the innermost last.
 
     One that was closed elsewhere still does, and refuses: what outlives its block must not run on
@@ -102,7 +104,7 @@ def payers() -> tuple[CrewAIBudgetMiddleware, ...]:
     return tuple(dict.fromkeys((*_offered(), *mine))) if watching else mine
 
 
-def _offered() -> Iterator[CrewAIBudgetMiddleware]:
+def _offered() -> Iterator[Payer]:
     claiming = context.guarded()
     if not claiming and (session := get_session()) is not None:
         claiming = (session,)

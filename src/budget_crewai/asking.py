@@ -13,12 +13,12 @@ from budget_core.errors import SessionCancelled, SessionFinalized
 from budget_core.frameworks.last_word import may_finalize
 from budget_crewai import active, steps
 from budget_crewai.lastwords import final_call, spoken
+from budget_crewai.payer import Payer, role_of
 from budget_crewai.requests import apart, request_of, said
 from budget_crewai.stops import plain, stopping
 
 if TYPE_CHECKING:
     from budget_core import CallRequest
-    from budget_crewai.middleware import CrewAIBudgetMiddleware
 
 _OPENING = 2
 """Messages with which a conversation begins: the agent's, and what it is asked."""
@@ -41,7 +41,7 @@ class Ask:
 
     def __init__(
         self,
-        payers: Sequence[CrewAIBudgetMiddleware],
+        payers: Sequence[Payer],
         llm: Any,
         args: Sequence[Any],
         kwargs: Mapping[str, Any],
@@ -158,9 +158,3 @@ def ask(llm: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Ask | None:
     if not payers or context.enclosing_calls():
         return None
     return Ask(payers, llm, args, kwargs)
-
-
-def role_of(agent: Any) -> str | None:
-    """Return what an agent is called."""
-    role = getattr(agent, "role", None)
-    return role.strip() if isinstance(role, str) and role.strip() else None

@@ -9,6 +9,7 @@ import logging
 import sys
 from collections.abc import Callable
 from functools import cache, partial
+from importlib.metadata import EntryPoint
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Final
 
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from budget_core import BudgetSession
 
 _FRAMEWORK: Final = "crewai"
+_PAYER: Final = EntryPoint("payer", "budget_crewai.middleware:CrewAIBudgetMiddleware", "")
 _log = logging.getLogger("budget_crewai")
 
 
@@ -28,7 +30,7 @@ def budget_dropin(request: DropinRequest) -> Callable[[], object] | None:
     """Watch crews wherever the session of `request` pays, once CrewAI is there."""
     if find_spec(_FRAMEWORK) is None:
         return None
-    active.watching[request.session] = active.Watch(request.session, request.agents)
+    active.watching[request.session] = active.Watch(request.session, request.agents, _PAYER)
     if _FRAMEWORK in sys.modules:
         _install(None)
     else:

@@ -11,13 +11,11 @@ from threading import RLock
 from typing import TYPE_CHECKING, Any, Final, Literal, Self, TypeAlias, TypeVar
 
 from budget_core.calls import context
-from budget_core.frameworks.integration import Integration
 from budget_core.frameworks.last_word import WRAP_UP
-from budget_core.money.amounts import ZERO
 from budget_core.money.usd import Money, parse_cost, to_usd
 from budget_core.session.policy import Reserve, reserve_for
 from budget_crewai import active, steps, tools
-from budget_crewai.asking import role_of
+from budget_crewai.payer import Payer
 from budget_crewai.units import Units
 
 if TYPE_CHECKING:
@@ -37,7 +35,7 @@ if find_spec("crewai") is None:
     )
 
 
-class CrewAIBudgetMiddleware(Integration):
+class CrewAIBudgetMiddleware(Payer):
     """Holds every call of a model and of a tool before it is made, and settles it afterwards.
 
     >>> with CrewAIBudgetMiddleware("$3.00", tasks={"research": "$0.50"}) as budget:
@@ -169,22 +167,7 @@ class CrewAIBudgetMiddleware(Integration):
 
     report = get_report
 
-    # -- whose money it is -------------------------------------------------------------------
-
-    def limit_of(self, agent: Any) -> BudgetSession | None:
-        """Return the session of an agent that has a limit of its own, by its role.
-
-        A role may be given as it is, or as it was before a crew's inputs were filled in.
-        """
-        for role in (role_of(agent), getattr(agent, "_original_role", None)):
-            if (limit := self.agents.get((role or "").strip())) is not None:
-                return limit
-        return None
-
-    def limits_of(self, agent: Any, task: Any) -> tuple[BudgetSession, ...]:
-        """Return the sessions of an agent and of a task that have limits of their own."""
-        limits = (self.limit_of(agent), self.units.limit_of(task))
-        return tuple(limit for limit in limits if limit is not None)
+    # -- entering ----------------------------------------------------------------------------
 
     def __enter__(self) -> Self:
         _install()
@@ -217,9 +200,7 @@ class CrewAIBudgetMiddleware(Integration):
     def abandon(self) -> None:
         """Charge what CrewAI never ended, and free what is kept back for last words."""
         tools.sweep(self)
-        self.units.close()
-        for limit in self.agents.values():
-            limit.ledger.keep_back(limit.id, ZERO)
+        super().abandon()
 
     @contextmanager
     def _watching(self) -> Iterator[None]:

@@ -10,13 +10,12 @@ from budget_core import AgentBudgetError, BudgetExhausted, CallRequest
 from budget_core.errors import SessionCancelled
 from budget_core.frameworks.last_word import TOOL_REFUSED
 from budget_crewai import active, steps
-from budget_crewai.asking import role_of
+from budget_crewai.payer import Payer, role_of
 from budget_crewai.requests import tool_fingerprint
 from budget_crewai.stops import stop, stopping
 
 if TYPE_CHECKING:
     from budget_core import BudgetSession, Call
-    from budget_crewai.middleware import CrewAIBudgetMiddleware
 
 _BLOCKED: Final = "Tool execution blocked by hook."
 _lock = Lock()
@@ -30,7 +29,7 @@ class _Use(NamedTuple):
     """
 
     arguments: Any
-    middleware: CrewAIBudgetMiddleware
+    middleware: Payer
     call: Call | None = None
     error: AgentBudgetError | None = None
 
@@ -72,7 +71,7 @@ def tool_ends(context: Any) -> str | None:
     return TOOL_REFUSED.format(tool=context.tool_name)
 
 
-def sweep(middleware: CrewAIBudgetMiddleware) -> None:
+def sweep(middleware: Payer) -> None:
     """Charge calls of tools whose end CrewAI never told."""
     with _lock:
         left = [key for key, use in _open.items() if use.middleware is middleware]
@@ -82,7 +81,7 @@ def sweep(middleware: CrewAIBudgetMiddleware) -> None:
             use.call.finish()
 
 
-def _hold(payers: Sequence[CrewAIBudgetMiddleware], context: Any) -> Call:
+def _hold(payers: Sequence[Payer], context: Any) -> Call:
     step = steps.current()
     task, agent = context.task or step.task, context.agent or step.agent
     paying: list[BudgetSession] = []
