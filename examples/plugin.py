@@ -6,7 +6,7 @@ program in its environment keeps to it. Run: ``python examples/plugin.py``.
 
 import openai
 
-from budget_core import AgentBudgetError, Receipt, Usage, hookimpl, hooks, init
+from budget_core import CallRefused, Receipt, Usage, hookimpl, hooks, init
 from budget_core.events import Event
 from budget_core.testing import Provider, Reply
 
@@ -30,7 +30,7 @@ class HousePolicy:
     def budget_reserve(self, request: hooks.ReserveRequest) -> int:
         """Nobody writes more than 500 tokens, and nobody asks the dearest model."""
         if request.call.model.startswith("o1"):
-            raise AgentBudgetError("House policy: ask gpt-4o in place of o1.")
+            raise CallRefused("House policy: ask gpt-4o in place of o1.")
         return 500
 
     @hookimpl
@@ -55,7 +55,7 @@ def main() -> None:
             try:
                 answer = client.responses.create(model=model, input="Why is the sea salt?")
                 print(f"{model} wrote {answer.usage and answer.usage.output_tokens} tokens")
-            except AgentBudgetError as error:
+            except CallRefused as error:
                 print(f"{model} was not asked. {error}")
         session.wrap({"house_tokens": [1_000, 200]})
         print(f"spent: ${session.spent:.6f}, billed by the provider: ${provider.bill:.6f}")

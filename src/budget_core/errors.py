@@ -1,25 +1,31 @@
-"""What can go wrong, as people read it.
+"""What can go wrong, in three layers: one ``except`` catches what belongs together.
 
 ::
 
     AgentBudgetError
-    ├── BudgetExhausted             a limit would be broken; nothing was sent
-    │   ├── SessionCancelled        the session's kill switch was pulled
-    │   └── SessionFinalized        the last word was spent
-    ├── LoopDetected                the same call again and again
-    ├── InvalidBudget (ValueError)  an amount or a limit that cannot be read
-    ├── InvalidCost (ValueError)    a cost that is negative, NaN or infinite
-    ├── UnknownModel (LookupError)  no price is known for a model
-    ├── Unbounded                   the request's worst case cannot be bounded
-    ├── AccountConflict             a name opened again with other limits
-    ├── HoldConflict                a hold's id used again for something else
-    ├── AmbiguousBudget             several budgets are open, and nothing says whose a call is
-    ├── GuardError                  an SDK cannot be guarded
-    ├── ModelNotAllowed             the house allows other models only; nothing was sent
-    ├── QuotaExceeded               an API's quota is used up; nothing was sent
-    ├── RiskDetected                the text to be sent holds personal data or secrets
-    ├── AnomalyDetected             a session behaves as it never did before
-    └── LedgerUnavailable           the ledger did not answer
+    ├── CallRefused                     a call was refused before it was sent
+    │   ├── BudgetExhausted             a limit would be broken
+    │   │   ├── SessionCancelled        the session's kill switch was pulled
+    │   │   └── SessionFinalized        the last word was spent
+    │   ├── QuotaExceeded               an API's quota is used up
+    │   ├── LoopDetected                the same call again and again
+    │   ├── UnknownModel (LookupError)  no price is known for a model
+    │   ├── ModelNotAllowed             the house allows other models only
+    │   ├── Unbounded                   the request's worst case cannot be bounded
+    │   ├── AmbiguousBudget             several budgets are open, and nothing says whose a call is
+    │   ├── RiskDetected                the text to be sent holds personal data or secrets
+    │   ├── AnomalyDetected             a session behaves as it never did before
+    │   └── LedgerUnavailable           the ledger did not answer
+    └── ConfigurationError              a program says what cannot be, or in other words each time
+        ├── InvalidBudget (ValueError)  an amount or a limit that cannot be read
+        ├── InvalidCost (ValueError)    a cost that is negative, NaN or infinite
+        ├── UnknownSetting (TypeError)  a setting that does not exist: a typo
+        ├── AccountConflict             a name opened again with other limits
+        ├── HoldConflict                a hold's id used again for something else
+        └── GuardError                  an SDK cannot be guarded
+
+Only `BudgetExhausted` may also come later: it ends a stream whose hold is used up, and `track` and
+`wrap` raise it for what is paid already (see `AgentBudgetError.result`).
 
 Every message says what happened, to which account, and what to do next.
 Amounts are dollars (`float`) for the unit ``"usd"`` and counts for the others.
@@ -37,6 +43,8 @@ __all__ = [
     "AmbiguousBudget",
     "AnomalyDetected",
     "BudgetExhausted",
+    "CallRefused",
+    "ConfigurationError",
     "GuardError",
     "HoldConflict",
     "InvalidBudget",
@@ -50,6 +58,7 @@ __all__ = [
     "SessionFinalized",
     "Unbounded",
     "UnknownModel",
+    "UnknownSetting",
 ]
 
 
@@ -72,18 +81,25 @@ class AgentBudgetError(Exception):
         """
         if mixin is None or isinstance(self, mixin):
             return self
-        kind = _mixed((type(self), mixin))
-        twin = kind.__new__(kind, *self.args)
-        twin.args = self.args
-        twin.__dict__.update(self.__dict__)
-        return twin
+        return _rebuild(_mixed((type(self), mixin)), self.args, self.__dict__)
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickle as the plain error: a mixed class exists in one process only."""
         return _rebuild, (_plain(type(self)), self.args, self.__dict__)
 
 
-class BudgetExhausted(AgentBudgetError):
+class CallRefused(AgentBudgetError):
+    """A call was refused before it was sent: it costs nothing (see `BudgetExhausted` for the rest).
+
+    Sent again as it is, it is refused again, unless money, time or a person has changed something.
+    """
+
+
+class ConfigurationError(AgentBudgetError):
+    """Something was written that cannot be what was meant: the program is at fault, no call."""
+
+
+class BudgetExhausted(CallRefused):
     """The call would break a limit: it was refused before it was sent, or stopped mid-stream.
 
     Attributes:
@@ -131,7 +147,7 @@ class SessionFinalized(BudgetExhausted):
     """The finalization reserve was spent on the last call: the session is over."""
 
 
-class LoopDetected(AgentBudgetError):
+class LoopDetected(CallRefused):
     """The same call, or the same short cycle of calls, was repeated `count` times.
 
     Attributes:
@@ -151,15 +167,32 @@ class LoopDetected(AgentBudgetError):
         self.window = window
 
 
-class InvalidBudget(AgentBudgetError, ValueError):
+class InvalidBudget(ConfigurationError, ValueError):
     """An amount or a limit that cannot be read as one."""
 
 
-class InvalidCost(AgentBudgetError, ValueError):
+class InvalidCost(ConfigurationError, ValueError):
     """A cost that is negative, not a number, or infinite."""
 
 
-class UnknownModel(AgentBudgetError, LookupError):
+class UnknownSetting(ConfigurationError, TypeError):
+    """A setting that does not exist was given, most likely a typo.
+
+    Attributes:
+        setting: as it was written.
+        nearest: the one that was meant, as far as one can tell, else None.
+    """
+
+    def __init__(self, of: str, setting: str, known: Sequence[str]) -> None:
+        from difflib import get_close_matches  # noqa: PLC0415  for this error alone
+
+        self.setting = setting
+        self.nearest = next(iter(get_close_matches(setting, known, 1)), None)
+        hint = f"Did you mean {self.nearest!r}?" if self.nearest else f"It has {', '.join(known)}."
+        super().__init__(f"{of} has no setting {setting!r}. {hint}")
+
+
+class UnknownModel(CallRefused, LookupError):
     """No price is known for `model`: refused before the call, never counted as free."""
 
     def __init__(self, model: str, provider: str | None = None) -> None:
@@ -176,7 +209,7 @@ class UnknownModel(AgentBudgetError, LookupError):
         return str(self.args[0])
 
 
-class Unbounded(AgentBudgetError):
+class Unbounded(CallRefused):
     """The request holds something that no worst case covers (see `unbounded=`)."""
 
     def __init__(self, what: str) -> None:
@@ -188,15 +221,15 @@ class Unbounded(AgentBudgetError):
         self.what = what
 
 
-class AccountConflict(AgentBudgetError):
+class AccountConflict(ConfigurationError):
     """The same account was opened again with other limits."""
 
 
-class HoldConflict(AgentBudgetError):
+class HoldConflict(ConfigurationError):
     """The id of a hold or charge was used again with another payload."""
 
 
-class AmbiguousBudget(AgentBudgetError):
+class AmbiguousBudget(CallRefused):
     """Several budgets that know nothing of each other are open, and none claims this call.
 
     A plain thread inherits no context, so a call made in one belongs to nobody in particular.
@@ -216,11 +249,11 @@ class AmbiguousBudget(AgentBudgetError):
         self.sessions = tuple(sessions)
 
 
-class GuardError(AgentBudgetError):
+class GuardError(ConfigurationError):
     """An SDK is not built as its guard knows it, so nothing would be enforced on its calls."""
 
 
-class ModelNotAllowed(AgentBudgetError):
+class ModelNotAllowed(CallRefused):
     """A model was asked that is none of those that are allowed: nothing was sent.
 
     Attributes:
@@ -237,7 +270,7 @@ class ModelNotAllowed(AgentBudgetError):
         self.allowed = allowed
 
 
-class QuotaExceeded(AgentBudgetError):
+class QuotaExceeded(CallRefused):
     """An API's quota is used up, or the API said so itself: the request was not sent.
 
     Attributes:
@@ -259,7 +292,7 @@ class QuotaExceeded(AgentBudgetError):
         self.retry_after = retry_after
 
 
-class RiskDetected(AgentBudgetError):
+class RiskDetected(CallRefused):
     """What was to be sent holds personal data or secrets (see `on_risk=`): it was not sent.
 
     Attributes:
@@ -276,7 +309,7 @@ class RiskDetected(AgentBudgetError):
         self.session_id = session_id
 
 
-class AnomalyDetected(AgentBudgetError):
+class AnomalyDetected(CallRefused):
     """A session left its own baseline (see `on_anomaly=`), so its next calls are refused.
 
     Attributes:
@@ -298,7 +331,7 @@ class AnomalyDetected(AgentBudgetError):
         self.session_id = session_id
 
 
-class LedgerUnavailable(AgentBudgetError):
+class LedgerUnavailable(CallRefused):
     """The ledger did not answer, so nothing was allowed to be spent.
 
     Attributes:

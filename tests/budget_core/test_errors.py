@@ -1,7 +1,9 @@
+import ast
 import copy
 import inspect
 import pickle
 import re
+from pathlib import Path
 
 import pytest
 
@@ -12,8 +14,12 @@ from budget_core.calls.request import CallRequest
 from budget_core.errors import (
     AccountConflict,
     AgentBudgetError,
+    AmbiguousBudget,
     AnomalyDetected,
     BudgetExhausted,
+    CallRefused,
+    ConfigurationError,
+    GuardError,
     HoldConflict,
     InvalidBudget,
     InvalidCost,
@@ -26,6 +32,7 @@ from budget_core.errors import (
     SessionFinalized,
     Unbounded,
     UnknownModel,
+    UnknownSetting,
 )
 from budget_core.ledger import Denial
 
@@ -54,7 +61,33 @@ SAMPLES = [
     QuotaExceeded("OpenAI", "of 60 requests/minute, 60 are used", 12.5),
     RiskDetected(("PII_EMAIL",), "s"),
     AnomalyDetected("spend_velocity", 3.0, 0.5, "s"),
+    AmbiguousBudget(["s", "t"]),
+    UnknownSetting("AgentBudget", "soft_limt", ["soft_limit"]),
+    GuardError("No."),
 ]
+REFUSED = {  # a call, before it was sent
+    "AmbiguousBudget",
+    "AnomalyDetected",
+    "BudgetExhausted",
+    "LedgerUnavailable",
+    "LoopDetected",
+    "ModelNotAllowed",
+    "QuotaExceeded",
+    "RiskDetected",
+    "SessionCancelled",
+    "SessionFinalized",
+    "Unbounded",
+    "UnknownModel",
+}
+MISWRITTEN = {  # by a person
+    "AccountConflict",
+    "GuardError",
+    "HoldConflict",
+    "InvalidBudget",
+    "InvalidCost",
+    "UnknownSetting",
+}
+SRC = Path(__file__).parents[2] / "src"
 
 
 def classes():
@@ -81,6 +114,34 @@ def test_the_tree_in_the_docstring_is_the_tree_of_classes():
     assert {"AgentBudgetError", *tree} == set(errors.__all__)
     for name, bases in tree.items():
         assert {base.__name__ for base in getattr(errors, name).__bases__} == bases
+
+
+def test_each_error_is_in_the_layer_of_its_kind():
+    leaves = {kind.__name__ for kind in classes()} - {
+        "AgentBudgetError",
+        "CallRefused",
+        "ConfigurationError",
+    }
+    refused = {name for name in leaves if issubclass(getattr(errors, name), CallRefused)}
+    miswritten = {name for name in leaves if issubclass(getattr(errors, name), ConfigurationError)}
+    assert (refused, miswritten) == (REFUSED, MISWRITTEN)
+    assert {type(sample).__name__ for sample in SAMPLES} == leaves
+
+
+def test_nothing_is_raised_that_is_in_no_layer():
+    raised, derived = set(), {}
+    for file in SRC.rglob("*.py"):
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Raise) and node.exc is not None:
+                made = node.exc.func if isinstance(node.exc, ast.Call) else node.exc
+                raised.add(getattr(made, "id", None))
+            elif isinstance(node, ast.ClassDef):
+                derived[node.name] = {getattr(base, "id", None) for base in node.bases}
+    assert "AgentBudgetError" not in raised
+    assert [name for name, bases in derived.items() if "AgentBudgetError" in bases] == [
+        "CallRefused",
+        "ConfigurationError",
+    ]
 
 
 def test_every_error_that_users_meet_is_public():
@@ -135,6 +196,7 @@ def test_builtins_catch_what_belongs_to_them():
     assert issubclass(InvalidBudget, ValueError)
     assert issubclass(InvalidCost, ValueError)
     assert issubclass(UnknownModel, LookupError)
+    assert issubclass(UnknownSetting, TypeError)
 
 
 class TestMessages:

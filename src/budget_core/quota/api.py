@@ -10,6 +10,7 @@ from urllib.parse import SplitResult, urlsplit
 
 from budget_core.errors import InvalidBudget
 from budget_core.money.limits import Limit, Limits
+from budget_core.runtime.settings import checked_settings
 
 PREFIX: Final = "quota:"
 """With which the accounts begin that count what is used of an API."""
@@ -18,6 +19,7 @@ _PORTS: Final = {"http": 80, "https": 443}
 _REQUESTS: Final = re.compile(r"\brequests?\b", re.IGNORECASE)
 
 
+@checked_settings
 @dataclass(frozen=True, slots=True)
 class Api:
     """An API, known by the beginning of its URLs.
@@ -31,6 +33,7 @@ class Api:
 
     Raises:
         InvalidBudget: a limit or the URL cannot be read.
+        UnknownSetting: there is no such setting.
     """
 
     name: str

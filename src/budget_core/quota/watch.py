@@ -18,6 +18,7 @@ from budget_core.quota.board import Board
 from budget_core.quota.gate import Gate
 from budget_core.quota.headroom import Headroom
 from budget_core.quota.record import ApiCall
+from budget_core.runtime.settings import checked_settings
 from budget_core.runtime.waiting import default_wait
 from budget_core.session.policy import DEFAULT_WAIT
 
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 _ERROR: Final = 400
 
 
+@checked_settings
 class Watch:
     """Watches APIs from `start`, or the beginning of its ``with``, until `stop`.
 
@@ -49,6 +51,7 @@ class Watch:
 
     Raises:
         InvalidBudget: two APIs have one name, or `on_limit` is none of these.
+        UnknownSetting: there is no such setting.
         LedgerUnavailable: the ledger does not answer.
     """
 

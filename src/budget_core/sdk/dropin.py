@@ -27,15 +27,16 @@ from threading import RLock
 from typing import Any, Final, Literal, ParamSpec, TypeVar, cast
 
 import budget_core.calls.context as contexts
-from budget_core.errors import AgentBudgetError, AmbiguousBudget, InvalidBudget
+from budget_core.errors import AmbiguousBudget, ConfigurationError, InvalidBudget
 from budget_core.money.limits import Limit, Limits
 from budget_core.money.usd import Money
 from budget_core.runtime.finalizers import collecting, later
 from budget_core.runtime.plugins import asking
+from budget_core.runtime.settings import check_settings
 from budget_core.sdk.claims import unclaimed
 from budget_core.sdk.installing import Hold
 from budget_core.session.budget import AgentBudget
-from budget_core.session.policy import Report
+from budget_core.session.policy import Policy, Report
 from budget_core.session.session import BudgetSession
 
 P = ParamSpec("P")
@@ -90,9 +91,10 @@ def init(
         The session; it is closed by `teardown`.
 
     Raises:
-        InvalidBudget, AccountConflict: as they say; nothing is in force then.
+        InvalidBudget, UnknownSetting, AccountConflict: as they say; nothing is in force then.
         GuardError: an SDK is not built as its guard knows it. Nothing is in force then.
     """
+    check_settings(options, init, Policy if isinstance(budget, AgentBudget) else AgentBudget)
     if scope not in ("context", "process"):
         raise InvalidBudget(f"scope= is 'context' or 'process'; got {scope!r}.")
     for amount in (agents or {}).values():
@@ -148,7 +150,7 @@ def spent() -> float:
     """Return the dollars that `get_session` has spent, its children included.
 
     Raises:
-        AgentBudgetError: there is no session here.
+        ConfigurationError: there is no session here.
         AmbiguousBudget: several are open that know nothing of each other, none of them here.
     """
     return _required().spent
@@ -158,7 +160,7 @@ def remaining() -> float | None:
     """Return the dollars that `get_session` has neither spent nor held; None if not limited.
 
     Raises:
-        AgentBudgetError, AmbiguousBudget: as `spent`.
+        ConfigurationError, AmbiguousBudget: as `spent`.
     """
     return _required().remaining
 
@@ -167,7 +169,7 @@ def report() -> Report:
     """Return the report of `get_session` (see `BudgetSession.report`), JSON-ready.
 
     Raises:
-        AgentBudgetError, AmbiguousBudget: as `spent`.
+        ConfigurationError, AmbiguousBudget: as `spent`.
     """
     return _required().report()
 
@@ -178,7 +180,7 @@ def track(result: T = None, cost: Money = 0, tool_name: str = "tool") -> T:  # t
     Raises:
         BudgetExhausted: this brought the spend over the limit. It is recorded all the same, and
             the error carries `result`.
-        AgentBudgetError, AmbiguousBudget: as `spent`.
+        ConfigurationError, AmbiguousBudget: as `spent`.
     """
     return _required().track(result, cost=cost, tool_name=tool_name)
 
@@ -279,7 +281,7 @@ def _paying() -> BudgetSession | None:
 def _required() -> BudgetSession:
     session = _paying()
     if session is None:
-        raise AgentBudgetError(
+        raise ConfigurationError(
             "No budget is in force here. Call budget_core.init('$5.00') first; in a thread, bind "
             "its function: Thread(target=budget_core.bind(function))."
         )

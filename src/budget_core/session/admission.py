@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from budget_core.errors import AgentBudgetError
+from budget_core.errors import AgentBudgetError, CallRefused
 from budget_core.runtime.plugins import asking
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ def _capped(request: CallRequest, caps: list[int]) -> CallRequest:
     if request.kind == "tool" or not caps or (cap := min(caps)) == request.output_cap:
         return request
     if cap < request.least:
-        raise AgentBudgetError(
+        raise CallRefused(
             f"A call to {request.model!r} was refused: a plugin allows an answer of {cap} tokens, "
             f"and as it is asked for it takes {request.least}. Ask it to think less."
         )

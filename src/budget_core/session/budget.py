@@ -13,6 +13,7 @@ from budget_core.ledger import Account, Balance, Ledger, ledger_from
 from budget_core.ledger.resilient.ledger import steady
 from budget_core.money.limits import Limit, Limits
 from budget_core.money.usd import Money, to_usd
+from budget_core.runtime.settings import check_settings, checked_settings
 from budget_core.session.policy import Policy, Report, Reserve, TopUp
 from budget_core.session.session import BudgetSession
 
@@ -20,6 +21,7 @@ AMBIENT: Final = "ambient"
 """What `parent=` says for the session that is entered in the context."""
 
 
+@checked_settings
 class AgentBudget:
     """A spending limit, from which sessions are opened.
 
@@ -70,6 +72,10 @@ class AgentBudget:
             several share ("team:growth", see `declare`). By default the session entered in this
             context, if any; None for none.
         update: let these limits replace those of a session of that name that the ledger knows.
+
+    Raises:
+        InvalidBudget: an amount, a limit or a choice cannot be read.
+        UnknownSetting: there is no such setting.
     """
 
     def __init__(
@@ -155,7 +161,12 @@ class AgentBudget:
             name: its id; the same name goes on where it left off. Made up if None.
             kind: what to make, for adapters that have a class of their own.
             **policy: settings that differ from the budget's.
+
+        Raises:
+            UnknownSetting: there is no such setting.
+            AccountConflict: the name is known with other limits.
         """
+        check_settings(policy, AgentBudget.session, Policy)
         above = context.current_session() if self._parent == AMBIENT else self._parent
         parent = None if isinstance(above, str) else above
         settings = replace(self.policy, **policy) if policy else self.policy

@@ -32,6 +32,7 @@ from budget_core.money.usd import Money, parse_cost, parse_usd, to_usd
 from budget_core.runtime.background import drain
 from budget_core.runtime.finalizers import collecting, later, reap
 from budget_core.runtime.plugins import asking
+from budget_core.runtime.settings import check_settings
 from budget_core.runtime.waiting import default_wait
 from budget_core.session.alerts import Alerts
 from budget_core.session.open_accounts import namesakes
@@ -375,7 +376,11 @@ class BudgetSession:
             llm_calls: a further limit.
             tool_calls: a further limit.
             **policy: settings that differ from this session's (see `AgentBudget`).
+
+        Raises:
+            UnknownSetting: there is no such setting.
         """
+        check_settings(policy, BudgetSession.child_session, Policy)
         limits = Limits.of(
             *(() if max_spend is None else (self._free(max_spend) if allocate else max_spend,)),
             tokens=tokens,

@@ -14,6 +14,7 @@ from budget_core.ledger import Ledger, MemoryLedger, ledger_from
 from budget_core.ledger.resolve import ENVIRONMENT
 from budget_core.money.limits import Limit
 from budget_core.money.usd import Money, parse_usd
+from budget_core.runtime.settings import check_settings
 from budget_core.sdk.claims import Binding
 from budget_core.sdk.clients.check import Check
 from budget_core.sdk.clients.wrap import bound
@@ -70,7 +71,9 @@ def watch_client(
         BudgetExhausted: from its calls: a budget does not allow it.
         LedgerUnavailable: from its calls, with ``fail_open=False``: the collector or the ledger
             does not answer.
+        UnknownSetting: there is no such setting.
     """
+    check_settings(options, watch_client, watched_session, AgentBudget)
     fail_open = options.get("fail_open", True)
     session = watched_session(
         budget,
@@ -124,7 +127,9 @@ def watched_session(
 
     Raises:
         AccountConflict: the account of the team has other limits.
+        UnknownSetting: there is no such setting.
     """
+    check_settings(options, watched_session, AgentBudget)
     named = ledger is not None or os.environ.get(ENVIRONMENT)
     kept = ledger_from(ledger) if named else _in_this_process()
     labels = {"project": project, "team": team, "ledger": "shared" if kept.outlives else None}
