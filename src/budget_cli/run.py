@@ -153,7 +153,7 @@ def _code_of(end: SystemExit) -> int:
 
 
 def _only_exhausted(error: BaseException) -> bool:
-    """Tell whether nothing else went wrong: the program's own traceback would say no more."""
+    """Return whether nothing else went wrong: the program's own traceback would say no more."""
     if isinstance(error, BaseExceptionGroup):
         return error.split(BudgetExhausted)[1] is None
     return isinstance(error, BudgetExhausted)
@@ -172,7 +172,7 @@ def _behind(error: BaseException | None) -> Iterator[BaseException]:
 
 
 def _of_program(trace: TracebackType | None) -> TracebackType | None:
-    """Leave out the frames of whoever runs the program."""
+    """Leave out the frames of what runs the program."""
     while trace is not None:
         file = trace.tb_frame.f_code.co_filename
         if file not in {__file__, runpy.__file__} and not file.startswith("<frozen "):

@@ -95,7 +95,7 @@ class _Collector:
         return JSONResponse({"accepted": len(accepted), "rejected": rejected}, 202)
 
     async def check(self, request: Request) -> Response:
-        """Tell whether a session, or its team, has spent its budget."""
+        """Answer whether a session, or its team, has spent its budget."""
         self._authorize(request, None)
         asked = request.query_params
         session_id, limit = asked.get("session_id"), asked.get("limit_usd")

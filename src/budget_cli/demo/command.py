@@ -35,7 +35,7 @@ def demonstrate(
     pace = 0.0 if fast or as_json or not shown.is_terminal else _PACE
     setting = Setting(model, limit.amount, real=real, pace=pace)
     screen = Screen(shown, setting)
-    audience = _Nobody() if as_json else screen
+    audience = _Silent() if as_json else screen
     if not as_json:
         screen.opening()
     kinds = (run,) if run else tuple(k for k in KINDS if k != "unbudgeted" or not real)
@@ -67,7 +67,7 @@ def _check(model: str, *, real: bool) -> None:
         raise fail(f"The embedded provider does not sell {model!r}. It sells: {', '.join(sold)}.")
 
 
-class _Nobody:
+class _Silent:
     """An audience that says nothing: stdout is for JSON alone."""
 
     def began(self, run: Kind) -> None:

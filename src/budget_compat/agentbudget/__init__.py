@@ -136,7 +136,7 @@ def report() -> Report | None:
 
 
 def _idle() -> bool:
-    """Tell whether no session pays here; several that might are no reason to report nothing."""
+    """Return whether no session pays here; several that might are no reason to report nothing."""
     return get_session() is None and not contexts.offered()
 
 

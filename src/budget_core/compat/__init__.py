@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from importlib import import_module
 from importlib.abc import Loader, MetaPathFinder
 from importlib.machinery import ModuleSpec
-from importlib.util import spec_from_loader
+from importlib.util import find_spec, spec_from_loader
 from types import ModuleType
 from typing import Final
 
@@ -21,12 +21,17 @@ class _Alias(MetaPathFinder, Loader):
         self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
     ) -> ModuleSpec | None:
         del path, target
-        return spec_from_loader(fullname, self) if fullname.startswith(_HERE) else None
+        known = fullname.startswith(_HERE) and find_spec(_name(fullname)) is not None
+        return spec_from_loader(fullname, self) if known else None
 
     def exec_module(self, module: ModuleType) -> None:
-        name = module.__name__
-        sys.modules[name] = import_module(f"budget_compat.{name.removeprefix(_HERE)}")
+        sys.modules[module.__name__] = import_module(_name(module.__name__))
+
+
+def _name(alias: str) -> str:
+    return f"budget_compat.{alias.removeprefix(_HERE)}"
 
 
 __path__ = []
-sys.meta_path.append(_Alias())
+# ahead of the others, which would load a package's modules a second time from its own path
+sys.meta_path.insert(0, _Alias())
