@@ -4,6 +4,7 @@ All imports count, those for typing alone and those inside functions too.
 """
 
 import ast
+import re
 from collections import defaultdict
 from pathlib import Path
 
@@ -136,6 +137,12 @@ def test_adapters_do_not_know_each_other():
         if (package := module.partition(".")[0]) in frameworks:
             known[package] |= {other.partition(".")[0] for other in others}
     assert all(known[one] & set(frameworks) <= {one} for one in frameworks)
+
+
+def test_contributors_are_told_the_same_floors():
+    text = (SRC.parent / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    told = re.findall(r"^\| (\d+) \| `([\w.]+)` \|", text, re.MULTILINE)
+    assert told == [(str(n), room) for n, rooms in enumerate(FLOORS, 1) for room in rooms]
 
 
 def test_the_core_is_a_dozen_entries():

@@ -1,5 +1,6 @@
 """The README is true: its Python runs, its links lead somewhere, its commands are those of CI."""
 
+import pkgutil
 import re
 import subprocess
 from pathlib import Path
@@ -11,7 +12,15 @@ from budget_core.testing import Reply
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
-PAGES = {path.name: path for path in (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")))}
+PAGES = {
+    path.name: path
+    for path in (
+        ROOT / "README.md",
+        ROOT / "CHANGELOG.md",
+        ROOT / "CONTRIBUTING.md",
+        *sorted((ROOT / "docs").glob("*.md")),
+    )
+}
 
 
 def blocks(language):
@@ -74,6 +83,16 @@ def test_links_lead_somewhere(page):
     local = [target for target in targets if "://" not in target]
     missing = [target for target in local if not (path.parent / target).exists()]
     assert not missing
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_modules_that_are_named_are_there(page):
+    text = PAGES[page].read_text(encoding="utf-8")
+    named = set(re.findall(r"^(?:from|import) (budget_[\w.]+)", text, re.MULTILINE))
+    if page != "CHANGELOG.md":  # which also says what was
+        named |= set(re.findall(r"`(budget_(?:core|cli|compat)\.[a-z_.]+)`", text))
+    for name in named:
+        pkgutil.resolve_name(name)
 
 
 def test_every_cell_of_the_guarantees_that_says_yes_has_a_test():
