@@ -2,11 +2,18 @@
 
 import gc
 import json
+import os
 import queue
+import shutil
 import signal
+import socket
 import ssl
+import subprocess
+import tempfile
 import threading
+import uuid
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import NamedTuple
 
 import hypothesis
@@ -15,6 +22,7 @@ import pytest
 from budget_core import MemoryLedger, register_model
 from budget_core.calls import context
 from budget_core.events.jsonl import JsonLines
+from budget_core.ledger.resolve import ledger_from
 from budget_core.money.prices import lookup, registry
 from budget_core.testing import Provider
 from budget_core.testing.runner import Runner
@@ -79,6 +87,54 @@ def penny():
     yield "penny"
     registry.clear()
     lookup.forget()
+
+
+@pytest.fixture(scope="session")
+def scratch():
+    """A folder for ledgers, in memory if there is a file system there."""
+    shared = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None  # noqa: S108
+    with tempfile.TemporaryDirectory(prefix="budgets-", dir=shared) as folder:
+        yield Path(folder)
+
+
+@pytest.fixture(scope="session")
+def redis_url(scratch):
+    """A server of Redis, one for all tests of this process that share one."""
+    if shutil.which("redis-server") is None:
+        pytest.skip("redis-server is not installed")
+    import redis
+
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = str(free.getsockname()[1])
+    place = ["--dir", str(scratch), "--logfile", "redis.log", "--save", ""]
+    command = ["redis-server", "--bind", "127.0.0.1", "--port", port, *place]
+    with subprocess.Popen(command) as server:  # noqa: S603
+        with redis.Redis(
+            port=int(port), retry=redis.retry.Retry(redis.backoff.ConstantBackoff(0.05), 200)
+        ) as client:
+            client.ping()
+        yield f"redis://127.0.0.1:{port}/0"
+        server.terminate()
+
+
+@pytest.fixture(params=["memory", "sqlite", "redis"])
+def ledger_url(request):
+    """An empty ledger of each kind, which every budget of the test uses that names none.
+
+    For what must hold on all of them: ``pytestmark = pytest.mark.usefixtures("ledger_url")``.
+    """
+    match request.param:
+        case "memory":
+            url = "memory://"
+        case "sqlite":
+            url = f"sqlite:///{request.getfixturevalue('scratch')}/{uuid.uuid4()}.db"
+        case "redis":
+            url = f"{request.getfixturevalue('redis_url')}?namespace={uuid.uuid4()}"
+    request.getfixturevalue("monkeypatch").setenv("BUDGET_LEDGER", url)
+    yield url
+    if url != "memory://":
+        ledger_from(url).close_connection()
 
 
 class WatchedLedger(MemoryLedger):

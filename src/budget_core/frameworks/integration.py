@@ -4,17 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from contextvars import ContextVar
 from functools import partial
 from threading import RLock
 from typing import TYPE_CHECKING, Any, Final, Self
 
 from budget_core.calls import context
-from budget_core.calls.prompt import snapshot
 from budget_core.calls.request import CallRequest
 from budget_core.errors import AmbiguousBudget
+from budget_core.frameworks.fingerprints import tool_fingerprint
+from budget_core.frameworks.options import check_options
 from budget_core.money.limits import Limit, Limits
 from budget_core.money.usd import Money, parse_cost
+from budget_core.runtime.stack import Stack, without
 from budget_core.sdk.claims import unclaimed
 from budget_core.sdk.installing import guard_loaded
 from budget_core.session.budget import AgentBudget
@@ -23,7 +24,7 @@ from budget_core.session.session import BudgetSession
 if TYPE_CHECKING:
     from types import TracebackType
 
-_entered: ContextVar[tuple[Integration, ...]] = ContextVar("budget_integrations", default=())
+_entered: Final[Stack[Integration]] = Stack("budget_integrations")
 _watching: Final[dict[BudgetSession, tuple[Integration, ...]]] = {}
 _lock = RLock()  # reentrant: a finalizer may run in here
 
@@ -62,6 +63,7 @@ class Integration:
         **options: Any,
     ) -> None:
         super().__init__()
+        check_options(type(self), options)
         if session is not None and not isinstance(session, BudgetSession):
             raise TypeError(f"session= takes a BudgetSession; got {session!r}")
         if session is not None and (budget is not None or name is not None or options):
@@ -101,7 +103,7 @@ class Integration:
             kind="tool",
             name=tool,
             cost=self.tool_cost(tool),
-            fingerprint=(tool, snapshot(arguments)),
+            fingerprint=tool_fingerprint(tool, arguments),
             agent=agent,
             mixin=mixin,
         )
@@ -117,11 +119,28 @@ class Integration:
 
         It was entered here, or watches a session that pays here.
         """
-        watching = (one for session in paying() for one in reversed(_watching.get(session, ())))
-        for each in (*reversed(_entered.get()), *watching):
-            if isinstance(each, cls):
-                return each
-        return None
+        return next(cls._each_active(), None)
+
+    @classmethod
+    def all_active(cls) -> tuple[Self, ...]:
+        """Return all of this class that pay here, the innermost first (see `active`)."""
+        return tuple(dict.fromkeys(cls._each_active()))
+
+    @classmethod
+    def _each_active(cls) -> Iterator[Self]:
+        for entered in reversed(_entered.get()):
+            if isinstance(entered, cls):
+                yield entered
+        for session in paying() if _watching else ():
+            for watching in reversed(_watching.get(session, ())):
+                if isinstance(watching, cls):
+                    yield watching
+
+    @contextmanager
+    def activated(self) -> Iterator[None]:
+        """Be `active` inside, where what is asked is paid for already or by other means."""
+        with _entered.attached(self):
+            yield
 
     def watch(self) -> Callable[[], None]:
         """Be `active` wherever the session pays, without a ``with``; return what ends that."""
@@ -129,13 +148,23 @@ class Integration:
             _watching[self.session] = (*_watching.get(self.session, ()), self)
         return partial(_unwatch, self)
 
+    def begin(self) -> None:
+        """Pay for what is asked in this context from here on; ``with`` does it."""
+        context.guard(self.session)
+        _entered.attach(self)
+        self.watch()
+
+    def end(self) -> None:
+        """Undo `begin`; in a context that never saw it, only watch no longer."""
+        _unwatch(self)
+        _entered.detach(self)
+        context.unguard(self.session)
+
     def __enter__(self) -> Self:
         self.guard()
         if self._owned:
             self.session.__enter__()
-        context.guard(self.session)
-        _entered.set((*_entered.get(), self))
-        self.watch()
+        self.begin()
         return self
 
     def __exit__(
@@ -144,14 +173,16 @@ class Integration:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        _unwatch(self)
-        _entered.set(_without(_entered.get(), self))
-        context.unguard(self.session)
+        self.end()
         if self._owned:
             self.session.__exit__(kind, error, trace)
 
     async def __aenter__(self) -> Self:
-        return self.__enter__()
+        self.guard()
+        if self._owned:
+            await self.session.__aenter__()
+        self.begin()
+        return self
 
     async def __aexit__(
         self,
@@ -159,7 +190,9 @@ class Integration:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self.__exit__(kind, error, trace)
+        self.end()
+        if self._owned:
+            await self.session.__aexit__(kind, error, trace)
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.session!r}>"
@@ -219,14 +252,6 @@ def _agent_sessions(
 
 def _unwatch(one: Integration) -> None:
     with _lock:
-        left = _without(_watching.pop(one.session, ()), one)
+        left = without(_watching.pop(one.session, ()), one)
         if left:
             _watching[one.session] = left
-
-
-def _without(known: tuple[Integration, ...], one: Integration) -> tuple[Integration, ...]:
-    """Drop the last occurrence."""
-    for at in range(len(known) - 1, -1, -1):
-        if known[at] is one:
-            return known[:at] + known[at + 1 :]
-    return known

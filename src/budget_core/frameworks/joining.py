@@ -10,9 +10,11 @@ from importlib.metadata import EntryPoint
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Final
 
+from budget_core.errors import AgentBudgetError
 from budget_core.runtime.imports import when_imported
 
 if TYPE_CHECKING:
+    from budget_core.frameworks.integration import Integration
     from budget_core.sdk.dropin import DropinRequest
 
 _log = logging.getLogger("budget_core")
@@ -76,13 +78,20 @@ class _Joining:
 
     def wake(self) -> None:
         """Make the adapter."""
-        request = self._request
-        made = self._adapter.load()(
-            session=request.session, agents=request.agents, guard_sdks=False
-        )
-        self._unwatch = made.watch()
+        self._unwatch = self._made().watch()
         if self._over:  # meanwhile, in another thread
             self._unwatch()
+
+    def _made(self) -> Integration:
+        front: type[Integration] = self._adapter.load()
+        session = self._request.session
+        try:
+            return front(session=session, agents=self._request.agents, guard_sdks=False)
+        except AgentBudgetError:
+            _log.exception(
+                "%s does not apply the limits of agents=; the budget itself holds", front.__name__
+            )
+            return front(session=session, guard_sdks=False)
 
     def imported(self) -> None:
         """Make the adapter, if it is still wanted."""

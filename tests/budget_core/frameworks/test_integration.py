@@ -10,10 +10,11 @@ from importlib import import_module
 
 import pytest
 
-from budget_core import AgentBudget, bind, init
-from budget_core.frameworks.integration import Integration, paying
-from budget_core.frameworks.joining import join
+from budget_core import AgentBudget, BudgetExhausted, CallRequest, bind, init
+from budget_core.frameworks import AgentIntegration, Integration, join, paying
 from budget_core.hooks import DropinRequest
+
+CALL = CallRequest(model="gpt-4o", input_tokens=1_000, output_cap=1_000)
 
 
 class Mine(Integration):
@@ -43,6 +44,65 @@ def test_the_innermost_that_was_entered_is_active():
         assert Mine.active() is outer
         assert Another.active() is None
     assert Mine.active() is None
+
+
+def test_all_that_pay_are_told_innermost_first():
+    with init("$1") as session:
+        around = Mine(session=session)
+        end = around.watch()
+        with Mine("$0.5") as outer, Another("$0.5"), Mine("$0.5") as inner:
+            assert Mine.all_active() == (inner, outer, around)
+        end()
+    assert Mine.all_active() == ()
+
+
+def test_one_is_active_where_something_else_pays():
+    mine = Mine("$1")
+    with mine.activated():
+        assert Mine.active() is mine
+        assert paying() == ()
+    assert Mine.active() is None
+
+
+async def test_it_opens_and_closes_asynchronously(blocking):
+    async with Mine("$1", ledger=blocking) as mine:
+        assert Mine.active() is mine
+    assert mine.session.closed
+    assert paying() == ()
+
+
+@pytest.mark.parametrize("kind", [Mine, AgentIntegration])
+@pytest.mark.parametrize(
+    ("typo", "meant"),
+    [("soft_limt", "soft_limit"), ("tool_cost", "tool_costs"), ("agnets", "agents")],
+)
+def test_a_typo_in_an_option_is_named_with_what_was_meant(kind, typo, meant):
+    with pytest.raises(TypeError, match=f"{kind.__name__}.*{typo!r}.*Did you mean {meant!r}"):
+        kind("$1", **{typo: 0.5})
+    with pytest.raises(TypeError, match=repr(meant)):
+        kind(session=AgentBudget("$1").session(), **{typo: 0.5})
+
+
+def test_a_callable_says_the_last_word_where_an_adapter_allows_that():
+    class Calling(AgentIntegration):
+        calls_back = True
+
+    with pytest.raises(ValueError, match="'finalize' or 'raise'; got"):
+        AgentIntegration("$1", on_exhausted=len)
+    with pytest.raises(ValueError, match="a callable; got 'stop'"):
+        Calling("$1", on_exhausted="stop")
+    calling = Calling("$0", on_exhausted=lambda error: f"spent {error.spent}", wrap_up="Enough.")
+    assert calling.ask_sync(None, lambda _last: calling.session.open_call(CALL)) == "spent 0.0"
+
+
+def test_a_tool_that_is_refused_is_told_to_the_model():
+    budget = AgentIntegration("$0.01", tool_costs={"search": "$0.01"})
+    ways = [budget.use_sync("search", {}, lambda refusal: refusal) for _ in range(2)]
+    assert ways[0] is None
+    assert ways[1].startswith("search was stopped")
+    budget.on_exhausted = "raise"
+    with pytest.raises(BudgetExhausted):
+        budget.use_sync("search", {}, lambda refusal: refusal)
 
 
 def test_two_of_one_session_are_told_apart():
@@ -91,16 +151,14 @@ def test_a_tool_is_asked_for_with_its_price_and_its_arguments():
     request = mine.tool_request("search", arguments, agent="worker", mixin=KeyError)
     arguments["query"].append("sea")
     assert (request.kind, request.name, request.cost) == ("tool", "search", 10_000_000)
-    assert request.fingerprint == ("search", {"query": ["salt"]})
+    assert request.fingerprint == ("search", '{"query": ["salt"]}')
     assert (request.agent, request.mixin) == ("worker", KeyError)
 
 
 @pytest.fixture
 def framework(tmp_path, monkeypatch):
     """A framework that can be imported, and its adapter, which tells what was made."""
-    adapter = (
-        "from budget_core.frameworks.integration import Integration\nimport their_framework.core\n"
-    )
+    adapter = "from budget_core.frameworks import Integration\nimport their_framework.core\n"
     (tmp_path / "their_framework").mkdir()
     (tmp_path / "their_framework" / "__init__.py").touch()
     (tmp_path / "their_framework" / "core.py").touch()
@@ -130,6 +188,16 @@ def test_an_adapter_joins_once_its_framework_is_imported(framework, already):
         assert active.session_of("worker").limit == 0.2
         end()
         assert Theirs.active() is None
+
+
+def test_it_joins_without_limits_of_agents_that_it_cannot_open(framework, caplog):
+    import_module("their_framework.core")
+    with init("$1") as session:
+        request = DropinRequest(session, {"worker": "a lot"})
+        end = join(request, framework="their_framework.core", adapter="their_adapter:Theirs")
+        assert sys.modules["their_adapter"].Theirs.active().agents == {}
+        end()
+    assert "does not apply the limits" in caplog.text
 
 
 def test_one_that_ended_before_joins_no_more(framework):

@@ -13,9 +13,7 @@ from agents.models.interface import Model
 from wrapt import ObjectProxy, wrap_function_wrapper
 
 from budget_core import Call, CallRequest, Prompt, Usage
-from budget_core.frameworks.agents import AgentIntegration
-from budget_core.frameworks.last_word import WRAP_UP
-from budget_core.frameworks.outcomes import ending
+from budget_core.frameworks import AgentIntegration, LastWord, ending, message_fingerprint
 
 NAMES = tuple(signature(Model.get_response).parameters)[1:]
 
@@ -35,8 +33,8 @@ class BudgetedModel(ObjectProxy):  # type: ignore[misc]
         """Hold, ask, settle; when the money runs out, have the last word."""
         given = {**dict(zip(NAMES, args, strict=False)), **kwargs}
 
-        async def ask(last: bool) -> Any:
-            asked = _last(given) if last else given
+        async def ask(last: LastWord | None) -> Any:
+            asked = _last(given, last.wrap_up) if last else given
             with ending(await self._open(asked)) as call:
                 response = await self.__wrapped__.get_response(**asked)
                 call.finish(_usage(response.usage))
@@ -48,8 +46,8 @@ class BudgetedModel(ObjectProxy):  # type: ignore[misc]
         """Do what `get_response` does, in parts."""
         given = {**dict(zip(NAMES, args, strict=False)), **kwargs}
 
-        async def ask(last: bool) -> AsyncGenerator[Any, None]:
-            asked = _last(given) if last else given
+        async def ask(last: LastWord | None) -> AsyncGenerator[Any, None]:
+            asked = _last(given, last.wrap_up) if last else given
             with ending(await self._open(asked)) as call:
                 async with aclosing(self.__wrapped__.stream_response(**asked)) as events:
                     async for event in events:
@@ -68,7 +66,7 @@ class BudgetedModel(ObjectProxy):  # type: ignore[misc]
             model=model,
             prompt=Prompt(messages, context),
             output_cap=asked["model_settings"].max_tokens,
-            fingerprint=(model, messages[-2:]),
+            fingerprint=message_fingerprint(model, messages),
             agent=self._self_agent,
             mixin=AgentsException,
         )
@@ -79,10 +77,10 @@ def _items(given: Any) -> list[Any]:
     return [{"role": "user", "content": given}] if isinstance(given, str) else list(given)
 
 
-def _last(asked: dict[str, Any]) -> dict[str, Any]:
+def _last(asked: dict[str, Any], wrap_up: str) -> dict[str, Any]:
     """Ask for an answer, and offer nothing to call."""
     settings = replace(asked["model_settings"], tool_choice=None, parallel_tool_calls=None)
-    items = [*_items(asked["input"]), {"role": "user", "content": WRAP_UP}]
+    items = [*_items(asked["input"]), {"role": "user", "content": wrap_up}]
     return {**asked, "input": items, "model_settings": settings, "tools": [], "handoffs": []}
 
 

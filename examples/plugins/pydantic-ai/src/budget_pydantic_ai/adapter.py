@@ -15,9 +15,7 @@ from pydantic_core import to_jsonable_python
 from wrapt import wrap_function_wrapper
 
 from budget_core import Call, CallRequest, Prompt, Usage
-from budget_core.frameworks.agents import AgentIntegration
-from budget_core.frameworks.last_word import WRAP_UP
-from budget_core.frameworks.outcomes import ending
+from budget_core.frameworks import AgentIntegration, LastWord, ending, message_fingerprint
 
 if TYPE_CHECKING:
     from pydantic_ai.models import Model, StreamedResponse
@@ -59,8 +57,8 @@ class BudgetedModel(WrapperModel):
     async def request(self, *asked: Any) -> ModelResponse:
         """Hold, ask, settle; when the money runs out, have the last word."""
 
-        async def ask(last: bool) -> ModelResponse:
-            arguments = _last(*asked) if last else asked
+        async def ask(last: LastWord | None) -> ModelResponse:
+            arguments = _last(*asked, last.wrap_up) if last else asked
             with ending(await self._open(*arguments)) as call:
                 response = await self.wrapped.request(*arguments)
                 call.finish(_usage(response))
@@ -73,9 +71,9 @@ class BudgetedModel(WrapperModel):
         """Do what `request` does, in parts."""
         messages, settings, parameters, *context = asked
 
-        async def ask(last: bool) -> tuple[Call, tuple[Any, ...]]:
+        async def ask(last: LastWord | None) -> tuple[Call, tuple[Any, ...]]:
             arguments = (messages, settings, parameters)
-            arguments = _last(*arguments) if last else arguments
+            arguments = _last(*arguments, last.wrap_up) if last else arguments
             return await self._open(*arguments), (*arguments, *context)
 
         opened, arguments = await self._budget.ask(self._agent, ask)
@@ -91,14 +89,15 @@ class BudgetedModel(WrapperModel):
             provider=self.wrapped.system,
             prompt=Prompt(said, to_jsonable_python(parameters, fallback=str)),
             output_cap=(settings or {}).get("max_tokens"),
+            fingerprint=message_fingerprint(self.wrapped.model_name, said),
             agent=self._agent,
         )
         return await self._budget.session_of(self._agent).open_call_async(request)
 
 
-def _last(messages: Any, settings: Any, parameters: Any) -> tuple[Any, Any, Any]:
+def _last(messages: Any, settings: Any, parameters: Any, wrap_up: str) -> tuple[Any, Any, Any]:
     """Ask for an answer, and offer nothing to call but what shapes it."""
-    asked = [*messages, ModelRequest(parts=[UserPromptPart(WRAP_UP)])]
+    asked = [*messages, ModelRequest(parts=[UserPromptPart(wrap_up)])]
     return asked, settings, replace(parameters, function_tools=[], native_tools=[])
 
 

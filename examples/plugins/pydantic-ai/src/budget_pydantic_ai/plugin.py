@@ -1,6 +1,6 @@
 """What `budget_core` finds: agents join `init` and ``budget run`` once a program imports them."""
 
-from budget_core.frameworks.joining import join
+from budget_core.frameworks import join
 from budget_core.hooks import DropinRequest, hookimpl
 
 
