@@ -36,10 +36,6 @@ ALLOWED = {  # those that are still to go
     ("budget_core.calls.opening", "budget_core.session.session"),
     ("budget_core.calls.payer", "budget_core.session.session"),
     ("budget_core.calls.refusals", "budget_core.session.session"),
-    ("budget_core.events.otel", "budget_core.session.session"),
-    ("budget_core.events.types", "budget_core.session.session"),
-    ("budget_core.events.webhook", "budget_core.session.policy"),
-    ("budget_core.events.webhook", "budget_core.session.session"),
     ("budget_core.runtime.waiting", "budget_core.calls.call"),
     ("budget_core.runtime.waiting", "budget_core.ledger.contract"),
     ("budget_core.runtime.waiting", "budget_core.session.policy"),
@@ -47,7 +43,6 @@ ALLOWED = {  # those that are still to go
 CIRCLES = {  # likewise, by their first member
     "budget_core.calls.call",
     "budget_core.quota.http",
-    "budget_core.testing.exchange",
 }
 MOST_LINES = 450
 MOST_ENTRIES = 13

@@ -6,6 +6,15 @@ Listeners are callables of one `Event`, for one budget (``AgentBudget(listeners=
 """
 
 from budget_core.events.dispatch import ask, callable_listener, listen, tell
-from budget_core.events.types import Event, EventKind, Listener
+from budget_core.events.types import Event, EventKind, Listener, SessionView
 
-__all__ = ["Event", "EventKind", "Listener", "ask", "callable_listener", "listen", "tell"]
+__all__ = [
+    "Event",
+    "EventKind",
+    "Listener",
+    "SessionView",
+    "ask",
+    "callable_listener",
+    "listen",
+    "tell",
+]

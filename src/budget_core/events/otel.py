@@ -4,20 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from importlib.metadata import version
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from weakref import WeakValueDictionary
 
 from budget_core.events import semconv
-from budget_core.events.types import Event
-from budget_core.money.usd import to_usd
+from budget_core.events.types import Event, SessionView
 
 try:
     from opentelemetry import metrics, trace
 except ModuleNotFoundError as _error:
     raise ImportError("Spans and metrics need: pip install 'budget-suite[otel]'") from _error
-
-if TYPE_CHECKING:
-    from budget_core.session.session import BudgetSession
 
 
 class OpenTelemetry:
@@ -64,8 +60,16 @@ class OpenTelemetry:
         )
         self._sessions = _Sessions()
         for name, told, read in (
-            (semconv.RESERVED, "Dollars held for calls under way.", _reserved),
-            (semconv.LIMIT, "Limits in dollars of the budgets that are open.", _limit),
+            (
+                semconv.RESERVED,
+                "Dollars held for calls under way.",
+                lambda session: session.reserved,
+            ),
+            (
+                semconv.LIMIT,
+                "Limits in dollars of the budgets that are open.",
+                lambda session: session.limit or 0,
+            ),
         ):
             meter.create_observable_gauge(name, [self._sessions.gauge(read)], "{usd}", told)
 
@@ -109,7 +113,7 @@ class _Sessions:
     """The budgets that were heard of and are still in use."""
 
     def __init__(self) -> None:
-        self._roots: WeakValueDictionary[int, BudgetSession] = WeakValueDictionary()
+        self._roots: WeakValueDictionary[int, SessionView] = WeakValueDictionary()
 
     def see(self, event: Event) -> None:
         if event.session is not None:
@@ -117,23 +121,15 @@ class _Sessions:
             self._roots[id(root)] = root
 
     def gauge(
-        self, read: Callable[[BudgetSession], int]
+        self, read: Callable[[SessionView], float]
     ) -> Callable[[metrics.CallbackOptions], Iterable[metrics.Observation]]:
         def observe(_options: metrics.CallbackOptions) -> Iterator[metrics.Observation]:
             roots = [root for known in self._roots.valuerefs() if (root := known()) is not None]
             # several sessions may be of one account
             accounts = {(id(root.ledger), root.account): root for root in roots if not root.closed}
-            yield metrics.Observation(to_usd(sum(map(read, accounts.values()))))
+            yield metrics.Observation(sum(map(read, accounts.values())))
 
         return observe
-
-
-def _reserved(session: BudgetSession) -> int:
-    return session.balance().reserved.usd
-
-
-def _limit(session: BudgetSession) -> int:
-    return session.limits.lifelong("usd") or 0
 
 
 def _labels(event: Event) -> dict[str, Any]:

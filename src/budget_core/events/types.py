@@ -4,12 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+from typing import Any, Literal, Protocol, Self, TypeAlias
 
 from budget_core.money.usage import Usage
-
-if TYPE_CHECKING:
-    from budget_core.session.session import BudgetSession
 
 EventKind: TypeAlias = Literal[
     "call",  # a call or a tracked cost was settled
@@ -29,6 +26,37 @@ EventKind: TypeAlias = Literal[
 ]
 
 
+class SessionView(Protocol):
+    """What listeners may ask of the session in which something happened; dollars as floats."""
+
+    id: str
+    account: str
+    """In its ledger, where other sessions may have the same one."""
+
+    @property
+    def ledger(self) -> object:
+        """Where its account is."""
+
+    @property
+    def lineage(self) -> tuple[Self, ...]:
+        """Itself and its parents, up to the root."""
+
+    @property
+    def closed(self) -> bool:
+        """Whether it is over."""
+
+    @property
+    def limit(self) -> float | None:
+        """Its limit for its life, None if it has none."""
+
+    @property
+    def reserved(self) -> float:
+        """What is held for calls under way."""
+
+    def report(self) -> dict[str, Any]:
+        """Return what happened so far (see `BudgetSession.report`)."""
+
+
 @dataclass(frozen=True, slots=True)
 class Event:
     """Something that happened in a session.
@@ -43,7 +71,7 @@ class Event:
     session_id: str
     at: float
     data: Mapping[str, Any]
-    session: BudgetSession | None = field(default=None, repr=False, compare=False)
+    session: SessionView | None = field(default=None, repr=False, compare=False)
 
     def as_dict(self) -> dict[str, Any]:
         """Return the event as reports give it, JSON-ready."""

@@ -14,18 +14,14 @@ from functools import partial
 from operator import itemgetter
 from threading import Lock
 from time import time
-from typing import TYPE_CHECKING, Final
+from typing import Any, Final
 from uuid import uuid4
 from weakref import WeakValueDictionary
 
 from budget_core.errors import InvalidBudget, LedgerUnavailable
 from budget_core.events.sender import Sender
-from budget_core.events.types import Event
+from budget_core.events.types import Event, SessionView
 from budget_core.runtime.forks import in_child
-
-if TYPE_CHECKING:
-    from budget_core.session.policy import Report
-    from budget_core.session.session import BudgetSession
 
 _SECRET: Final = "whsec_"  # noqa: S105  what a secret in base64 begins with
 _known: WeakValueDictionary[tuple[str, str | None], Webhook] = WeakValueDictionary()
@@ -87,7 +83,7 @@ def _fresh() -> None:
 in_child(_fresh)
 
 
-def _report(session: BudgetSession) -> Report:
+def _report(session: SessionView) -> dict[str, Any]:
     """Return the report, or nothing while the ledger is away: the event is told all the same."""
     try:
         return session.report()

@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from starlette.types import Receive, Send
 
     from budget_core.testing.book import Entry
-    from budget_core.testing.provider import Provider
     from budget_core.testing.reply import Incoming, Reply
+    from budget_core.testing.script import Script
 
 EVENT_POLL = 0.002
 EVENT_TIMEOUT = 10.0
@@ -65,9 +65,9 @@ class Exchange:
     """One request: read, answered, billed."""
 
     def __init__(
-        self, provider: Provider, wire: Wire, entry: Entry, receive: Receive, send: Send
+        self, script: Script, wire: Wire, entry: Entry, receive: Receive, send: Send
     ) -> None:
-        self._provider = provider
+        self._script = script
         self._wire = wire
         self._entry = entry
         self._receive = receive
@@ -131,15 +131,15 @@ class Exchange:
             incoming = self._wire.read(self._entry.index, request.scope["path"], body)
         except (AttributeError, IndexError, KeyError, TypeError) as error:
             raise Refusal(400, f"malformed request: {error!r}") from error
-        return self._provider._continued(replace(incoming, query=query))  # noqa: SLF001
+        return self._script.continued(replace(incoming, query=query))
 
     async def _ask(self, incoming: Incoming) -> tuple[Reply, Answer]:
-        catalogue = self._provider._catalogue  # noqa: SLF001
+        catalogue = self._script.catalogue
         listed = catalogue.resolve(incoming.model, self._wire.fees)
         if listed is None:
             message = f"The model `{incoming.model}` does not exist or you do not have access to it"
             raise Refusal(404, message, "model_not_found")
-        reply = await self._provider._choose(incoming)  # noqa: SLF001
+        reply = await self._script.choose(incoming)
         asked = str(incoming.body.get("service_tier"))
         granted = asked if catalogue.has_tier(listed, asked) else "default"
         tier = reply.service_tier or granted
@@ -216,7 +216,7 @@ class Exchange:
         if fee is not None:
             return NO_TOKENS, fee
         usage = self._answer.usage(shown)
-        catalogue = self._provider._catalogue  # noqa: SLF001
+        catalogue = self._script.catalogue
         nanos = cost(
             catalogue.rates(self._listed, self._answer.tier, usage.input),
             input_tokens=usage.input,

@@ -2,24 +2,18 @@
 
 from __future__ import annotations
 
-import inspect
-import threading
-from collections import deque
-from dataclasses import replace
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING
 
-from budget_core.testing.book import Book
-from budget_core.testing.prices import Catalogue, Price, rates
-from budget_core.testing.reply import Bill, Incoming, Reply
+from budget_core.testing.prices import Price, rates
+from budget_core.testing.reply import Bill, Reply
+from budget_core.testing.script import Script
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
     from types import TracebackType
     from typing import Self
 
     from budget_core.testing.runner import Runner
-
-    Responder: TypeAlias = Callable[[Incoming], Reply | Awaitable[Reply | None] | None]
+    from budget_core.testing.script import Responder
 
 DEFAULT = Reply("Hello from the test provider.")
 
@@ -43,16 +37,24 @@ class Provider:
     """
 
     def __init__(self, *, default: Reply = DEFAULT, port: int = 0) -> None:
-        self.default = default
-        self.errors: list[BaseException] = []
-        """What responders raised; their clients got a status 500."""
         self._port = port
-        self._book = Book()
-        self._catalogue = Catalogue()
-        self._lock = threading.Lock()
-        self._script: deque[Reply] = deque()
-        self._responder: Responder | None = None
+        self._script = Script(default)
+        self._book = self._script.book
         self._runner: Runner | None = None
+
+    @property
+    def default(self) -> Reply:
+        """What is answered where no script and no responder has an answer."""
+        return self._script.default
+
+    @default.setter
+    def default(self, reply: Reply) -> None:
+        self._script.default = reply
+
+    @property
+    def errors(self) -> list[BaseException]:
+        """What responders raised; their clients got a status 500."""
+        return self._script.errors
 
     def start(self) -> Self:
         """Serve on a free port (or the one given) until ``stop``; return the provider."""
@@ -65,7 +67,7 @@ class Provider:
             raise ImportError(
                 "the test provider needs starlette and uvicorn: pip install 'budget-suite[testing]'"
             ) from error
-        runner = Runner(build_app(self), self._port)
+        runner = Runner(build_app(self._script), self._port)
         runner.start()
         self._runner = runner
         return self
@@ -113,8 +115,7 @@ class Provider:
 
     def script(self, *replies: Reply) -> Self:
         """Append replies; requests take them in the order of their arrival."""
-        with self._lock:
-            self._script.extend(replies)
+        self._script.extend(replies)
         return self
 
     def respond(self, responder: Responder | None) -> Self:
@@ -122,7 +123,7 @@ class Provider:
 
         It runs on the server's thread, may be a coroutine function, and must not block.
         """
-        self._responder = responder
+        self._script.responder = responder
         return self
 
     def price(
@@ -135,21 +136,17 @@ class Provider:
         cache_write: Price | None = None,
     ) -> Self:
         """Make a model known, or change its price; dollars per million tokens."""
-        self._catalogue.add(model, rates(input, output, cache_read, cache_write))
+        self._script.catalogue.add(model, rates(input, output, cache_read, cache_write))
         return self
 
     def reset(self) -> None:
         """Forget bills, script, responder and errors; prices and the default stay."""
-        with self._lock:
-            self._script.clear()
-        self._responder = None
-        self.errors.clear()
-        self._book.forget()
+        self._script.reset()
 
     @property
     def models(self) -> list[str]:
         """The names of all models that are sold by the token, sorted."""
-        return self._catalogue.models()
+        return self._script.catalogue.models()
 
     @property
     def bill(self) -> float:
@@ -188,28 +185,3 @@ class Provider:
     def wait_idle(self, timeout: float = 10.0) -> None:
         """Block until nothing is in flight; raise TimeoutError after ``timeout`` seconds."""
         self._book.wait("the end of all requests", lambda: self._book.in_flight == 0, timeout)
-
-    async def _choose(self, incoming: Incoming) -> Reply:
-        with self._lock:
-            if self._script:
-                return self._script.popleft()
-        if self._responder is None:
-            return self.default
-        reply = self._responder(incoming)
-        if inspect.isawaitable(reply):
-            reply = await reply
-        return self.default if reply is None else reply
-
-    def _continued(self, incoming: Incoming) -> Incoming:
-        """Add the stored conversation that a response continues to its input."""
-        earlier = incoming.body.get("previous_response_id")
-        if earlier is None or incoming.api != "responses":
-            return incoming
-        number = str(earlier).removeprefix("resp_")
-        bills = self._book.bills
-        if not number.isdecimal() or int(number) >= len(bills):
-            return incoming
-        bill = bills[int(number)]
-        return replace(
-            incoming, input_tokens=incoming.input_tokens + bill.input_tokens + bill.output_tokens
-        )

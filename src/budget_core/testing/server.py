@@ -17,26 +17,26 @@ from budget_core.testing.wire import Json, Refusal, Wire
 if TYPE_CHECKING:
     from starlette.types import Receive, Scope, Send
 
-    from budget_core.testing.provider import Provider
     from budget_core.testing.reply import Incoming
+    from budget_core.testing.script import Script
 
 SECRETS = frozenset(
     {"authorization", "x-api-key", "api-key", "x-goog-api-key", "x-amz-security-token"}
 )
 
 
-def build_app(provider: Provider) -> Starlette:
+def build_app(script: Script) -> Starlette:
     """Return the ASGI application of a provider."""
     routes = [
-        Route(path, Endpoint(provider, wire), methods=["POST"]) for path, wire in wires().items()
+        Route(path, Endpoint(script, wire), methods=["POST"]) for path, wire in wires().items()
     ]
 
     async def models(request: Request) -> JSONResponse:  # noqa: ARG001
-        names = provider.models
+        names = script.catalogue.models()
         data = [{"id": name, "object": "model", "created": 0, "owned_by": "test"} for name in names]
         return JSONResponse({"object": "list", "data": data})
 
-    nowhere = Route("/{path:path}", Endpoint(provider, NowhereWire()), methods=["POST"])
+    nowhere = Route("/{path:path}", Endpoint(script, NowhereWire()), methods=["POST"])
     return Starlette(routes=[*routes, Route("/v1/models", models), nowhere])
 
 
@@ -51,8 +51,8 @@ class NowhereWire(Wire):
 class Endpoint:
     """An ASGI endpoint that speaks one wire format."""
 
-    def __init__(self, provider: Provider, wire: Wire) -> None:
-        self._provider = provider
+    def __init__(self, script: Script, wire: Wire) -> None:
+        self._script = script
         self._wire = wire
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -63,8 +63,8 @@ class Endpoint:
         except ClientDisconnect:
             return
         headers = {k: v for k, v in request.headers.items() if k not in SECRETS}
-        entry = self._provider._book.arrive(scope["path"], headers)  # noqa: SLF001
-        exchange = Exchange(self._provider, self._wire, entry, receive, send)
+        entry = self._script.book.arrive(scope["path"], headers)
+        exchange = Exchange(self._script, self._wire, entry, receive, send)
         try:
             await exchange.run(request, raw)
         except Refusal as refusal:
@@ -73,7 +73,7 @@ class Endpoint:
         except asyncio.CancelledError:
             raise
         except BaseException as error:  # noqa: BLE001 - a fake model may raise pytest.fail too
-            self._provider.errors.append(error)
+            self._script.errors.append(error)
             entry.settle(status=500)
             await exchange.refuse(500, f"the fake model failed: {error!r}", None)
         finally:
