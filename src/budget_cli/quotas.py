@@ -13,7 +13,7 @@ from budget_cli.output import console, print_json
 from budget_core.ledger.resolve import ENVIRONMENT
 from budget_core.quota.api import PREFIX
 from budget_core.quota.board import posted
-from budget_core.quota.watch import used
+from budget_core.quota.watched import used
 
 
 def show_quotas(url: str | None, *, as_json: bool) -> None:

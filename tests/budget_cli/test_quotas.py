@@ -23,9 +23,9 @@ def url(tmp_path):
     url = f"sqlite:///{tmp_path}/quota.db"
     ledger = ledger_from(url)
     watch = Watch(Api("OpenAI", "https://api.openai.com", ["60 requests/day"]), ledger=ledger)
-    gate = watch._watched[0].gate
+    limiter = watch._watched[0].limiter
     for _ in range(3):
-        gate.settle(run(gate.steps(0, 0)), 0)
+        limiter.settle(run(limiter.steps(0, 0)), 0)
     yield url
     ledger.close_connection()
 

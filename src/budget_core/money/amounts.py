@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Final, Literal, NamedTuple, TypeAlias, get_args
 
 from budget_core.money.usd import format_usd, to_usd
@@ -10,6 +11,12 @@ Unit: TypeAlias = Literal["usd", "tokens", "llm_calls", "tool_calls"]
 
 
 UNITS: Final[tuple[Unit, ...]] = get_args(Unit)
+LABELS: Final[Mapping[Unit, str]] = {
+    "tokens": "token",
+    "llm_calls": "LLM call",
+    "tool_calls": "tool call",
+}
+"""One of each unit but dollars, as messages call it."""
 
 
 class Amounts(NamedTuple):
@@ -29,12 +36,11 @@ def readable(unit: Unit, amount: int) -> float:
     return to_usd(amount) if unit == "usd" else amount
 
 
-def format_amount(unit: Unit, amount: int) -> str:
+def format_amount(unit: Unit, amount: int, labels: Mapping[Unit, str] = LABELS) -> str:
     """Return an amount as messages give it: ``"$0.02"``, ``"1,200 tokens"``, ``"3 LLM calls"``."""
     if unit == "usd":
         return format_usd(amount)
-    name = {"tokens": "token", "llm_calls": "LLM call", "tool_calls": "tool call"}[unit]
-    return f"{amount:,} {name}{'' if amount == 1 else 's'}"
+    return f"{amount:,} {labels[unit]}{'' if amount == 1 else 's'}"
 
 
 def plus(a: Amounts, b: Amounts) -> Amounts:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from decimal import Decimal
 from typing import Final, Literal, TypeAlias
 
 from budget_core.errors import InvalidBudget
-from budget_core.money.amounts import UNITS, Amounts, Unit, format_amount
+from budget_core.money.amounts import LABELS, UNITS, Amounts, Unit, format_amount
 from budget_core.money.usd import Money, parse_usd
 
 Period: TypeAlias = Literal["second", "minute", "hour", "day", "month"]
@@ -61,9 +62,13 @@ class Limit:
         zone = "" if self.zone == "UTC" else f" in {self.zone}"
         return f"{'rolling ' if self.rolling else ''}{self.period}{zone}"
 
-    def __str__(self) -> str:
-        text = format_amount(self.unit, self.amount)
+    def written(self, labels: Mapping[Unit, str] = LABELS) -> str:
+        """Return it as it is parsed, with these words for the units."""
+        text = format_amount(self.unit, self.amount, labels)
         return f"{text}/{self.window}" if self.period else text
+
+    def __str__(self) -> str:
+        return self.written()
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,14 +15,14 @@ from typing import TYPE_CHECKING
 
 from budget_core.runtime.lazy import lazy
 
-_HOME = {"Api": "api", "ApiCall": "record", "Room": "headroom", "Watch": "watch"}
+_HOME = {"Api": "api", "ApiCall": "record", "RateLimitState": "rate_limits", "Watch": "watch"}
 
 if TYPE_CHECKING:
     from budget_core.quota.api import Api
-    from budget_core.quota.headroom import Room
+    from budget_core.quota.rate_limits import RateLimitState
     from budget_core.quota.record import ApiCall
     from budget_core.quota.watch import Watch
 
-__all__ = ["Api", "ApiCall", "Room", "Watch"]
+__all__ = ["Api", "ApiCall", "RateLimitState", "Watch"]
 
 __getattr__, __dir__ = lazy(__name__, _HOME)

@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, cast
 from urllib.parse import SplitResult, urlsplit
 
 from budget_core.errors import InvalidBudget
+from budget_core.money.amounts import LABELS, Unit
 from budget_core.money.limits import Limit, Limits
 from budget_core.runtime.settings import checked_settings
 
 PREFIX: Final = "quota:"
 """With which the accounts begin that count what is used of an API."""
 
+REQUESTS: Final[Mapping[Unit, str]] = {**LABELS, "llm_calls": "request"}
+"""The words of quotas: what a ledger counts as calls are requests here."""
+
 _PORTS: Final = {"http": 80, "https": 443}
-_REQUESTS: Final = re.compile(r"\brequests?\b", re.IGNORECASE)
+_A_REQUEST: Final = re.compile(r"\brequests?\b", re.IGNORECASE)
 
 
 @checked_settings
@@ -82,15 +86,10 @@ def _origin(url: SplitResult) -> tuple[str, str | None, int | None]:
 
 
 def _limit(value: str | Limit) -> Limit:
-    limit = Limit.parse(_REQUESTS.sub("calls", value) if isinstance(value, str) else value)
+    limit = Limit.parse(_A_REQUEST.sub("calls", value) if isinstance(value, str) else value)
     if limit.unit not in ("llm_calls", "tokens") or limit.period is None:
         raise InvalidBudget(
             f"{value!r} is no quota of an API: write requests or tokens per second, minute, hour, "
             "day or month, as in '60 requests/min'."
         )
     return limit
-
-
-def written(limit: Limit) -> str:
-    """Return a limit as quotas are written: ``"60 requests/minute"``."""
-    return str(limit).replace("LLM call", "request")

@@ -20,26 +20,27 @@ from contextvars import ContextVar
 from functools import partial
 from importlib import import_module
 from threading import RLock
-from typing import TYPE_CHECKING, Any, Final, Self, TypeAlias
+from typing import Any, Final, Self, TypeAlias
 
 from budget_core.errors import AgentBudgetError, QuotaExceeded
-from budget_core.quota.passage import Outgoing, Passage
+from budget_core.quota.request import Outgoing, WatchedRequest
 from budget_core.runtime.finalizers import later, reap
 from budget_core.runtime.imports import when_imported
 from budget_core.runtime.waiting import run, run_async
 from budget_core.sdk.patches import Patches
 from budget_core.sdk.streams import BodyMeter, StreamMeter
 
-if TYPE_CHECKING:
-    from budget_core.quota.watch import Watch
-
+Admission: TypeAlias = tuple[WatchedRequest, float]
+"""A request, and the seconds that it may wait for its permit."""
+Admitting: TypeAlias = Callable[[Outgoing, bool], Admission | None]
+"""Returns what a watch has to do with a request, whose caller awaits if the flag says so."""
 Metering: TypeAlias = Callable[[StreamMeter, Any], None]
 
 _STAINLESS: Final = "x-stainless-lang"
 """The header by which SDKs make themselves known that retry whatever is raised here."""
 
 _lock = RLock()  # reentrant: an import may run in here
-_watches: tuple[Watch, ...] = ()
+_watches: tuple[Admitting, ...] = ()
 _patched: dict[str, Patches] = {}
 _awaited: set[str] = set()
 
@@ -47,7 +48,7 @@ _inside: ContextVar[bool] = ContextVar("budget_quota_inside", default=False)
 """Set while a request is sent: a client that sends by means of another one is seen once."""
 
 
-def begin(watch: Watch) -> None:
+def begin(watch: Admitting) -> None:
     """Let a watch see what is sent from here on.
 
     Raises:
@@ -68,11 +69,11 @@ def begin(watch: Watch) -> None:
         raise
 
 
-def end(watch: Watch) -> None:
+def end(watch: Admitting) -> None:
     """Let a watch see nothing any more."""
     global _watches  # noqa: PLW0603  as above
     with _lock:
-        _watches = tuple(other for other in _watches if other is not watch)
+        _watches = tuple(other for other in _watches if other != watch)
         while not _watches and _patched:
             _patched.popitem()[1].undo()
 
@@ -87,60 +88,52 @@ def _patch(module: str, loaded: Any) -> None:
         _patched[module] = patches
 
 
-# -- what is sent, through the gates that it has to pass -------------------------------------
+# -- what is sent, with the permits that it needs ---------------------------------------------
 
 
-def _passages(outgoing: Outgoing, *, awaiting: bool) -> list[tuple[Passage, float]]:
-    """Return each gate that a request has to pass, and how long it may wait there."""
+def _admissions(outgoing: Outgoing, *, awaiting: bool) -> list[Admission]:
+    """Return what every watch has to do with a request."""
     if _inside.get():
         return []
     reap()
-    found = ((watch, watch.watched_at(outgoing.parts)) for watch in _watches)
-    return [
-        (Passage(watched, outgoing), watch.patience(awaiting=awaiting))
-        for watch, watched in found
-        if watched is not None
-    ]
+    found = (watch(outgoing, awaiting) for watch in _watches)
+    return [admission for admission in found if admission is not None]
 
 
 def _send(outgoing: Outgoing, send: Callable[[], Any], metering: Metering) -> Any:
-    passages = _passages(outgoing, awaiting=False)
-    if not passages:
+    admissions = _admissions(outgoing, awaiting=False)
+    if not admissions:
         return send()
-    with _Crossing([passage for passage, _ in passages], metering) as crossing:
-        for passage, wait in passages:
-            run(passage.admission(wait))
-        crossing.go()
-        crossing.response = send()
-    return crossing.response
+    with _Sending([request for request, _ in admissions], metering) as sending:
+        for request, wait in admissions:
+            run(request.admission(wait))
+        sending.permitted = True
+        sending.response = send()
+    return sending.response
 
 
 async def _send_async(
     outgoing: Outgoing, send: Callable[[], Awaitable[Any]], metering: Metering
 ) -> Any:
-    passages = _passages(outgoing, awaiting=True)
-    if not passages:
+    admissions = _admissions(outgoing, awaiting=True)
+    if not admissions:
         return await send()
-    with _Crossing([passage for passage, _ in passages], metering) as crossing:
-        for passage, wait in passages:
-            await run_async(passage.admission(wait), blocks=passage.blocks)
-        crossing.go()
-        crossing.response = await send()
-    return crossing.response
+    with _Sending([request for request, _ in admissions], metering) as sending:
+        for request, wait in admissions:
+            await run_async(request.admission(wait), blocks=request.blocks)
+        sending.permitted = True
+        sending.response = await send()
+    return sending.response
 
 
-class _Crossing:
-    """Ends the passages of one request, however it goes."""
+class _Sending:
+    """Ends a request at every watch, however it goes."""
 
-    def __init__(self, passages: Sequence[Passage], metering: Metering) -> None:
-        self._passages = passages
+    def __init__(self, requests: Sequence[WatchedRequest], metering: Metering) -> None:
+        self._requests = requests
         self._metering = metering
-        self._gone = False
+        self.permitted = False
         self.response: Any = None
-
-    def go(self) -> None:
-        """Say that every gate is passed."""
-        self._gone = True
 
     def __enter__(self) -> Self:
         self._token = _inside.set(True)
@@ -148,18 +141,18 @@ class _Crossing:
 
     def __exit__(self, _kind: object, error: BaseException | None, _trace: object) -> None:
         _inside.reset(self._token)
-        for passage in self._passages:
+        for request in self._requests:
             if error is None:
-                self._answered(passage)
-            elif self._gone:
-                passage.failed(error)
+                self._answered(request)
+            elif self.permitted:
+                request.failed(error)
             else:
-                passage.withdrawn()
+                request.withdrawn()
 
-    def _answered(self, passage: Passage) -> None:
+    def _answered(self, request: WatchedRequest) -> None:
         response = self.response
         status = response.status_code if hasattr(response, "status_code") else response.status
-        meter = passage.answered(status, response.headers.items())
+        meter = request.answered(status, response.headers.items())
         if meter is not None:
             self._metering(meter, response)
 

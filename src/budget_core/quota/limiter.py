@@ -1,4 +1,4 @@
-"""Letting requests to an API through, within its limits: all of them in one step, or none."""
+"""Keeping requests to an API within its limits: all of them in one step, or none."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from budget_core.ledger import Account, Balance, Denial, Ledger
 from budget_core.ledger.ids import new_id
 from budget_core.money.amounts import Amounts, format_amount
 from budget_core.money.limits import Limit, Limits
-from budget_core.quota.api import Api, written
-from budget_core.quota.headroom import Headroom
+from budget_core.quota.api import REQUESTS, Api
+from budget_core.quota.rate_limits import RateLimits
 from budget_core.runtime.background import behind, drain, in_event_loop
 from budget_core.runtime.waiting import Pause, Steps
 
 
-class Ticket(NamedTuple):
-    """A request that was let through.
+class Permit(NamedTuple):
+    """That a request may be sent.
 
     Attributes:
         hold: in the ledger, if its API has limits.
@@ -32,17 +32,17 @@ class Ticket(NamedTuple):
     waited: float = 0.0
 
 
-class Gate:
-    """What stands before one API.
+class Limiter:
+    """Keeps the requests to one API within its limits.
 
-    The limits are an account of a ledger. Its operations take several limits at once, hold the
+    These are an account of a ledger. Its operations take several limits at once, hold the
     tokens that a request may come to, and correct them by those that it did; processes and
     machines that name the same ledger share them.
 
     Args:
         api: with its limits.
         ledger: where the account is.
-        headroom: what the API itself says is left; None to disregard that.
+        rate_limits: what the API itself says is left; None to disregard that.
         observe: count what is used, and let everything through.
 
     Raises:
@@ -50,11 +50,11 @@ class Gate:
     """
 
     def __init__(
-        self, api: Api, ledger: Ledger, headroom: Headroom | None, *, observe: bool = False
+        self, api: Api, ledger: Ledger, rate_limits: RateLimits | None, *, observe: bool = False
     ) -> None:
         self.api = api
         self.ledger = ledger
-        self._headroom = headroom
+        self._rate_limits = rate_limits
         self._observe = observe
         if api.limits:
             account = Account(api.account, None, Limits(api.every), lasts="standing")
@@ -65,7 +65,7 @@ class Gate:
         """Its ledger may block on I/O."""
         return bool(self.api.limits) and self.ledger.blocks
 
-    def steps(self, tokens: int, wait: float) -> Steps[Ticket]:
+    def steps(self, tokens: int, wait: float) -> Steps[Permit]:
         """Let a request through, yielding where it has to wait, for `wait` seconds at most.
 
         Args:
@@ -79,38 +79,38 @@ class Gate:
         began, waited = monotonic(), 0.0
         while True:
             answer = self._try(tokens)
-            if isinstance(answer, Ticket):
+            if isinstance(answer, Permit):
                 return answer._replace(waited=waited)
             waited = monotonic() - began
             if answer.retry_after is None or answer.retry_after > wait - waited:
                 raise answer
             yield Pause((self.ledger,), answer.retry_after)
 
-    def settle(self, ticket: Ticket, tokens: int | None) -> None:
+    def settle(self, permit: Permit, tokens: int | None) -> None:
         """End a request that was sent; without `tokens` it came to what was held for it."""
         if not self.api.limits:
             return
-        came_to = ticket.tokens if tokens is None else tokens
+        came_to = permit.tokens if tokens is None else tokens
         amounts, accounts = Amounts(tokens=came_to, llm_calls=1), (self.api.account,)
-        if ticket.hold is None:
+        if permit.hold is None:
             self._tell(partial(self.ledger.charge, new_id(), accounts, amounts))
         else:
-            self._tell(partial(self.ledger.commit, ticket.hold, amounts, accounts))
+            self._tell(partial(self.ledger.commit, permit.hold, amounts, accounts))
 
-    def release(self, ticket: Ticket) -> None:
+    def release(self, permit: Permit) -> None:
         """End a request that never left."""
-        if ticket.hold is not None:
-            self._tell(partial(self.ledger.release, ticket.hold))
+        if permit.hold is not None:
+            self._tell(partial(self.ledger.release, permit.hold))
 
     def landed(self) -> None:
         """Say that the API has answered, or will not."""
-        if self._headroom is not None:
-            self._headroom.landed()
+        if self._rate_limits is not None:
+            self._rate_limits.landed()
 
     def learn(self, headers: Mapping[str, str], *, refused: bool) -> None:
-        """Take note of what the API says is left."""
-        if self._headroom is not None:
-            self._headroom.learn(headers, time(), refused=refused)
+        """Record what the API says is left."""
+        if self._rate_limits is not None:
+            self._rate_limits.learn(headers, time(), refused=refused)
 
     def balance(self) -> Balance | None:
         """Return what is used of the limits, None if there are none."""
@@ -123,11 +123,11 @@ class Gate:
         else:
             action()
 
-    def _try(self, tokens: int) -> Ticket | QuotaExceeded:
-        if self._headroom is not None and (seconds := self._headroom.take(time())):
+    def _try(self, tokens: int) -> Permit | QuotaExceeded:
+        if self._rate_limits is not None and (seconds := self._rate_limits.take(time())):
             return QuotaExceeded(self.api.name, "the API says that nothing is left", seconds)
         if self._observe or not self.api.limits:
-            return Ticket(None, tokens)
+            return Permit(None, tokens)
         try:
             hold = new_id()
             amounts = Amounts(tokens=tokens, llm_calls=1)
@@ -138,16 +138,13 @@ class Gate:
         if isinstance(answer, Denial):
             self.landed()
             return self._exceeded(answer)
-        return Ticket(hold, tokens)
+        return Permit(hold, tokens)
 
     def _exceeded(self, denial: Denial) -> QuotaExceeded:
-        limit = next(written(limit) for limit in self.api.every if _is(limit, denial))
-        used = format_amount(denial.unit, denial.spent + denial.reserved)
-        return QuotaExceeded(
-            self.api.name,
-            f"of {limit}, {used.replace('LLM call', 'request')} are used",
-            denial.retry_after,
-        )
+        limit = next(limit for limit in self.api.every if _is(limit, denial))
+        used = format_amount(denial.unit, denial.spent + denial.reserved, REQUESTS)
+        what = f"of {limit.written(REQUESTS)}, {used} are used"
+        return QuotaExceeded(self.api.name, what, denial.retry_after)
 
 
 def _is(limit: Limit, denial: Denial) -> bool:

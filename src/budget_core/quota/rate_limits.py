@@ -27,7 +27,7 @@ _ITEM: Final = re.compile(r'\s*"?([^";,=\s]+)"?\s*((?:;\s*[a-z]+=[^;,]*)+)')
 _PARAMETER: Final = re.compile(r"([a-z]+)\s*=\s*(\d{1,15})(?![\w.])")
 
 
-class Room(NamedTuple):
+class RateLimitState(NamedTuple):
     """What an API said of one of its limits.
 
     Attributes:
@@ -41,28 +41,28 @@ class Room(NamedTuple):
     resets_at: float | None = None
 
 
-class Headroom:
+class RateLimits:
     """What one API said last, of each of its limits. Thread-safe."""
 
     def __init__(self) -> None:
         self._lock = Lock()
-        self._rooms: dict[str, Room] = {}
+        self._states: dict[str, RateLimitState] = {}
         self._blocked_until = self._at = 0.0
         self._flying = 0
 
     def take(self, now: float) -> float:
         """Take a request of what is left; return how many seconds it has to wait, if it does.
 
-        Whoever got 0.0 says `landed` once.
+        After 0.0 the caller says `landed` once.
         """
         with self._lock:
             if now < self._at - 1:  # the clock was set back
-                self._rooms.clear()
+                self._states.clear()
                 self._blocked_until = self._at = 0.0
             until = self._blocked_until
-            for room in self._rooms.values():
-                if room.remaining is not None and room.remaining <= 0 and room.resets_at:
-                    until = max(until, room.resets_at)
+            for state in self._states.values():
+                if state.remaining is not None and state.remaining <= 0 and state.resets_at:
+                    until = max(until, state.resets_at)
             if until > now:
                 return until - now
             self._flying += 1
@@ -75,53 +75,53 @@ class Headroom:
             self._flying -= 1
 
     def learn(self, headers: Mapping[str, str], now: float, *, refused: bool) -> None:
-        """Take note of what an answer says.
+        """Record what an answer says.
 
         Args:
             headers: names in lower case.
             now: Unix time in seconds.
             refused: it is a refusal, after which the API may ask to wait.
         """
-        rooms = read(headers, now)
+        states = read(headers, now)
         with self._lock:
-            self._rooms |= rooms
+            self._states |= states
             self._at = now
             # those that are under way were not counted by the API when it said so
             self._lower(max(0, self._flying - 1))
             if refused:
                 self._blocked_until = max(self._blocked_until, now + retry_after(headers, now))
 
-    def rooms(self, now: float) -> dict[str, Room]:
+    def states(self, now: float) -> dict[str, RateLimitState]:
         """Return what is left of each limit; one that has reset since is whole again."""
         with self._lock:
-            rooms = dict(self._rooms)
+            states = dict(self._states)
         return {
-            kind: room._replace(remaining=room.limit)
-            if room.resets_at is not None and room.resets_at <= now
-            else room
-            for kind, room in rooms.items()
+            kind: state._replace(remaining=state.limit)
+            if state.resets_at is not None and state.resets_at <= now
+            else state
+            for kind, state in states.items()
         }
 
     def _lower(self, by: int) -> None:
-        for kind, room in self._rooms.items():
-            if kind.startswith("requests") and room.remaining is not None:
-                self._rooms[kind] = room._replace(remaining=max(0, room.remaining - by))
+        for kind, state in self._states.items():
+            if kind.startswith("requests") and state.remaining is not None:
+                self._states[kind] = state._replace(remaining=max(0, state.remaining - by))
 
 
-def read(headers: Mapping[str, str], now: float) -> dict[str, Room]:
+def read(headers: Mapping[str, str], now: float) -> dict[str, RateLimitState]:
     """Return what headers tell of each limit: "requests", "tokens", "input-tokens", …."""
-    rooms: dict[str, dict[str, Any]] = {}
+    states: dict[str, dict[str, Any]] = {}
     for name, value in headers.items():
         if (found := _NAME.fullmatch(name)) is None:
             continue
         kind, what = found[2] or found[3] or "requests", found[1] or found[4]
         told = when(value, now) if what == "reset" else _count(value)
         if told is not None:
-            rooms.setdefault(kind, {})["resets_at" if what == "reset" else what] = told
-    return {kind: Room(**told) for kind, told in rooms.items()} | _policies(headers, now)
+            states.setdefault(kind, {})["resets_at" if what == "reset" else what] = told
+    return {kind: RateLimitState(**told) for kind, told in states.items()} | _policies(headers, now)
 
 
-def _policies(headers: Mapping[str, str], now: float) -> dict[str, Room]:
+def _policies(headers: Mapping[str, str], now: float) -> dict[str, RateLimitState]:
     """Read what the IETF's draft has: ``RateLimit: "burst";r=50;t=30``, and its ``-Policy``.
 
     An earlier one had ``limit=100, remaining=50, reset=5``.
@@ -129,10 +129,10 @@ def _policies(headers: Mapping[str, str], now: float) -> dict[str, Room]:
     told = headers.get("ratelimit", "")
     plain = {name: int(n) for name, n in _PARAMETER.findall(told)}
     if "remaining" in plain:
-        return {"requests": _room(plain.get("limit"), plain["remaining"], plain.get("reset"), now)}
+        return {"requests": _state(plain.get("limit"), plain["remaining"], plain.get("reset"), now)}
     limits = _items(headers.get("ratelimit-policy", ""))
     return {
-        "requests" if name == "default" else f"requests:{name}": _room(
+        "requests" if name == "default" else f"requests:{name}": _state(
             limits.get(name, {}).get("q"), item["r"], item.get("t"), now
         )
         for name, item in _items(told).items()
@@ -148,9 +148,9 @@ def _items(value: str) -> dict[str, dict[str, int]]:
     }
 
 
-def _room(limit: int | None, remaining: int, seconds: int | None, now: float) -> Room:
+def _state(limit: int | None, remaining: int, seconds: int | None, now: float) -> RateLimitState:
     known = seconds is not None and seconds <= _FAR
-    return Room(limit, remaining, now + (seconds or 0) if known else None)
+    return RateLimitState(limit, remaining, now + (seconds or 0) if known else None)
 
 
 def retry_after(headers: Mapping[str, str], now: float) -> float:

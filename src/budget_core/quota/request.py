@@ -1,4 +1,4 @@
-"""One request on its way through a watched API's gate."""
+"""One request to a watched API."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from budget_core.sdk.streams import StreamMeter
 
 if TYPE_CHECKING:
     from budget_core.money.usage import Receipt
-    from budget_core.quota.gate import Ticket
-    from budget_core.quota.watch import Watched
+    from budget_core.quota.limiter import Permit
+    from budget_core.quota.watched import Watched
     from budget_core.runtime.waiting import Steps
     from budget_core.sdk.endpoints import Endpoint
 
@@ -46,7 +46,7 @@ class Outgoing(NamedTuple):
         return cls(method, url, parts, body)
 
 
-class Passage:
+class WatchedRequest:
     """A request to a watched API, from before it is sent until it is settled."""
 
     def __init__(self, watched: Watched, outgoing: Outgoing) -> None:
@@ -54,43 +54,43 @@ class Passage:
         self._outgoing = outgoing
         self._endpoint: Endpoint | None = None
         self._lock = Lock()
-        self._ticket: Ticket | None = None
+        self._permit: Permit | None = None
         self._given_up = False
         self._began = self._at = 0.0
 
     @property
     def blocks(self) -> bool:
         """Its ledger may block on I/O."""
-        return self._watched.gate.blocks
+        return self._watched.limiter.blocks
 
     def admission(self, wait: float) -> Steps[None]:
-        """Get through the gate, yielding where it has to wait.
+        """Get a permit, yielding where it has to wait.
 
         Raises:
-            QuotaExceeded, LedgerUnavailable: it does not.
+            QuotaExceeded, LedgerUnavailable: there is none.
         """
         try:
-            ticket = yield from self._watched.gate.steps(self._expected(), wait)
+            permit = yield from self._watched.limiter.steps(self._expected(), wait)
         except QuotaExceeded:
             self._watched.refused()
             raise
         with self._lock:
-            self._ticket, given_up = ticket, self._given_up
+            self._permit, given_up = permit, self._given_up
         if given_up:  # its task was cancelled while a thread asked the ledger
             self.withdrawn()
             return
-        self._watched.waited(ticket.waited)
+        self._watched.waited(permit.waited)
         self._began, self._at = monotonic(), time()
 
     def answered(self, status: int, headers: Iterable[tuple[str, str]]) -> StreamMeter | None:
-        """Take note of an answer, and record it.
+        """Record an answer.
 
         Returns:
             what is to read the body, if its tokens count; else the request is settled.
         """
         limits = told(headers)
-        self._watched.gate.landed()
-        self._watched.gate.learn(limits, refused=status in _REFUSALS)
+        self._watched.limiter.landed()
+        self._watched.limiter.learn(limits, refused=status in _REFUSALS)
         self._record(status, limits)
         if self._endpoint is not None and status < _ERROR:
             return StreamMeter(self, self._endpoint.dialect)
@@ -98,25 +98,25 @@ class Passage:
         return None
 
     def failed(self, error: BaseException) -> None:
-        """Take note that there was no answer; the request counts unless it never left."""
+        """Record that there was no answer; the request counts unless it never left."""
         status = getattr(error, "status", None)
         if isinstance(status, int) and status >= _ERROR:  # an answer that aiohttp was told to raise
             self.answered(status, (getattr(error, "headers", None) or {}).items())
             return
-        self._watched.gate.landed()
+        self._watched.limiter.landed()
         self._record(0, {})
-        if unbilled(error) and self._ticket is not None:
-            self._watched.gate.release(self._ticket)
+        if unbilled(error) and self._permit is not None:
+            self._watched.limiter.release(self._permit)
         else:
             self._end(None)
 
     def withdrawn(self) -> None:
-        """Give everything back: it will not be sent, as another gate or its caller wants it."""
+        """Give everything back: it will not be sent, as another limiter or its caller wants it."""
         with self._lock:
-            self._given_up, ticket, self._ticket = True, self._ticket, None
-        if ticket is not None:
-            self._watched.gate.landed()
-            self._watched.gate.release(ticket)
+            self._given_up, permit, self._permit = True, self._permit, None
+        if permit is not None:
+            self._watched.limiter.landed()
+            self._watched.limiter.release(permit)
 
     # -- what `StreamMeter` asks of it -------------------------------------------------------
 
@@ -146,9 +146,9 @@ class Passage:
         return tokens.expected(self._endpoint, outgoing.body())
 
     def _end(self, tokens: int | None) -> None:
-        ticket, self._ticket = self._ticket, None
-        if ticket is not None:
-            self._watched.gate.settle(ticket, tokens)
+        permit, self._permit = self._permit, None
+        if permit is not None:
+            self._watched.limiter.settle(permit, tokens)
 
     def _record(self, status: int, limits: dict[str, str]) -> None:
         self._watched.record(

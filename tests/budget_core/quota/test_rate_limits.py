@@ -8,9 +8,9 @@ import httpx
 import pytest
 
 from budget_core.errors import QuotaExceeded
-from budget_core.quota import Api, Room, Watch
+from budget_core.quota import Api, RateLimitState, Watch
 from budget_core.quota.board import posted
-from budget_core.quota.headroom import Headroom, read, retry_after, when
+from budget_core.quota.rate_limits import RateLimits, read, retry_after, when
 
 NOW = 1_795_648_000.0
 
@@ -59,7 +59,10 @@ def test_a_time_is_read_in_every_way_that_is_in_use(value, expected):
                 "x-ratelimit-reset-requests": "17s",
                 "x-ratelimit-remaining-tokens": "149984",
             },
-            {"requests": Room(60, 43, NOW + 17), "tokens": Room(remaining=149984)},
+            {
+                "requests": RateLimitState(60, 43, NOW + 17),
+                "tokens": RateLimitState(remaining=149984),
+            },
         ),
         (
             {
@@ -68,8 +71,8 @@ def test_a_time_is_read_in_every_way_that_is_in_use(value, expected):
                 "anthropic-ratelimit-requests-reset": "2026-05-07T12:01:00Z",
             },
             {
-                "input-tokens": Room(50000, 49000),
-                "requests": Room(resets_at=1_778_155_260.0),
+                "input-tokens": RateLimitState(50000, 49000),
+                "requests": RateLimitState(resets_at=1_778_155_260.0),
             },
         ),
         (
@@ -78,26 +81,29 @@ def test_a_time_is_read_in_every_way_that_is_in_use(value, expected):
                 "x-ratelimit-remaining": "4999",
                 "x-ratelimit-reset": "1795648060",
             },
-            {"requests": Room(5000, 4999, 1_795_648_060.0)},
+            {"requests": RateLimitState(5000, 4999, 1_795_648_060.0)},
         ),
         (
             {"ratelimit-limit": "100, 100;w=60", "ratelimit-remaining": "7"},
-            {"requests": Room(100, 7)},
+            {"requests": RateLimitState(100, 7)},
         ),
         (
             {"ratelimit": '"default";r=50;t=30', "ratelimit-policy": '"default";q=100;w=60'},
-            {"requests": Room(100, 50, NOW + 30)},
+            {"requests": RateLimitState(100, 50, NOW + 30)},
         ),
         (
             {"ratelimit": '"burst";r=0;t=5, "day";r=7', "ratelimit-policy": '"day";q=9;pk=:x:'},
-            {"requests:burst": Room(None, 0, NOW + 5), "requests:day": Room(9, 7)},
+            {
+                "requests:burst": RateLimitState(None, 0, NOW + 5),
+                "requests:day": RateLimitState(9, 7),
+            },
         ),
         (
             {"ratelimit": "limit=100, remaining=50, reset=5"},
-            {"requests": Room(100, 50, NOW + 5)},
+            {"requests": RateLimitState(100, 50, NOW + 5)},
         ),
         ({"ratelimit": '"a";r=-1, "b";r=1e9;t=1, ;;;, "c', "ratelimit-policy": "q=1"}, {}),
-        ({"ratelimit": '"a";r=1;t=99999999'}, {"requests:a": Room(None, 1)}),
+        ({"ratelimit": '"a";r=1;t=99999999'}, {"requests:a": RateLimitState(None, 1)}),
         ({"x-ratelimit-remaining-requests": "many", "content-type": "7"}, {}),
     ],
 )
@@ -115,32 +121,32 @@ def test_retry_after():
 
 
 def test_a_clock_that_is_set_back_blocks_nobody():
-    headroom = Headroom()
-    headroom.learn(
+    limits = RateLimits()
+    limits.learn(
         {"x-ratelimit-remaining": "0", "x-ratelimit-reset": "60", "retry-after": "60"},
         NOW,
         refused=True,
     )
-    assert headroom.take(NOW) == 60
-    assert headroom.take(NOW - 3_600) == 0
+    assert limits.take(NOW) == 60
+    assert limits.take(NOW - 3_600) == 0
 
 
 def test_what_is_under_way_is_taken_off_what_the_api_said():
-    headroom = Headroom()
-    assert [headroom.take(NOW) for _ in range(3)] == [0, 0, 0]
-    headroom.learn({"x-ratelimit-remaining": "5", "x-ratelimit-reset": "60"}, NOW, refused=False)
-    headroom.landed()
-    assert headroom.rooms(NOW)["requests"].remaining == 3
-    assert [headroom.take(NOW) for _ in range(4)] == [0, 0, 0, 60]
-    assert headroom.take(NOW + 60) == 0
+    limits = RateLimits()
+    assert [limits.take(NOW) for _ in range(3)] == [0, 0, 0]
+    limits.learn({"x-ratelimit-remaining": "5", "x-ratelimit-reset": "60"}, NOW, refused=False)
+    limits.landed()
+    assert limits.states(NOW)["requests"].remaining == 3
+    assert [limits.take(NOW) for _ in range(4)] == [0, 0, 0, 60]
+    assert limits.take(NOW + 60) == 0
 
 
 def test_a_limit_that_has_reset_is_whole_again():
-    headroom = Headroom()
+    limits = RateLimits()
     told = {"x-ratelimit-limit": "9", "x-ratelimit-remaining": "0", "x-ratelimit-reset": "60"}
-    headroom.learn(told, NOW, refused=False)
-    assert headroom.rooms(NOW + 59)["requests"].remaining == 0
-    assert headroom.rooms(NOW + 60)["requests"].remaining == 9
+    limits.learn(told, NOW, refused=False)
+    assert limits.states(NOW + 59)["requests"].remaining == 0
+    assert limits.states(NOW + 60)["requests"].remaining == 9
 
 
 def left(n, reset="60"):
