@@ -27,22 +27,6 @@ FLOORS = (
     ("budget_core.compat",),
 )
 FLOOR = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}
-ALLOWED = {  # those that are still to go
-    ("budget_core.calls.call", "budget_core.session.admission"),
-    ("budget_core.calls.call", "budget_core.session.session"),
-    ("budget_core.calls.context", "budget_core.session.session"),
-    ("budget_core.calls.estimator", "budget_core.session.policy"),
-    ("budget_core.calls.opening", "budget_core.session.admission"),
-    ("budget_core.calls.opening", "budget_core.session.session"),
-    ("budget_core.calls.payer", "budget_core.session.session"),
-    ("budget_core.calls.refusals", "budget_core.session.session"),
-    ("budget_core.runtime.waiting", "budget_core.calls.call"),
-    ("budget_core.runtime.waiting", "budget_core.ledger.contract"),
-    ("budget_core.runtime.waiting", "budget_core.session.policy"),
-}
-CIRCLES = {  # likewise, by their first member
-    "budget_core.calls.call",
-}
 MOST_LINES = 450
 MOST_ENTRIES = 13
 
@@ -117,11 +101,11 @@ def test_no_arrow_runs_up():
     back = {
         (module, other) for module in ARROWS for other in ARROWS[module] if _back(module, other)
     }
-    assert back <= ALLOWED
+    assert back == set()
 
 
 def test_nothing_is_imported_in_a_circle():
-    assert {circle[0] for circle in _circles()} <= CIRCLES
+    assert _circles() == []
 
 
 def test_adapters_do_not_know_each_other():
@@ -148,5 +132,5 @@ def test_the_core_is_a_dozen_entries():
 @pytest.mark.parametrize("module", MODULES)
 def test_a_file_can_be_read_in_one_sitting(module):
     lines = len(MODULES[module].read_text(encoding="utf-8").splitlines())
-    most = 900 if module == "budget_core.session.session" else MOST_LINES
+    most = 350 if module == "budget_core.session.session" else MOST_LINES
     assert lines <= most

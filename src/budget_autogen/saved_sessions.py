@@ -96,7 +96,7 @@ def _reopened(saved: dict[str, Any]) -> BudgetSession:
         name=saved["id"],
         parent=parent,
     )
-    session.limits = limits  # not cut to what its parent has left, once more
+    session.standing.limits = limits  # not cut to what its parent has left, once more
     return session
 
 

@@ -24,7 +24,7 @@ from budget_core.session.policy import Report
 from budget_core.session.session import BudgetSession
 
 if TYPE_CHECKING:
-    from budget_core.calls.call import Call
+    from budget_core.calls.payer import PaidCall
     from budget_core.calls.request import CallRequest
     from budget_core.ledger.reservation import Refusal
 
@@ -201,7 +201,7 @@ class _Account(BudgetSession):
     def refused(self, refusal: Refusal, request: CallRequest) -> BudgetExhausted:
         return _renamed(super().refused(refusal, request))
 
-    def stopped(self, call: Call) -> BudgetExhausted:
+    def stopped(self, call: PaidCall) -> BudgetExhausted:
         error = _renamed(super().stopped(call)).recast(call.request.mixin)
         assert isinstance(error, BudgetExhausted)  # noqa: S101
         return error

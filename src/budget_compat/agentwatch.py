@@ -28,6 +28,7 @@ from budget_core.session.screening.risk import analyze_text
 
 if TYPE_CHECKING:
     from budget_core.calls.call import Call
+    from budget_core.calls.payer import PaidCall
     from budget_core.calls.request import CallRequest
     from budget_core.ledger.reservation import Refusal
     from budget_core.sdk.clients.check import Standing
@@ -163,7 +164,7 @@ class _Session(WatchedSession):
     def refused(self, refusal: Refusal, request: CallRequest) -> BudgetExhausted:
         return _exceeded(super().refused(refusal, request))
 
-    def stopped(self, call: Call) -> BudgetExhausted:
+    def stopped(self, call: PaidCall) -> BudgetExhausted:
         error = _exceeded(super().stopped(call)).recast(call.request.mixin)
         assert isinstance(error, BudgetExhausted)  # noqa: S101
         return error

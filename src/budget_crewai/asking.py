@@ -76,7 +76,7 @@ class Ask:
         if self._payer.on_exhausted == "raise" or self._unit is None or self._unit.session.closed:
             return
         try:
-            quote = self.session.costs.quote(self._final_request())
+            quote = self.session.estimator.quote(self._final_request())
         except AgentBudgetError:
             return  # nor can the call itself be held, which tells it better
         amounts = quote.amounts(min(quote.most, WRAP_UP_TOKENS))

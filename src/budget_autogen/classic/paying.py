@@ -90,8 +90,8 @@ def paying(payers: Payers, *, leading: bool = False) -> Iterator[None]:
     mine = (*payers.joining, payers.session)
     leaders, led = _leaders.set(payers.trackers), _leading.set(mine if leading else ())
     try:
-        around = _without(known.guarded, led.old_value)
-        with context.bound(known._replace(guarded=(*around, *mine))):
+        around = _without(known.claiming, led.old_value)
+        with context.bound(known._replace(claiming=(*around, *mine))):
             yield
     finally:
         _leading.reset(led)

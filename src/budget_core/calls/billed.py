@@ -8,6 +8,17 @@ from typing import Any, NamedTuple
 from budget_core.calls.prompt import _EXTRA, UNSEEN_TOKENS, Prompt, _sum, measure, snapshot
 
 
+class Bound(NamedTuple):
+    """The most input `tokens` that a request can be billed for.
+
+    Attributes:
+        one_hour: a part of it may be written to a cache for an hour.
+    """
+
+    tokens: int
+    one_hour: bool = False
+
+
 class _Billed(NamedTuple):
     model: str
     context: Any
@@ -21,6 +32,9 @@ class BilledPrompts:
     In an agent's loop each prompt is the last one and a little more, so the bound is nearly
     exact. Comparing is exact (no hashes) and quick: strings that an agent hands on unchanged
     are the same objects.
+
+    Attributes:
+        one_hour: a part of one of them may have been written to a cache for an hour.
     """
 
     def __init__(self, keep: int = 32) -> None:
@@ -29,7 +43,7 @@ class BilledPrompts:
         self._known: tuple[_Billed, ...] = ()
         self._lock = RLock()  # a finalizer may settle a call in here
 
-    def bound(self, model: str, prompt: Prompt) -> int | None:
+    def bound(self, model: str, prompt: Prompt) -> Bound | None:
         """Return the most input tokens of `prompt`, if a known one begins it, else None.
 
         Where tools or formats have changed since, the new ones are measured as well: what the
@@ -39,7 +53,7 @@ class BilledPrompts:
         if known is None:
             return None
         if len(known.messages) == len(prompt.messages) and known.context == prompt.context:
-            return known.tokens
+            return Bound(known.tokens)
         added = [measure(message) for message in prompt.messages[len(known.messages) :]]
         extra = _EXTRA * len(added)
         if known.context != prompt.context:
@@ -48,8 +62,7 @@ class BilledPrompts:
         size = _sum(added)
         if size.unbounded:
             return None
-        self.one_hour |= size.one_hour
-        return known.tokens + size.tokens(model) + extra
+        return Bound(known.tokens + size.tokens(model) + extra, size.one_hour)
 
     def remember(self, model: str, prompt: Prompt, tokens: int) -> None:
         """Keep what `prompt` was billed for as input."""

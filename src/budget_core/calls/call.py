@@ -5,26 +5,33 @@ from __future__ import annotations
 from functools import partial
 from threading import Lock
 from time import time
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Literal, Protocol, Self, TypeAlias
 
 from budget_core.calls import context
 from budget_core.calls.payer import everyone, groups_of
-from budget_core.calls.request import CallRequest
 from budget_core.calls.responses import read_receipt
 from budget_core.errors import AgentBudgetError
 from budget_core.money.amounts import ZERO, Amounts
 from budget_core.money.usage import Receipt, Usage
-from budget_core.runtime.background import behind, in_event_loop
+from budget_core.runtime.background import told
 from budget_core.runtime.finalizers import collecting, later
-from budget_core.session.admission import tightened
 
 if TYPE_CHECKING:
     from types import TracebackType
 
+    from budget_core.calls.payer import Payer
     from budget_core.calls.quote import Quote
+    from budget_core.calls.request import CallRequest
     from budget_core.ledger.records import Entry
     from budget_core.ledger.reservation import Group, Reservation
-    from budget_core.session.session import BudgetSession
+
+State: TypeAlias = Literal["open", "adopted", "left", "settled", "over"]
+"""Who a call still belongs to.
+
+open: to whoever opened it. adopted: to a guard beneath, while the framework that opened it goes on.
+left: to the guard alone. settled: the guard has ended it, and the framework goes on: a retry of its
+own still belongs here, and pays for itself. over: to nobody.
+"""
 
 _SEEN_EXTRA = 64
 """Tokens that a stream may have cost beyond the bytes that were visible."""
@@ -36,9 +43,9 @@ class Call:
     As a context manager it settles as unknown if nobody ended it before: silence is never free.
 
     Attributes:
+        payer: in whose name it is held.
+        payers: all who pay for it, parents included.
         began: Unix time at which it got its hold.
-        cap: the largest output cap a single answer may be sent with, None for tools.
-        ended: it was settled or released.
         guarded: an SDK's guard opened it for one request, which nothing else is a part of.
         model: that answered, once settled; None if nobody said.
         priced: its model has a price.
@@ -48,41 +55,47 @@ class Call:
     """
 
     __slots__ = (
-        "_claimed", "_left", "_lock", "_prompts", "_seen", "began", "cost", "ended", "guarded",
-        "model", "output", "priced", "quote", "request", "reservation", "risks", "session",
-        "sessions",
-        "usage", "wired",
+        "_lock", "_prompts", "_seen", "_state", "began", "cost", "guarded", "model", "output",
+        "payer", "payers", "priced", "quote", "request", "reservation", "risks", "usage", "wired",
     )  # fmt: skip
 
     def __init__(
         self,
-        session: BudgetSession,
-        sessions: tuple[BudgetSession, ...],
+        payer: Payer,
+        payers: tuple[Payer, ...],
         request: CallRequest,
         reservation: Reservation,
         quote: Quote | None,
         output: int,
     ) -> None:
-        self.session = session
-        self.sessions = sessions
+        self.payer = payer
+        self.payers = payers
         self.request = request
         self.reservation = reservation
         self.quote = quote
         self.output = output
-        self.wired = quote is not None and quote.capped and output == quote.most
-        self.ended = False
         self.guarded = False
+        self.wired = quote is not None and quote.capped and output == quote.most
         self.began = time()
         self.risks: tuple[str, ...] = ()
         self.cost = 0
         self.model: str | None = None
         self.priced = quote is None or quote.rates is not None
         self.usage: Usage | None = None
-        self._claimed = False
-        self._left = False
+        self._state: State = "open"
         self._seen = 0
         self._prompts = [request.prompt] if request.prompt is not None else []
         self._lock = Lock()
+
+    @property
+    def session(self) -> Any:
+        """The `BudgetSession` that pays."""
+        return self.payer
+
+    @property
+    def sessions(self) -> tuple[Any, ...]:
+        """All sessions that pay, parents included."""
+        return self.payers
 
     @property
     def kind(self) -> str:
@@ -96,39 +109,38 @@ class Call:
 
     @property
     def cap(self) -> int | None:
-        """The most output tokens of one answer that the hold pays for."""
+        """The most output tokens of one answer that the hold pays for; None for tools."""
         return self.output // self.quote.n if self.quote is not None else None
 
     @property
+    def ended(self) -> bool:
+        """It was settled or released."""
+        return self._state in ("settled", "over")
+
+    @property
     def claimed(self) -> bool:
-        """An SDK guard settles this call; whoever opened it leaves that to the guard."""
-        return self._claimed
+        """An SDK's guard settles this call, or has: whoever opened it leaves that to the guard."""
+        return self._state in ("adopted", "left", "settled")
 
     @property
     def over(self) -> bool:
-        """Nothing belongs to this call any more.
-
-        One that a guard took over may have ended while the framework that opened it goes on: a
-        retry of the framework's own still belongs here, and pays for itself.
-        """
-        if self.ended and not self._claimed:
-            return True
-        return self._left or self.session.closed
+        """Nothing belongs to this call any more (see `State`)."""
+        return self._state in ("left", "over") or self.payer.closed
 
     def claim(self) -> bool:
-        """Take the call over; True for the first who asks while it is open."""
+        """Adopt the call; True for the first guard that asks while it is open."""
         with self._lock:
-            if self.ended or self._claimed or self.kind != "llm":
+            if self._state != "open" or self.kind != "llm":
                 return False
-            self._claimed = True
+            self._state = "adopted"
             return True
 
-    def reprice(self, request: CallRequest, joining: tuple[BudgetSession, ...] = ()) -> None:
+    def reprice(self, request: CallRequest, joining: tuple[Payer, ...] = ()) -> None:
         """Price the call again as it will really be sent, and adapt the hold to that.
 
         Args:
             request: read off the final request.
-            joining: sessions that are to hold it too.
+            joining: payers that are to hold it too.
 
         Raises:
             BudgetExhausted: it does not fit; the hold is released.
@@ -143,15 +155,16 @@ class Call:
             self.release()
             raise
 
-    def _reprice(self, request: CallRequest, joining: tuple[BudgetSession, ...]) -> None:
+    def _reprice(self, request: CallRequest, joining: tuple[Payer, ...]) -> None:
         groups = groups_of(joining) if joining else ()
-        request = tightened(self.session, request)
+        request, risks = self.payer.admit(request)
+        self.risks = risks or self.risks
         if self.kind == "tool":
             self._reprice_tool(request, groups)
         else:
             self._reprice_model(request, groups)
         if joining:
-            self.sessions = tuple(dict.fromkeys((*self.sessions, *everyone(joining))))
+            self.payers = tuple(dict.fromkeys((*self.payers, *everyone(joining))))
         self.request = _merged(self.request, request)
 
     def _reprice_tool(self, request: CallRequest, groups: tuple[Group, ...]) -> None:
@@ -160,25 +173,24 @@ class Call:
         self.request = self.request._replace(cost=cost)
         amounts = self.reservation.amounts._replace(usd=cost)
         if (refusal := self.reservation.extend(amounts, groups)) is not None:
-            raise self.session.refused(refusal, request)
+            raise self.payer.refused(refusal, request)
 
     def _reprice_model(self, request: CallRequest, groups: tuple[Group, ...]) -> None:
-        session, reservation = self.session, self.reservation
-        self.risks = session.vet(request) or self.risks
-        quote = session.costs.quote(request)
+        payer, reservation = self.payer, self.reservation
+        quote = payer.estimator.quote(request)
         output = quote.most if quote.capped else min(quote.most, self.output)
         refusal = reservation.extend(quote.amounts(output), groups)
         if refusal is not None:
             cut = quote.squeezed(reservation.headroom_with(groups))
             if cut is None or (refusal := reservation.extend(quote.amounts(cut), groups)):
-                raise session.refused(refusal, request)
+                raise payer.refused(refusal, request)
             output = cut
         self.quote, self.output = quote, output
         if request.prompt is not None:
             self._prompts.append(request.prompt)
 
     def meter(self, seen: str | int) -> None:
-        """Take note of output as it arrives: a piece of text, or a count of tokens.
+        """Count output as it arrives: a piece of text, or a count of tokens.
 
         Where the cap is on the wire, a piece counts as one token at least; elsewhere by its
         UTF-8 bytes, which no token count exceeds, and the hold grows with it while it can.
@@ -189,7 +201,7 @@ class Call:
         if not seen:
             return
         if self.ended:  # it was swept with its session, and its hold was charged
-            raise self.session.stopped(self)
+            raise self.payer.stopped(self)
         pieces = seen if isinstance(seen, int) else 1 if self.wired else len(seen.encode())
         self._seen += pieces
         if self._seen <= self.output or self.quote is None:
@@ -199,7 +211,7 @@ class Call:
                 if self.reservation.extend(self.quote.amounts(output)) is None:
                     self.output = output
                     return
-        raise self.session.stopped(self)
+        raise self.payer.stopped(self)
 
     def settle(self, outcome: Any = None, *, model: str | None = None) -> None:
         """End the call with what it really cost; the rest of the hold is free again.
@@ -215,19 +227,19 @@ class Call:
         if self.ended:
             return
         receipt = _receipt(outcome, model)
-        amounts = self.session.costs.price(self, receipt)
+        amounts = self.payer.estimator.price(self.request, receipt, self.quote)
         if not self._end():  # not before: plugins were asked, and Ctrl-C may have come
             return
+        if amounts is None:
+            self.priced = self.priced and not self.request.unpriced
+            amounts = Amounts(*map(max, self.reservation.amounts, self.metered))
         self.usage, self.model, self.cost = receipt.usage, receipt.model, amounts.usd
-        if self.reservation.blocks and in_event_loop():
-            behind(partial(self._commit, amounts))
-        else:
-            self._commit(amounts)
+        told(partial(self._commit, amounts), blocks=self.reservation.blocks)
 
     def finish(self, outcome: Any = None) -> None:
         """Say, as the framework that opened it, that the call is over.
 
-        Settles with `outcome` (see `settle`), unless a guard beneath has taken the call over.
+        Settles with `outcome` (see `settle`), unless a guard beneath has adopted the call.
         """
         if not self._leave():
             self.settle(outcome)
@@ -235,7 +247,7 @@ class Call:
     def abort(self) -> None:
         """Say, as the framework that opened it, that the call failed and was not billed.
 
-        Releases it, unless a guard beneath has taken it over and knows better.
+        Releases it, unless a guard beneath has adopted it and knows better.
         """
         if not self._leave():
             self.release()
@@ -245,12 +257,9 @@ class Call:
         if collecting():
             later(self.release)
         elif self._end():
-            if self.reservation.blocks and in_event_loop():
-                behind(self.reservation.release)
-            else:
-                self.reservation.release()
-            for session in self.sessions:
-                session.forget_call(self)
+            told(self.reservation.release, blocks=self.reservation.blocks)
+            for payer in self.payers:
+                payer.released(self)
 
     @property
     def metered(self) -> Amounts:
@@ -261,18 +270,23 @@ class Call:
         return self.quote.amounts(self._seen + extra) if self._seen else ZERO
 
     def _leave(self) -> bool:
-        """Leave the call to its guard, if it has one."""
+        """Leave the call to the guard that adopted it; False if none did."""
         with self._lock:
-            self._left = True
+            adopted = self.claimed
+            if self._state == "adopted":
+                self._state = "left"
+            elif self._state == "settled":
+                self._state = "over"
         context.retire(self)
-        return self._claimed
+        return adopted
 
     def _end(self) -> bool:
         with self._lock:
             if self.ended:
                 return False
-            self.ended = True
-        if not self._claimed:
+            self._state = "settled" if self._state == "adopted" else "over"
+            inside = self._state == "settled"
+        if not inside:
             context.retire(self)
         return True
 
@@ -281,11 +295,14 @@ class Call:
 
     def _after(self, entries: list[Entry]) -> None:
         if self.usage is not None and self.usage.input and self._prompts:
-            self.session.costs.learn(self.request.model, self._prompts, self.usage)
-        for session in self.sessions:  # all of them, before anybody is told who may stop this
-            session.count(self)
-        for session in self.sessions:
-            session.settled(self, entries)
+            one_hour = self.quote is not None and self.quote.one_hour
+            self.payer.estimator.learn(
+                self.request.model, self._prompts, self.usage, one_hour=one_hour
+            )
+        for payer in self.payers:  # all of them, before anybody is told who may stop this
+            payer.count(self)
+        for payer in self.payers:
+            payer.ended(self, entries)
 
     def __enter__(self) -> Self:
         return self
@@ -299,8 +316,35 @@ class Call:
         self.settle(None)
 
     def __repr__(self) -> str:
-        state = "ended" if self.ended else "open"
+        state = "ended" if self.ended else self._state
         return f"<Call {self.request.model or self.request.name} {self.id} {state}>"
+
+
+class OpenerHandle(Protocol):
+    """What a framework that opened a call may do with it: say that it is over, and no more."""
+
+    @property
+    def cap(self) -> int | None: ...
+    @property
+    def claimed(self) -> bool: ...
+    def meter(self, seen: str | int) -> None: ...
+    def finish(self, outcome: Any = None) -> None: ...
+    def abort(self) -> None: ...
+
+
+class GuardHandle(Protocol):
+    """What a guard that opened or adopted a call may do with it: price it, and settle it."""
+
+    wired: bool
+
+    @property
+    def cap(self) -> int | None: ...
+    @property
+    def ended(self) -> bool: ...
+    def reprice(self, request: CallRequest, joining: tuple[Payer, ...] = ()) -> None: ...
+    def meter(self, seen: str | int) -> None: ...
+    def settle(self, outcome: Any = None, *, model: str | None = None) -> None: ...
+    def release(self) -> None: ...
 
 
 def _receipt(outcome: Any, model: str | None) -> Receipt:

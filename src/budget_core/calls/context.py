@@ -1,8 +1,11 @@
-"""What is going on in this context (thread or task): open calls, active sessions.
+"""What is going on in this context (thread or task): open calls, and who pays.
 
 An open LLM call is visible to what runs inside it, so that an SDK guard beneath a framework
 finds the call that the framework opened instead of holding the same money twice. A tool's call
 hides it: what a tool asks of a model is money of its own.
+
+All of it is one frozen `Context` in one context variable; who pays for the whole process is one
+`_Process`.
 """
 
 from __future__ import annotations
@@ -13,53 +16,83 @@ from contextvars import ContextVar
 from functools import wraps
 from inspect import iscoroutinefunction
 from threading import RLock
-from typing import TYPE_CHECKING, Any, NamedTuple, ParamSpec, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, ParamSpec, TypeVar, cast
 from weakref import WeakSet
 
 if TYPE_CHECKING:
-    from budget_core.calls.call import Call
-    from budget_core.session.session import BudgetSession
+    from budget_core.calls.payer import PaidCall
 
 P = ParamSpec("P")
 T = TypeVar("T")
 
-_calls: ContextVar[tuple[Call, ...]] = ContextVar("budget_calls", default=())
-_sessions: ContextVar[tuple[BudgetSession, ...]] = ContextVar("budget_sessions", default=())
-_guarded: ContextVar[tuple[BudgetSession, ...]] = ContextVar("budget_guarded", default=())
-_finalizing: ContextVar[tuple[BudgetSession, ...]] = ContextVar("budget_finalizing", default=())
-_offered: tuple[BudgetSession, ...] = ()
-_everywhere: tuple[BudgetSession, ...] = ()
-_let_go: WeakSet[BudgetSession] = WeakSet()
-_offering = RLock()  # reentrant: a finalizer may run in here
+
+class Context(NamedTuple):
+    """What this thread or task is inside of.
+
+    Attributes:
+        calls: that were opened here, outermost first.
+        sessions: that were entered, outermost first: budgets opened here become children.
+        claiming: that pay for every SDK call made here.
+        finalizing: that are spending their finalization reserve.
+    """
+
+    calls: tuple[PaidCall, ...] = ()
+    sessions: tuple[Any, ...] = ()
+    claiming: tuple[Any, ...] = ()
+    finalizing: tuple[Any, ...] = ()
 
 
-def publish(call: Call) -> None:
+class _Process:
+    """Who pays wherever no context says so.
+
+    Attributes:
+        offered: pay for SDK calls that nobody claims, oldest first; replaced whole.
+        everywhere: those of the whole process among them.
+        let_go: claim no more, also in contexts that inherited them, once they are closed.
+    """
+
+    def __init__(self) -> None:
+        self.offered: tuple[Any, ...] = ()
+        self.everywhere: tuple[Any, ...] = ()
+        self.let_go: WeakSet[Any] = WeakSet()
+        self.lock = RLock()  # reentrant: a finalizer may run in here
+
+
+_NOTHING: Final = Context()
+_here: ContextVar[Context] = ContextVar("budget_context", default=_NOTHING)
+_process: Final = _Process()
+
+
+def publish(call: PaidCall) -> None:
     """Make an open call visible in this context and in those it starts."""
-    before = _calls.get()
-    _calls.set((*(known for known in before if not known.over), call) if before else (call,))
+    here = _here.get()
+    calls = (*(known for known in here.calls if not known.over), call) if here.calls else (call,)
+    _here.set(Context(calls, *here[1:]))
 
 
-def retire(call: Call) -> None:
+def retire(call: PaidCall) -> None:
     """Take a call out of this context; elsewhere it is passed over because it is over."""
-    if call in (calls := _calls.get()):
-        _calls.set(tuple(known for known in calls if known is not call and not known.over))
+    here = _here.get()
+    if call in here.calls:
+        left = tuple(known for known in here.calls if known is not call and not known.over)
+        _here.set(Context(left, *here[1:]))
 
 
-def open_calls() -> tuple[Call, ...]:
+def open_calls() -> tuple[PaidCall, ...]:
     """Return the calls inside which this code runs, outermost first.
 
     Not those of an SDK's guard: what a program does while it reads a stream is no part of that.
     """
-    calls = _calls.get()
+    calls = _here.get().calls
     return tuple(c for c in calls if not c.over and not c.guarded) if calls else calls
 
 
-def held_calls() -> tuple[Call, ...]:
+def held_calls() -> tuple[PaidCall, ...]:
     """Return all calls that were opened in this context and are still held."""
-    return tuple(call for call in _calls.get() if not call.over)
+    return tuple(call for call in _here.get().calls if not call.over)
 
 
-def enclosing_calls() -> tuple[Call, ...]:
+def enclosing_calls() -> tuple[PaidCall, ...]:
     """Return the LLM calls to which a request made here belongs; none inside a tool's call."""
     if not (calls := open_calls()):
         return calls
@@ -72,11 +105,12 @@ def apart(function: Callable[P, T]) -> Callable[P, T]:
 
     @contextmanager
     def hidden() -> Iterator[None]:
-        token = _calls.set(tuple(call for call in _calls.get() if call.kind == "tool"))
+        before = _here.get().calls
+        _set(calls=tuple(call for call in before if call.kind == "tool"))
         try:
             yield
         finally:
-            _calls.reset(token)
+            _set(calls=before)
 
     @wraps(function)
     def run(*args: P.args, **kwargs: P.kwargs) -> T:
@@ -91,56 +125,67 @@ def apart(function: Callable[P, T]) -> Callable[P, T]:
     return cast("Callable[P, T]", run_async) if iscoroutinefunction(function) else run
 
 
-def tool_sessions() -> tuple[BudgetSession, ...]:
+def tool_sessions() -> tuple[Any, ...]:
     """Return the sessions in whose tools this code runs: they pay for what a tool asks, too."""
-    return tuple(call.session for call in open_calls() if call.kind == "tool")
+    return tuple(call.payer for call in open_calls() if call.kind == "tool")
 
 
-def current_session() -> BudgetSession | None:
+def current_session() -> Any:
     """Return the session that was entered last in this context, else the whole process's.
 
     Closed ones are passed over; None if there is no other.
     """
-    return next((s for s in reversed(_everywhere + _sessions.get()) if not s.closed), None)
+    known = _process.everywhere + _here.get().sessions
+    return next((session for session in reversed(known) if not session.closed), None)
 
 
-def enter(session: BudgetSession) -> None:
+def enter(session: Any) -> None:
     """Make `session` the one in which budgets opened here become children."""
-    _sessions.set((*_open(_sessions.get()), session))
+    _set(sessions=(*_open(_here.get().sessions), session))
 
 
-def leave(session: BudgetSession) -> None:
+def leave(session: Any) -> None:
     """Undo `enter`; in a context that never saw it, do nothing."""
-    _sessions.set(_without(_sessions.get(), session))
+    _set(sessions=_without(_here.get().sessions, session))
 
 
-def guarded() -> tuple[BudgetSession, ...]:
+def guarded() -> tuple[Any, ...]:
     """Return the sessions that claim every SDK call in this context.
 
     One that was closed elsewhere still claims them, and refuses: what outlives a budget's block (a
     task that nobody awaited) must not spend without it. Not so one that was let go everywhere.
     """
-    return _claiming(_guarded.get())
+    return _claiming(_here.get().claiming)
 
 
-def guard(session: BudgetSession) -> None:
+def guard(session: Any) -> None:
     """Let `session` claim every SDK call in this context and in those it starts."""
-    _guarded.set((*_claiming(_guarded.get()), session))
+    _set(claiming=(*guarded(), session))
 
 
-def unguard(session: BudgetSession, *, everywhere: bool = False) -> None:
+def unguard(session: Any, *, everywhere: bool = False) -> None:
     """Undo `guard`.
 
     Args:
         session: that claims no more.
         everywhere: nor in contexts that inherited it, once it is closed.
     """
-    _guarded.set(_without(_guarded.get(), session))
+    _set(claiming=_without(_here.get().claiming, session))
     if everywhere:
-        _let_go.add(session)
+        _process.let_go.add(session)
 
 
-def offer(session: BudgetSession, *, everywhere: bool = False) -> None:
+@contextmanager
+def claiming(session: Any) -> Iterator[None]:
+    """Let `session` pay for every SDK call made inside, whoever makes it."""
+    guard(session)
+    try:
+        yield
+    finally:
+        unguard(session)
+
+
+def offer(session: Any, *, everywhere: bool = False) -> None:
     """Let `session` pay, in every thread of this process, for SDK calls that nobody claims.
 
     Args:
@@ -148,72 +193,87 @@ def offer(session: BudgetSession, *, everywhere: bool = False) -> None:
         everywhere: it is the budget of the whole process: what is opened in any context becomes
             its child, and it pays where others that are offered know nothing of each other.
     """
-    global _offered, _everywhere  # noqa: PLW0603  replaced whole: readers take no lock
-    with _offering:
-        _offered = (*_offered, session)
+    with _process.lock:
+        _process.offered = (*_process.offered, session)
         if everywhere:
-            _everywhere = (*_everywhere, session)
+            _process.everywhere = (*_process.everywhere, session)
 
 
-def withdraw(session: BudgetSession) -> None:
+def withdraw(session: Any) -> None:
     """Undo `offer`."""
-    global _offered, _everywhere  # noqa: PLW0603  see `offer`
-    with _offering:
-        _offered = _without(_offered, session)
-        _everywhere = _without(_everywhere, session)
+    with _process.lock:
+        _process.offered = _without(_process.offered, session)
+        _process.everywhere = _without(_process.everywhere, session)
 
 
-def offered(*, everywhere: bool = False) -> tuple[BudgetSession, ...]:
+def offered(*, everywhere: bool = False) -> tuple[Any, ...]:
     """Return the sessions that pay for what nobody claims, oldest first, closed ones left out.
 
     Args:
         everywhere: only those of the whole process.
     """
-    return _open(_everywhere if everywhere else _offered)
+    return _open(_process.everywhere if everywhere else _process.offered)
 
 
 class Bindings(NamedTuple):
     """What a context knows of sessions, to be carried into a thread that inherits nothing."""
 
-    sessions: tuple[BudgetSession, ...]
-    guarded: tuple[BudgetSession, ...]
+    sessions: tuple[Any, ...]
+    claiming: tuple[Any, ...]
 
 
 def bindings() -> Bindings:
     """Return this context's sessions."""
-    return Bindings(_sessions.get(), _guarded.get())
+    here = _here.get()
+    return Bindings(here.sessions, here.claiming)
 
 
 @contextmanager
 def bound(to: Bindings) -> Iterator[None]:
     """Work with the sessions of another context inside."""
-    entered, claiming = _sessions.set(to.sessions), _guarded.set(to.guarded)
+    before = bindings()
+    _set(sessions=to.sessions, claiming=to.claiming)
     try:
         yield
     finally:
-        _guarded.reset(claiming)
-        _sessions.reset(entered)
+        _set(sessions=before.sessions, claiming=before.claiming)
 
 
-def finalizing() -> tuple[BudgetSession, ...]:
+def finalizing() -> tuple[Any, ...]:
     """Return the sessions that are spending their finalization reserve in this context."""
-    return _finalizing.get()
+    return _here.get().finalizing
 
 
-def set_finalizing(sessions: tuple[BudgetSession, ...]) -> None:
-    """Replace what `finalizing` returns."""
-    _finalizing.set(sessions)
+@contextmanager
+def finalize(session: Any) -> Iterator[None]:
+    """Let calls made inside spend the finalization reserve of `session`."""
+    before = _here.get().finalizing
+    _set(finalizing=(*before, session))
+    try:
+        yield
+    finally:
+        _set(finalizing=before)
 
 
-def _open(sessions: tuple[BudgetSession, ...]) -> tuple[BudgetSession, ...]:
+def clear() -> None:
+    """Forget what this context is inside of."""
+    _here.set(_NOTHING)
+
+
+def _set(**fields: tuple[Any, ...]) -> None:
+    _here.set(_here.get()._replace(**fields))
+
+
+def _open(sessions: tuple[Any, ...]) -> tuple[Any, ...]:
     return tuple(s for s in sessions if not s.closed) if sessions else sessions
 
 
-def _claiming(sessions: tuple[BudgetSession, ...]) -> tuple[BudgetSession, ...]:
-    return tuple(s for s in sessions if not (s.closed and s in _let_go)) if sessions else sessions
+def _claiming(sessions: tuple[Any, ...]) -> tuple[Any, ...]:
+    let_go = _process.let_go
+    return tuple(s for s in sessions if not (s.closed and s in let_go)) if sessions else sessions
 
 
-def _without(sessions: tuple[BudgetSession, ...], gone: BudgetSession) -> tuple[BudgetSession, ...]:
+def _without(sessions: tuple[Any, ...], gone: Any) -> tuple[Any, ...]:
     """Drop the last occurrence of `gone`."""
     for at in range(len(sessions) - 1, -1, -1):
         if sessions[at] is gone:

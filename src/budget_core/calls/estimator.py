@@ -5,9 +5,9 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
-from budget_core.calls.billed import BilledPrompts
+from budget_core.calls.billed import BilledPrompts, Bound
 from budget_core.calls.prompt import UNSEEN_TOKENS, Prompt, measure
 from budget_core.calls.quote import Quote, quote
 from budget_core.errors import Unbounded, UnknownModel
@@ -17,10 +17,8 @@ from budget_core.money.prices.rates import Rates
 from budget_core.runtime.plugins import asking
 
 if TYPE_CHECKING:
-    from budget_core.calls.call import Call
     from budget_core.calls.request import CallRequest
     from budget_core.money.usage import Receipt, Usage
-    from budget_core.session.policy import Policy
 
 WRAP_UP_TOKENS = 1_024
 """The instruction and the answer of a last call, as "auto" reserves count them."""
@@ -28,19 +26,28 @@ _EMPTY = Prompt(())
 _log = logging.getLogger("budget_core")
 
 
-class Costs:
-    """Prices calls under a session's policy; what it learns is shared with the session's tree.
+class Estimator:
+    """Prices calls; what it learns of prompts and answers is shared with the payer's parents.
+
+    Args:
+        allows_unpriced: models without a price may run.
+        allows_unbounded: what has no worst case may run.
+        above: the parent's.
 
     Attributes:
-        allows_unbounded: what has no worst case may run.
         billed: the prompts whose true input is known.
         longest: the longest answer seen of each model, in tokens.
     """
 
-    def __init__(self, policy: Policy, above: Costs | None) -> None:
-        self._observing = policy.mode == "observe"
-        self._unpriced = self._observing or policy.unknown_model == "allow"
-        self.allows_unbounded: bool = self._observing or policy.unbounded == "allow"
+    def __init__(
+        self,
+        *,
+        allows_unpriced: bool = False,
+        allows_unbounded: bool = False,
+        above: Estimator | None = None,
+    ) -> None:
+        self._allows_unpriced = allows_unpriced
+        self.allows_unbounded: bool = allows_unbounded
         self.billed: BilledPrompts = above.billed if above else BilledPrompts()
         self.longest: dict[str, int] = above.longest if above else {}
 
@@ -48,13 +55,13 @@ class Costs:
         """Return a request's worst case.
 
         Raises:
-            UnknownModel: it has no price, and the policy does not allow that.
-            Unbounded: part of it cannot be bounded, and the policy does not allow that.
+            UnknownModel: it has no price, and that is not allowed.
+            Unbounded: part of it cannot be bounded, and that is not allowed.
         """
         if request.unbounded and not self.allows_unbounded:
             raise Unbounded(request.unbounded)
-        bound = request.input_tokens
-        if bound is None:
+        bound = Bound(request.input_tokens or 0)
+        if request.input_tokens is None:
             bound = input_bound(
                 request.model,
                 request.provider,
@@ -65,30 +72,33 @@ class Costs:
         return quote(
             request.model,
             self._rates(request),
-            input_tokens=bound,
+            input_tokens=bound.tokens,
             output_cap=request.output_cap,
             ceiling=request.ceiling,
             least=request.least,
             n=request.n,
             longest=self.longest.get(request.model, 0),
             provider=request.provider,
-            one_hour=self.billed.one_hour,
+            one_hour=bound.one_hour or self.billed.one_hour,
         )
 
-    def price(self, call: Call, receipt: Receipt) -> Amounts:
-        """Return what an ended call came to: as its receipt says, else all that was held."""
-        request, usage = call.request, receipt.usage
+    def price(self, request: CallRequest, receipt: Receipt, held: Quote | None) -> Amounts | None:
+        """Return what an ended call came to, as its receipt says; None if it does not say."""
+        usage = receipt.usage
         if request.kind == "tool":
             return Amounts(usd=request.cost, tool_calls=1)
         if usage is None:
-            call.priced = call.priced and not request.unpriced
-            return Amounts(*map(max, call.reservation.amounts, call.metered))
-        if not call.priced:
+            return None
+        if held is not None and held.rates is None:
             return Amounts(0, usage.total, 1, 0)
-        return Amounts(self._settling(call, receipt).cost(usage), usage.total, 1, 0)
+        rates = self._settling(request, receipt, held)
+        return Amounts(rates.cost(usage), usage.total, 1, 0)
 
-    def learn(self, model: str, prompts: Sequence[Prompt], usage: Usage) -> None:
+    def learn(
+        self, model: str, prompts: Sequence[Prompt], usage: Usage, *, one_hour: bool = False
+    ) -> None:
         """Remember what a prompt was billed for, so that the next one is bounded exactly."""
+        self.billed.one_hour |= one_hour
         for prompt in prompts:
             self.billed.remember(model, prompt, usage.input)
         if usage.output > self.longest.get(model, 0):
@@ -101,12 +111,11 @@ class Costs:
         cost = price.worst_input(tokens, audio=False, one_hour=self.billed.one_hour) + output
         return Amounts(cost, tokens + WRAP_UP_TOKENS, 1, 0)
 
-    def _settling(self, call: Call, receipt: Receipt) -> Rates:
-        request = call.request
+    def _settling(self, request: CallRequest, receipt: Receipt, quoted: Quote | None) -> Rates:
         try:
             return settle_rates(request.model, receipt.model, request.provider, receipt.tier)
         except Exception:
-            held = call.quote.rates if call.quote is not None else None
+            held = quoted.rates if quoted is not None else None
             if held is None:
                 raise
             _log.exception("No price for %s any more; the one it was held at counts", request.model)
@@ -119,7 +128,7 @@ class Costs:
                 return standard
             tiered = rates(request.model, request.provider, request.tier)
         except UnknownModel:
-            if self._unpriced or request.unpriced:
+            if self._allows_unpriced or request.unpriced:
                 return None
             raise
         # a provider may serve a request at the standard tier after all
@@ -133,7 +142,7 @@ def input_bound(
     billed: BilledPrompts,
     *,
     allow_unbounded: bool = False,
-) -> int:
+) -> Bound:
     """Return the most input tokens that the request can be billed for.
 
     Exact for the part that was billed before, else what a plugin says, else UTF-8 bytes +
@@ -148,13 +157,15 @@ def input_bound(
         request = EstimateRequest(model, provider, prompt.messages, prompt.context)
         answer = asking.first("budget_estimate", request, sound=_is_bound, passing=Unbounded)
         if answer is not None:
-            return cast("int", answer)
+            return Bound(answer)
     messages, context = measure(prompt.messages), measure(prompt.context)
-    billed.one_hour |= messages.one_hour or context.one_hour
     unbounded = messages.unbounded or context.unbounded
     if unbounded and not allow_unbounded:
         raise Unbounded(unbounded)
-    return messages.tokens(model) + context.tokens(model) + UNSEEN_TOKENS
+    return Bound(
+        messages.tokens(model) + context.tokens(model) + UNSEEN_TOKENS,
+        messages.one_hour or context.one_hour,
+    )
 
 
 def _is_bound(answer: Any) -> bool:

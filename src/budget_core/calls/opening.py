@@ -7,36 +7,37 @@ from typing import TYPE_CHECKING
 
 from budget_core.calls import context
 from budget_core.calls.call import Call
-from budget_core.calls.payer import everyone, groups_of
-from budget_core.calls.request import CallRequest
+from budget_core.calls.payer import Payer, everyone, groups_of
 from budget_core.errors import AgentBudgetError, LedgerUnavailable
 from budget_core.ledger.reservation import Refusal, Reservation
 from budget_core.money.amounts import UNITS, Amounts
 from budget_core.runtime.background import drain
 from budget_core.runtime.finalizers import reap
 from budget_core.runtime.waiting import Pause, Steps, run, run_async
-from budget_core.session.admission import tightened
 
 if TYPE_CHECKING:
     from budget_core.calls.quote import Quote
-    from budget_core.session.session import BudgetSession
+    from budget_core.calls.request import CallRequest
 
 
 class Opening:
     """One call on its way to its hold: at its share, after a wait, or cut to what is free."""
 
     __slots__ = (
-        "_asked", "_output", "_quote", "_request", "_reservation", "_risks", "_session",
-        "_sessions",
+        "_asked", "_output", "_payer", "_payers", "_quote", "_request",
+        "_reservation", "_risks",
     )  # fmt: skip
 
     def __init__(
-        self, session: BudgetSession, request: CallRequest, joining: tuple[BudgetSession, ...]
+        self,
+        payer: Payer,
+        request: CallRequest,
+        joining: tuple[Payer, ...] = (),
     ) -> None:
-        self._session = session
+        self._payer = payer
         self._asked = self._request = request
-        self._sessions = (session, *joining) if joining else (session,)
-        self._reservation = Reservation(groups_of(self._sessions), session.final())
+        self._payers = (payer, *joining) if joining else (payer,)
+        self._reservation = Reservation(groups_of(self._payers), payer.final())
         self._quote: Quote | None = None
         self._output = 0
         self._risks: tuple[str, ...] = ()
@@ -56,10 +57,7 @@ class Opening:
         try:
             if self.blocks:
                 drain()
-            self._risks = self._session.vet(self._request)
-            if self._request.fingerprint is not None:
-                self._session.check_loop(self._request)
-            self._request = tightened(self._session, self._asked)
+            self._request, self._risks = self._payer.admit(self._asked)
             return self._call() if self._hold() is None else None
         except AgentBudgetError as error:
             raise self._told(error) from None
@@ -70,33 +68,38 @@ class Opening:
         Raises:
             BudgetExhausted: it does not fit, and `on_hard_limit` did not help.
         """
-        session, request, until = self._session, self._request, monotonic() + wait
+        payer, request, until = self._payer, self._request, monotonic() + wait
         try:
             while True:
-                before = session.top_ups()
+                before = payer.top_ups()
                 refusal = yield from self._until_held(until)
                 if refusal is None:
                     return self._call()
-                if not session.approved(refusal, before):
-                    raise session.refused(refusal, request)
+                if not payer.approved(refusal, before):
+                    raise payer.refused(refusal, request)
         except AgentBudgetError as error:
             raise self._told(error) from None
 
     def _told(self, error: AgentBudgetError) -> AgentBudgetError:
         if isinstance(error, LedgerUnavailable):
-            error.seen_by(self._session.id)
+            error.seen_by(self._payer.id)
         return error.recast(self._request.mixin)
 
     def _call(self) -> Call:
-        sessions = everyone(self._sessions)
+        payers = everyone(self._payers)
         call = Call(
-            self._session, sessions, self._request, self._reservation, self._quote, self._output
+            self._payer,
+            payers,
+            self._request,
+            self._reservation,
+            self._quote,
+            self._output,
         )
         call.risks = self._risks
         if self._request is not self._asked:
             call.wired = False  # the caller has not put this cap on the wire as yet
-        for session in sessions:
-            session.remember_call(call)
+        for payer in payers:
+            payer.opened(call)
         return call
 
     def _hold(self) -> Refusal | None:
@@ -104,7 +107,7 @@ class Opening:
         if self._request.kind == "tool":
             return self._reservation.reserve(Amounts(usd=self._request.cost, tool_calls=1))
         # calls that ended meanwhile may have taught what this prompt's input really is
-        self._quote = quote = self._session.costs.quote(self._request)
+        self._quote = quote = self._payer.estimator.quote(self._request)
         self._output = quote.most if quote.capped else quote.share(self._reservation.headroom())
         return self._reservation.reserve(quote.amounts(self._output))
 
@@ -149,20 +152,20 @@ class Opening:
 
 def open_now(opening: Opening, wait: float) -> Call:
     """Open a call in this thread, which waits."""
-    return opening.at_once() or run(opening.steps(wait))
+    call = opening.at_once() or run(opening.steps(wait))
+    context.publish(call)
+    return call
 
 
 async def open_soon(opening: Opening, wait: float) -> Call:
     """Open a call in this task, which awaits; a ledger that blocks is asked in a thread."""
-    if opening.blocks:
-        return await run_async(_all_steps(opening, wait), blocks=True)
-    if (call := opening.at_once()) is not None:
-        return call
-    return await run_async(opening.steps(wait), blocks=False)
+    call = None if opening.blocks else opening.at_once()
+    if call is None:
+        steps = _all_steps(opening, wait) if opening.blocks else opening.steps(wait)
+        call = await run_async(steps, blocks=opening.blocks, give_back=Call.release)
+    context.publish(call)
+    return call
 
 
 def _all_steps(opening: Opening, wait: float) -> Steps[Call]:
     return opening.at_once() or (yield from opening.steps(wait))
-
-
-__all__ = ["Opening", "open_now", "open_soon"]

@@ -1,46 +1,163 @@
-"""Whose money a call is: sessions, their parents, and the accounts of all of them, by ledger."""
+"""Whose money a call is: payers, their parents, and the accounts of all of them, by ledger."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from budget_core.ledger.reservation import Group
 
 if TYPE_CHECKING:
+    from budget_core.calls.estimator import Estimator
+    from budget_core.calls.quote import Quote
+    from budget_core.calls.request import CallRequest
+    from budget_core.errors import BudgetExhausted
     from budget_core.ledger import Ledger
-    from budget_core.session.session import BudgetSession
+    from budget_core.ledger.records import Entry
+    from budget_core.ledger.reservation import Refusal, Reservation
+    from budget_core.money.amounts import Amounts
+    from budget_core.money.usage import Usage
 
 
-def everyone(sessions: Sequence[BudgetSession]) -> tuple[BudgetSession, ...]:
-    """Return these sessions and all their parents, each once."""
-    if len(sessions) == 1:
-        return sessions[0].lineage
-    return tuple(dict.fromkeys(one for session in sessions for one in session.lineage))
+class Admitted(NamedTuple):
+    """A call that may be sent: as what, and the tags of what its prompt holds."""
+
+    request: CallRequest
+    risks: tuple[str, ...] = ()
 
 
-def groups_of(sessions: Sequence[BudgetSession]) -> tuple[Group, ...]:
-    """Return the accounts through which money of all these sessions runs, by ledger."""
-    if len(sessions) == 1:
-        return sessions[0].groups
-    return _grouped(group for session in sessions for group in session.groups)
+class PaidCall(Protocol):
+    """What a payer and a context see of a call."""
+
+    risks: tuple[str, ...]
+
+    @property
+    def id(self) -> str: ...
+    @property
+    def kind(self) -> str: ...
+    @property
+    def request(self) -> CallRequest: ...
+    @property
+    def reservation(self) -> Reservation: ...
+    @property
+    def quote(self) -> Quote | None: ...
+    @property
+    def payer(self) -> Payer: ...
+    @property
+    def began(self) -> float: ...
+    @property
+    def cost(self) -> int: ...
+    @property
+    def usage(self) -> Usage | None: ...
+    @property
+    def model(self) -> str | None: ...
+    @property
+    def priced(self) -> bool: ...
+    @property
+    def output(self) -> int: ...
+    @property
+    def ended(self) -> bool: ...
+    @property
+    def over(self) -> bool: ...
+    @property
+    def guarded(self) -> bool: ...
+    @property
+    def metered(self) -> Amounts: ...
+    def settle(self, outcome: None) -> None: ...
 
 
-def own_groups(session: BudgetSession) -> tuple[Group, ...]:
-    """Return the accounts through which a session's money runs.
+class Payer(Protocol):
+    """Whoever pays for a call.
+
+    Attributes:
+        id: its name, for messages.
+        lineage: itself and its parents, up to the root.
+        groups: the accounts through which its money runs, by ledger.
+        estimator: what its calls may cost, and did.
+    """
+
+    @property
+    def id(self) -> str: ...
+    @property
+    def closed(self) -> bool: ...
+    @property
+    def lineage(self) -> tuple[Payer, ...]: ...
+    @property
+    def groups(self) -> tuple[Group, ...]: ...
+    @property
+    def estimator(self) -> Estimator: ...
+
+    def final(self) -> tuple[Ledger, str] | None:
+        """Return the account whose reserve a call made here may use, if one is finalizing."""
+
+    def top_ups(self) -> int:
+        """Count the top-ups of this payer and its parents."""
+
+    def admit(self, request: CallRequest) -> Admitted:
+        """Return what may be sent: loops, risks and plugins are asked.
+
+        Raises:
+            LoopDetected, RiskDetected, AnomalyDetected: it is not to be sent.
+            AgentBudgetError: a plugin refuses it.
+        """
+
+    def approved(self, refusal: Refusal, before: int) -> bool:
+        """Return whether to try again: there were `before` top-ups, and now there are more."""
+
+    def refused(self, refusal: Refusal, request: CallRequest) -> BudgetExhausted:
+        """Return the error for a call that was refused, and record it."""
+
+    def stopped(self, call: PaidCall) -> BudgetExhausted:
+        """Return the error that stops a stream whose hold is spent, and record it."""
+
+    def opened(self, call: PaidCall) -> None:
+        """Keep an open call, so that it can be swept."""
+
+    def count(self, call: PaidCall) -> None:
+        """Count a call that was settled; all payers do before any is told."""
+
+    def ended(self, call: PaidCall, entries: Sequence[Entry]) -> None:
+        """Tell of a call that was settled."""
+
+    def released(self, call: PaidCall) -> None:
+        """Drop a call that was released."""
+
+
+def everyone(payers: Sequence[Payer]) -> tuple[Payer, ...]:
+    """Return these payers and all their parents, each once."""
+    if len(payers) == 1:
+        return payers[0].lineage
+    return tuple(dict.fromkeys(one for payer in payers for one in payer.lineage))
+
+
+def groups_of(payers: Sequence[Payer]) -> tuple[Group, ...]:
+    """Return the accounts through which money of all these payers runs, by ledger."""
+    if len(payers) == 1:
+        return payers[0].groups
+    return _grouped(group for payer in payers for group in payer.groups)
+
+
+def own_groups(
+    own: Group, parent: Group | None = None, above: Iterable[Group] = ()
+) -> tuple[Group, ...]:
+    """Return the accounts through which the money of one account runs.
 
     Its parents' accounts in its own ledger are on the way to the root anyway; those in another
     ledger have to be named.
+
+    Args:
+        own: its ledger and itself.
+        parent: the parent's own, if it has one.
+        above: the groups of the parent.
     """
-    own, parent = Group(session.ledger, (session.account,)), session.parent
     if parent is None:
         return (own,)
-    groups = _grouped((own, *parent.groups))
-    if parent.ledger is not session.ledger:
+    groups = _grouped((own, *above))
+    if parent.ledger is not own.ledger:
         return groups
     first, *others = groups
-    above = tuple(account for account in first.accounts if account != parent.account)
-    return (Group(session.ledger, above), *others)
+    named = tuple(account for account in first.accounts if account != parent.accounts[0])
+    return (Group(own.ledger, named), *others)
 
 
 def _grouped(groups: Iterable[Group]) -> tuple[Group, ...]:

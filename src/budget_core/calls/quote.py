@@ -30,6 +30,7 @@ class Quote(NamedTuple):
         useful: output tokens below which an answer is not worth its call.
         capped: `most` is the caller's own cap, not the model's maximum.
         n: how many answers are asked for.
+        one_hour: it may write to a cache for an hour.
     """
 
     rates: Rates | None
@@ -41,6 +42,7 @@ class Quote(NamedTuple):
     useful: int
     capped: bool
     n: int = 1
+    one_hour: bool = False
 
     def amounts(self, output: int) -> Amounts:
         """Return what to hold for an answer of at most `output` tokens."""
@@ -127,4 +129,5 @@ def quote(
         useful=max(min(USEFUL, most), min(least, most)) * n,
         capped=output_cap is not None,
         n=n,
+        one_hour=one_hour,
     )

@@ -9,10 +9,9 @@ from budget_core.money.amounts import format_amount, readable
 from budget_core.money.usd import format_usd
 
 if TYPE_CHECKING:
-    from budget_core.calls.call import Call
+    from budget_core.calls.payer import PaidCall
     from budget_core.calls.request import CallRequest
     from budget_core.ledger.records import Denial
-    from budget_core.session.session import BudgetSession
 
 _NEXT = (
     "Raise the limit (session.top_up(...), or TopUp(...) from on_hard_limit), or finish from the "
@@ -46,28 +45,38 @@ def exhausted_by(
     )
 
 
-def stopped_by(call: Call, session: BudgetSession) -> BudgetExhausted:
-    """Return the error that stops a stream in the middle."""
+def stopped_by(
+    call: PaidCall, session_id: str, *, limit: float | None, spent: float, remaining: float | None
+) -> BudgetExhausted:
+    """Return the error that stops a stream in the middle.
+
+    Args:
+        call: whose answer it is.
+        session_id: the session in which the call was made.
+        limit: dollars; None if they are not limited.
+        spent: likewise.
+        remaining: likewise.
+    """
     held = format_usd(call.reservation.amounts.usd)
     if call.ended:
         why = (
-            f"Session {session.id!r} was closed while the answer of {call.request.model} was still "
+            f"Session {session_id!r} was closed while the answer of {call.request.model} was still "
             f"coming: it was stopped, and the {held} that were held for it are charged. Close the "
             "session after its streams."
         )
     else:
         why = (
-            f"The answer of {call.request.model} outgrew the {held} that session {session.id!r} "
+            f"The answer of {call.request.model} outgrew the {held} that session {session_id!r} "
             f"could hold for it, and was stopped. {_NEXT}"
         )
     return BudgetExhausted(
         why,
-        limit=session.limit,
-        spent=session.spent,
+        limit=limit,
+        spent=spent,
         requested=readable("usd", call.metered.usd),
-        remaining=session.remaining,
-        account=session.id,
-        session_id=session.id,
+        remaining=remaining,
+        account=session_id,
+        session_id=session_id,
     )
 
 

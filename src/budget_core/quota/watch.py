@@ -15,8 +15,7 @@ from budget_core.quota.record import ApiCall
 from budget_core.quota.request import Outgoing, WatchedRequest
 from budget_core.quota.watched import Watched
 from budget_core.runtime.settings import checked_settings
-from budget_core.runtime.waiting import default_wait
-from budget_core.session.policy import DEFAULT_WAIT
+from budget_core.runtime.waiting import DEFAULT_WAIT, default_wait
 
 if TYPE_CHECKING:
     from types import TracebackType

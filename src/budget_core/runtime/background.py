@@ -1,7 +1,7 @@
-"""Telling a ledger that blocks what a call came to, without stopping the event loop.
+"""What may block on I/O: never in an event loop, but in a thread.
 
-What is told this way is told in order, by one thread, before the program ends. Whoever reads a
-balance, or opens a call, waits for it first.
+What need not be waited for is done in order, by one thread, before the program ends. Whoever reads
+a balance, or opens a call, waits for it first.
 """
 
 from __future__ import annotations
@@ -13,9 +13,11 @@ from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from threading import Lock, get_ident
+from typing import TypeVar
 
 from budget_core.runtime.forks import in_child
 
+T = TypeVar("T")
 _log = logging.getLogger("budget_core")
 _lock = Lock()
 _pool: ThreadPoolExecutor | None = None
@@ -30,6 +32,19 @@ def in_event_loop() -> bool:
     except RuntimeError:
         return False
     return True
+
+
+def told(action: Callable[[], object], *, blocks: bool) -> None:
+    """Do `action`; where it `blocks` and this thread runs an event loop, in the background."""
+    if blocks and in_event_loop():
+        behind(action)
+    else:
+        action()
+
+
+async def asked(action: Callable[[], T], *, blocks: bool) -> T:
+    """Return what `action` does; where it `blocks`, it is done in a thread."""
+    return await asyncio.to_thread(action) if blocks else action()
 
 
 def behind(action: Callable[[], object]) -> None:
@@ -66,4 +81,4 @@ def _fresh() -> None:
 
 in_child(_fresh)
 
-__all__ = ["behind", "drain", "in_event_loop"]
+__all__ = ["asked", "behind", "drain", "in_event_loop", "told"]

@@ -1,4 +1,4 @@
-"""Waiting in a thread or a task, by one logic."""
+"""Waiting in a thread or a task: what waits is written once, as a generator of pauses."""
 
 from __future__ import annotations
 
@@ -7,23 +7,34 @@ import contextvars
 import threading
 from collections.abc import Callable, Generator
 from contextlib import suppress
-from typing import Generic, NamedTuple, TypeAlias, TypeVar
-
-from budget_core.calls.call import Call
-from budget_core.ledger.contract import Ledger
-from budget_core.session.policy import DEFAULT_WAIT
+from typing import Final, Generic, NamedTuple, Protocol, TypeAlias, TypeVar
 
 T = TypeVar("T")
+DEFAULT_WAIT: Final = 30.0
+"""Seconds that a caller may wait where nothing else is said."""
+
+
+class Watchable(Protocol):
+    """What can be waited for: a ledger in which money may become free.
+
+    Attributes:
+        poll: seconds after which to look again in any case.
+    """
+
+    poll: float
+
+    def watch(self, callback: Callable[[], object]) -> Callable[[], None]:
+        """Call `callback` when there may be news; return what ends that."""
 
 
 class Pause(NamedTuple):
-    """Wait until one of the ledgers may have money again, or `seconds` have passed.
+    """Wait until one of `watched` may have news, or `seconds` have passed.
 
-    The first pause of a call only starts to watch, so that nothing is missed between the
-    refusal and the wait.
+    The first pause only starts to watch, so that nothing is missed between the refusal and the
+    wait.
     """
 
-    ledgers: tuple[Ledger, ...]
+    watched: tuple[Watchable, ...]
     seconds: float
 
 
@@ -39,7 +50,7 @@ def run(steps: Steps[T]) -> T:
             pause = next(steps)
             if bell is None:
                 bell = threading.Event()
-                unwatch = [ledger.watch(bell.set) for ledger in pause.ledgers]
+                unwatch = [one.watch(bell.set) for one in pause.watched]
             else:
                 bell.wait(_patience(pause))
                 bell.clear()
@@ -51,20 +62,28 @@ def run(steps: Steps[T]) -> T:
             end()
 
 
-async def run_async(steps: Steps[T], *, blocks: bool) -> T:
-    """Run in this task, which awaits; a ledger that blocks is asked in a thread."""
+async def run_async(
+    steps: Steps[T], *, blocks: bool, give_back: Callable[[T], object] = lambda _: None
+) -> T:
+    """Run in this task, which awaits.
+
+    Args:
+        steps: what is run.
+        blocks: take each step in a thread.
+        give_back: called with an answer that came when the task had been cancelled.
+    """
     bell: asyncio.Event | None = None
     unwatch: list[Callable[[], None]] = []
     loop = asyncio.get_running_loop()
     try:
         while True:
-            step = await _Errand(steps).run() if blocks else _next(steps)
+            step = await _Errand(steps, give_back).run() if blocks else _next(steps)
             if not isinstance(step, Pause):
                 return step[0]
             if bell is None:
                 bell = asyncio.Event()
                 ring = _ringer(loop, bell)
-                unwatch = [ledger.watch(ring) for ledger in step.ledgers]
+                unwatch = [one.watch(ring) for one in step.watched]
             else:
                 await _heard(bell, _patience(step))
                 bell.clear()
@@ -82,8 +101,9 @@ class _Errand(Generic[T]):
     thread or the task, gives back what the step has got.
     """
 
-    def __init__(self, steps: Steps[T]) -> None:
+    def __init__(self, steps: Steps[T], give_back: Callable[[T], object]) -> None:
         self._steps = steps
+        self._given_back = give_back
         self._lock = threading.Lock()
         self._step: Pause | tuple[T] | None = None
         self._abandoned = False
@@ -112,8 +132,8 @@ class _Errand(Generic[T]):
 
     def _give_back(self, step: Pause | tuple[T]) -> None:
         self._steps.close()
-        if not isinstance(step, Pause) and isinstance(call := step[0], Call):
-            call.release()
+        if not isinstance(step, Pause):
+            self._given_back(step[0])
 
 
 def _next(steps: Steps[T]) -> Pause | tuple[T]:
@@ -141,7 +161,7 @@ async def _heard(bell: asyncio.Event, seconds: float) -> None:
 
 
 def _patience(pause: Pause) -> float:
-    return max(0.0, min(pause.seconds, *(ledger.poll for ledger in pause.ledgers)))
+    return max(0.0, min(pause.seconds, *(one.poll for one in pause.watched)))
 
 
 def default_wait() -> float:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, cast
 
 from budget_core.calls import context
 from budget_core.calls.call import Call
@@ -61,12 +61,12 @@ def claim(client: Any) -> Claim | None:
     claiming = context.guarded()
     if (binding := binding_of(client)) is not None:
         claiming = (*claiming, *binding.sessions)
-    if enclosing := context.enclosing_calls():
+    if enclosing := cast("tuple[Call, ...]", context.enclosing_calls()):
         for call in enclosing:
             if call.claim():
                 return Claim(call.session, claiming, pending=call)
         return _beside(enclosing[-1], claiming)
-    if calls := context.open_calls():
+    if calls := cast("tuple[Call, ...]", context.open_calls()):
         return _beside(calls[-1], claiming)
     if claiming:
         return Claim(claiming[-1], claiming[:-1])
@@ -81,7 +81,11 @@ def payers(client: Any) -> tuple[BudgetSession, ...]:
     """
     binding = binding_of(client)
     mine = () if binding is None else binding.sessions
-    inside = (session for call in context.open_calls() for session in call.sessions)
+    inside = (
+        session
+        for call in cast("tuple[Call, ...]", context.open_calls())
+        for session in call.sessions
+    )
     claiming = (*inside, *context.guarded(), *mine)
     if claiming or (payer := unclaimed()) is None:
         return claiming
@@ -100,7 +104,7 @@ def unclaimed() -> BudgetSession | None:
     if not (offered := context.offered()):
         return None
     for sessions in filter(None, (offered, context.offered(everywhere=True))):
-        innermost = max(sessions, key=lambda session: len(session.lineage))
+        innermost: BudgetSession = max(sessions, key=lambda session: len(session.lineage))
         if all(session in innermost.lineage for session in sessions):
             return innermost
     raise AmbiguousBudget([session.id for session in offered])

@@ -267,7 +267,7 @@ def _ended(session: BudgetSession) -> bool:
 
 def _inside(session: BudgetSession | None) -> Iterator[BudgetSession]:
     """Return this context's sessions of `init` that lie within `session`, innermost first."""
-    for inner in reversed(contexts.bindings().guarded):
+    for inner in reversed(contexts.bindings().claiming):
         if inner in _open and (session is None or session in inner.lineage):
             yield inner
 

@@ -148,7 +148,7 @@ class Exchange:
         receipt = read_receipt(result)
         if receipt.usage is None:
             receipt = read_receipt(_read(body))
-        self.call.session.vet_answer(self.call, lambda: _read(body))
+        self.call.session.answered(self.call, lambda: _read(body))
         self.call.settle(receipt)
         mark_settled(result)
 

@@ -29,5 +29,5 @@ def refuse_unbounded(client: Any, what: str) -> None:
     Raises:
         Unbounded: a session that would pay for it has ``unbounded="refuse"``.
     """
-    if any(not session.costs.allows_unbounded for session in payers(client)):
+    if any(not session.estimator.allows_unbounded for session in payers(client)):
         raise Unbounded(what)

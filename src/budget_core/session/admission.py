@@ -1,33 +1,119 @@
-"""Asking plugins before money is held: they may shorten an answer, or refuse the call."""
+"""What may be sent at all: loops, what prompts hold, anomalies, and what plugins allow."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from threading import RLock
 from typing import TYPE_CHECKING, Any
 
+from budget_core.calls.loops import LoopWatch
+from budget_core.calls.payer import Admitted
 from budget_core.errors import AgentBudgetError, CallRefused
 from budget_core.runtime.plugins import asking
 
 if TYPE_CHECKING:
+    from budget_core.calls.payer import PaidCall
     from budget_core.calls.request import CallRequest
-    from budget_core.session.session import BudgetSession
+    from budget_core.session.log import SessionLog
+    from budget_core.session.policy import Policy
+    from budget_core.session.screening.screening import Screening
 
 
-def tightened(session: BudgetSession, request: CallRequest) -> CallRequest:
-    """Return a call as plugins allow it: capped by the least that any of them says.
+@dataclass(frozen=True, slots=True)
+class ReserveRequest:
+    """Which call is about to be held, and in which `BudgetSession`."""
 
-    Raises:
-        AgentBudgetError: a plugin refuses it.
+    session: Any
+    call: CallRequest
+
+
+class Admission:
+    """Looks at each call of a session before it is held, and at each that has ended.
+
+    Args:
+        policy: the session's.
+        log: where refusals are recorded.
+        flying: returns the fingerprints of the calls in flight.
     """
-    if not asking.listening("budget_reserve"):
-        return request
-    asked = ReserveRequest(session, request)
-    try:
-        caps = asking.every("budget_reserve", asked, sound=_is_cap, passing=AgentBudgetError)
-        return _capped(request, caps)
-    except AgentBudgetError as error:
-        session.vetoed(error, request)
-        raise
+
+    def __init__(self, policy: Policy, log: SessionLog, flying: Callable[[], list[Any]]) -> None:
+        self._policy = policy
+        self._log = log
+        self._flying = flying
+        self._loops = LoopWatch(policy.max_repeated_calls, policy.loop_window_seconds)
+        self._lock = RLock()  # reentrant: a finalizer may run in here
+        self.screening: Screening | None = _screening(policy, log)
+
+    def admit(self, request: CallRequest) -> Admitted:
+        """Return what may be sent, as `Payer.admit` says."""
+        risks = () if self.screening is None else self._screened(self.screening, request)
+        if request.fingerprint is not None:
+            self._check_loop(request)
+        if asking.listening("budget_reserve"):
+            request = self._allowed(request)
+        return Admitted(request, risks)
+
+    def ended(self, call: PaidCall) -> None:
+        """Compare a call that was paid for with the session's baseline."""
+        if self.screening is not None and self._policy.on_anomaly:
+            self.screening.settled(call)
+
+    def released(self, call: PaidCall) -> None:
+        """Compare a call that failed with the session's baseline."""
+        if self.screening is not None and self._policy.on_anomaly:
+            self.screening.failed(call)
+
+    def answered(self, call: PaidCall, read: Callable[[], Any]) -> None:
+        """Search an answer for risks, if the policy says so; its tags are added to the call's.
+
+        Args:
+            call: about to be settled.
+            read: returns the answer, JSON-like.
+        """
+        if self.screening is not None and self._policy.on_risk is not None:
+            self.screening.answer(call, read())
+
+    def accept_anomaly(self) -> None:
+        """Let calls go on although the session left its baseline."""
+        if self.screening is not None:
+            self.screening.accept()
+        self._log.terminated_by = None
+
+    def _screened(self, screening: Screening, request: CallRequest) -> tuple[str, ...]:
+        if (anomaly := screening.refusing()) is not None:
+            self._log.terminated_by = "anomaly"
+            raise anomaly
+        if self._policy.on_risk is None or request.prompt is None:
+            return ()
+        return screening.prompt(request.model, request.prompt)
+
+    def _check_loop(self, request: CallRequest) -> None:
+        with self._lock:
+            error = self._loops.note(request, self._flying())
+        if error is None:
+            return
+        self._log.emit("loop_detected", key=error.key, count=error.count, window=error.window)
+        self._log.ask(self._policy.on_loop_detected)
+        if self._policy.mode == "enforce":
+            self._log.terminated_by = "loop_detected"
+            raise error
+
+    def _allowed(self, request: CallRequest) -> CallRequest:
+        """Return a call as plugins allow it: capped by the least that any of them says."""
+        asked = ReserveRequest(self._log.session(), request)
+        try:
+            caps = asking.every("budget_reserve", asked, sound=_is_cap, passing=AgentBudgetError)
+            return _capped(request, caps)
+        except AgentBudgetError as error:
+            self._log.emit(
+                "refused",
+                reason=type(error).__name__,
+                name=request.name or request.model,
+                kind=request.kind,
+                provider=request.provider,
+            )
+            raise
 
 
 def _capped(request: CallRequest, caps: list[int]) -> CallRequest:
@@ -47,9 +133,11 @@ def _is_cap(answer: Any) -> bool:
     return type(answer) is int and answer > 0
 
 
-@dataclass(frozen=True, slots=True)
-class ReserveRequest:
-    """Which call is about to be held, and in which session."""
+def _screening(policy: Policy, log: SessionLog) -> Screening | None:
+    if policy.on_risk is None and policy.on_anomaly is None:
+        return None
+    from budget_core.session.screening.screening import (  # noqa: PLC0415  patterns to compile
+        Screening,
+    )
 
-    session: BudgetSession
-    call: CallRequest
+    return Screening(policy, log)

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-import weakref
 from collections.abc import Callable
 from threading import RLock
 from typing import TYPE_CHECKING, Any
 
 from budget_core.events import ask
 from budget_core.money.amounts import UNITS, Amounts
+from budget_core.money.usd import parse_usd, to_usd
 from budget_core.session.policy import TopUp
 
 if TYPE_CHECKING:
     from budget_core.ledger import Denial
-    from budget_core.session.session import BudgetSession
+    from budget_core.session.log import SessionLog
+    from budget_core.session.policy import Policy
+    from budget_core.session.standing import Standing
 
 
 class Alerts:
@@ -24,16 +26,17 @@ class Alerts:
         top_ups: how often the session was topped up.
     """
 
-    def __init__(self, session: BudgetSession) -> None:
-        # a session is collected as soon as nobody uses it: no cycle
-        self._session: BudgetSession = weakref.proxy(session)
-        self._marks = list(session.policy.marks())
-        self._written = {mark / 100: mark for mark in session.policy.warning_thresholds}
+    def __init__(self, policy: Policy, standing: Standing, log: SessionLog) -> None:
+        self._policy = policy
+        self._standing = standing
+        self._log = log
+        self._marks = list(policy.marks())
+        self._written = {mark / 100: mark for mark in policy.warning_thresholds}
         # reentrant: a finalizer may run in here, and `on_hard_limit` into the limit
         self._lock = RLock()
         self._asking = RLock()
         self._due = self._next()
-        self._enforced = session.policy.mode == "enforce"
+        self._enforced = policy.mode == "enforce"
         self.hard_limit_told = self._asked = False
         self.top_ups = 0
 
@@ -55,13 +58,13 @@ class Alerts:
             self._due = self._next()
         for mark, kind in crossed:
             if kind == "soft_limit":
-                self._session.emit("soft_limit", share=mark)
-                ask(self._session.policy.on_soft_limit, self._session.report)
+                self._log.emit("soft_limit", share=mark)
+                self._log.ask(self._policy.on_soft_limit)
             else:
                 self._warn(mark, spent)
         if met:  # nobody is refused where a budget only observes
-            self._session.emit("hard_limit", unit="usd")
-            ask(self._session.policy.on_hard_limit, self._session.report)
+            self._log.emit("hard_limit", unit="usd")
+            self._log.ask(self._policy.on_hard_limit)
 
     def approve(self, denial: Denial, topped_up: Callable[[], bool]) -> bool:
         """Ask `on_hard_limit` once a crossing; True if there is more money now.
@@ -76,35 +79,47 @@ class Alerts:
             first = denial.state == "open" and not self.hard_limit_told
             self.hard_limit_told |= first
         if first:
-            self._session.emit("hard_limit", unit=denial.unit)
+            self._log.emit("hard_limit", unit=denial.unit)
         with self._asking:  # whoever else is refused waits for the answer
             if topped_up():
                 return True
             if self._asked or denial.state != "open":
                 return False
             self._asked = True
-            answer = ask(self._session.policy.on_hard_limit, self._session.report)
+            answer = self._log.ask(self._policy.on_hard_limit)
             if not isinstance(answer, TopUp):
                 return False
-            more = self._session.raise_limits(answer)
-        self._session.tell_top_up(more)
+            more = Amounts(usd=parse_usd(answer.amount))
+            self.raise_limits(more)
+        self.tell_top_up(more)
         # dollars for somebody else's account, or for another unit, would be refused for ever
-        return denial.unit == "usd" and denial.account == self._session.account and more.usd > 0
+        return denial.unit == "usd" and denial.account == self._standing.account and more.usd > 0
 
-    def pass_over(self, spent: Amounts) -> None:
-        """Take note of what was spent before: those who crossed a threshold then, were told."""
-        share = self._share(spent)
-        with self._lock:
-            self._marks = [mark for mark in self._marks if mark[0] > share]
-            self._due = self._next()
-
-    def rearm(self) -> None:
-        """Take note of a top-up."""
-        share = self._share(self._session.balance().spent)
+    def raise_limits(self, more: Amounts) -> None:
+        """Raise the limits: the session goes on, and its thresholds are armed again."""
+        self._standing.top_up(more)
+        self._log.terminated_by = None
+        share = self._share(self._standing.balance().spent)
         with self._lock:
             self.top_ups += 1
             self.hard_limit_told = self._asked = False
-            self._marks = [mark for mark in self._session.policy.marks() if mark[0] > share]
+            self._marks = [mark for mark in self._policy.marks() if mark[0] > share]
+            self._due = self._next()
+
+    def tell_top_up(self, more: Amounts) -> None:
+        """Tell that the limits were raised."""
+        usd = self._standing.limits.lifelong("usd")
+        self._log.emit(
+            "top_up", amount=to_usd(more.usd), budget=None if usd is None else to_usd(usd)
+        )
+
+    def pass_over(self, spent: Amounts) -> None:
+        """Record what was spent before: those who crossed a threshold then, were told."""
+        if not any(spent):
+            return
+        share = self._share(spent)
+        with self._lock:
+            self._marks = [mark for mark in self._marks if mark[0] > share]
             self._due = self._next()
 
     def _next(self) -> list[tuple[int, int]]:
@@ -113,7 +128,7 @@ class Alerts:
             return []
         return [
             (UNITS.index(limit.unit), int(limit.amount * self._marks[0][0]))
-            for limit in self._session.limits.every
+            for limit in self._standing.limits.every
             if not limit.period
         ]
 
@@ -121,19 +136,20 @@ class Alerts:
         return max(
             (
                 spent[UNITS.index(limit.unit)] / limit.amount if limit.amount else 1.0
-                for limit in self._session.limits.every
+                for limit in self._standing.limits.every
                 if not limit.period
             ),
             default=0.0,
         )
 
     def _warn(self, mark: float, spent: Amounts) -> None:
-        usd, limit = spent.usd / 1e9, self._session.limit
+        most = self._standing.limits.lifelong("usd")
+        usd, limit = to_usd(spent.usd), None if most is None else to_usd(most)
         warning: dict[str, Any] = {
             "threshold": self._written.get(mark, mark * 100),
             "spent": usd,
             "remaining": None if limit is None else max(0.0, limit - usd),
             "budget": limit,
         }
-        self._session.emit("warning", **warning)
-        ask(self._session.policy.on_warning, lambda: warning)
+        self._log.emit("warning", **warning)
+        ask(self._policy.on_warning, lambda: warning)

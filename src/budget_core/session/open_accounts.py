@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 from threading import RLock
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary, WeakSet, WeakValueDictionary
 
 from budget_core.runtime.forks import in_child
 
 if TYPE_CHECKING:
     from budget_core.ledger import Ledger
-    from budget_core.session.session import BudgetSession
 
 
-class Namesakes:
+class Openers:
     """The sessions that have one account open.
 
     Attributes:
@@ -25,18 +24,18 @@ class Namesakes:
 
     def __init__(self) -> None:
         self.lock = RLock()
-        self.open: WeakSet[BudgetSession] = WeakSet()
+        self.open: WeakSet[Any] = WeakSet()
 
 
-_known: WeakKeyDictionary[Ledger, WeakValueDictionary[str, Namesakes]] = WeakKeyDictionary()
+_known: WeakKeyDictionary[Ledger, WeakValueDictionary[str, Openers]] = WeakKeyDictionary()
 _lock = RLock()
 
 
-def namesakes(ledger: Ledger, account: str) -> Namesakes:
+def openers_of(ledger: Ledger, account: str) -> Openers:
     """Return the sessions of an account."""
     with _lock:
         known = _known.setdefault(ledger, WeakValueDictionary())
-        return known.setdefault(account, Namesakes())
+        return known.setdefault(account, Openers())
 
 
 def _forked() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final, Literal, NamedTuple, TypeAlias
+from typing import Any, Literal, NamedTuple, TypeAlias
 
 from budget_core.errors import InvalidBudget
 from budget_core.events import Listener, callable_listener
@@ -18,8 +18,6 @@ _log = logging.getLogger("budget_core")
 Report: TypeAlias = dict[str, Any]
 Reserve: TypeAlias = Money | Literal["auto"]
 """A fraction of the limits (a float below 1), an amount ("$0.10"), or "auto"."""
-
-DEFAULT_WAIT: Final = 30.0
 
 
 class TopUp(NamedTuple):
@@ -111,4 +109,4 @@ def _one_of(name: str, value: str | None, known: tuple[str | None, ...]) -> None
         raise InvalidBudget(f"{name}= is one of {', '.join(map(repr, known))}; got {value!r}.")
 
 
-__all__ = ["DEFAULT_WAIT", "UNITS", "Policy", "Report", "Reserve", "TopUp", "reserve_for"]
+__all__ = ["UNITS", "Policy", "Report", "Reserve", "TopUp", "reserve_for"]

@@ -1,25 +1,91 @@
-"""`BudgetSession.wrap`: recording a response after the fact, and streams as they are read."""
+"""Recording what was spent without a hold: costs, responses, and streams as they are read."""
 
 from __future__ import annotations
 
 import logging
 from collections.abc import AsyncIterator, Iterator, Mapping
-from typing import TYPE_CHECKING, Any, Final, Self
+from functools import partial
+from time import time
+from typing import TYPE_CHECKING, Any, Final, Protocol, Self
 
 from budget_core.calls.request import CallRequest
 from budget_core.calls.responses import read_on, read_receipt
 from budget_core.errors import AgentBudgetError, UnknownModel
 from budget_core.ledger.reservation import Reservation
-from budget_core.money.amounts import Amounts
+from budget_core.money.amounts import ZERO, Amounts
 from budget_core.money.prices.lookup import settle_rates
 from budget_core.money.usage import Receipt, Usage, tier_of
+from budget_core.runtime.background import asked, told
 from budget_core.runtime.finalizers import later
 
 if TYPE_CHECKING:
-    from budget_core.session.session import BudgetSession
+    from budget_core.calls.payer import Payer
+    from budget_core.errors import BudgetExhausted
+    from budget_core.ledger.reservation import Refusal
+    from budget_core.session.standing import Standing
 
 _log = logging.getLogger("budget_core")
 _MARK: Final = "_budget_settled"
+
+
+class Recorder(Protocol):
+    """Whose money is recorded as spent: a session."""
+
+    @property
+    def blocks(self) -> bool: ...
+    @property
+    def standing(self) -> Standing: ...
+    @property
+    def refuses_unpriced(self) -> bool: ...
+    def top_ups(self) -> int: ...
+    def approved(self, refusal: Refusal, before: int) -> bool: ...
+    def refused(self, refusal: Refusal, request: CallRequest) -> BudgetExhausted: ...
+    def record(
+        self, request: CallRequest, amounts: Amounts, usage: Usage | None, *, priced: bool
+    ) -> BudgetExhausted | None: ...
+
+
+class RecordedCall:
+    """A call that nothing was held for, as payers see it."""
+
+    ended = over = True
+    guarded = False
+    quote = None
+    output = 0
+    metered = ZERO
+    risks: tuple[str, ...] = ()
+
+    def __init__(
+        self,
+        payer: Payer,
+        request: CallRequest,
+        reservation: Reservation,
+        cost: int,
+        usage: Usage | None,
+        *,
+        priced: bool,
+    ) -> None:
+        self.payer = payer
+        self.request = request
+        self.reservation = reservation
+        self.cost = cost
+        self.usage = usage
+        self.priced = priced
+        self.model: str | None = None
+        self.began = time()
+
+    @property
+    def kind(self) -> str:
+        """``"llm"`` or ``"tool"``."""
+        return self.request.kind
+
+    @property
+    def id(self) -> str:
+        """The id under which it was charged."""
+        return self.reservation.id
+
+    def settle(self, outcome: None) -> None:
+        """Do nothing: it was charged."""
 
 
 def mark_settled(response: Any) -> None:
@@ -35,7 +101,7 @@ def is_settled(response: Any) -> bool:
     return getattr(response, _MARK, False) is True
 
 
-def wrapped(session: BudgetSession, response: Any) -> Any:
+def wrapped(session: Recorder, response: Any) -> Any:
     """Record a response and return it, or return a stream that records itself."""
     if is_settled(response):
         return response
@@ -70,7 +136,7 @@ def _part(thing: Any, name: str) -> Any:
         return None
 
 
-def _recorded(session: BudgetSession, receipt: Receipt) -> AgentBudgetError | None:
+def _recorded(session: Recorder, receipt: Receipt) -> AgentBudgetError | None:
     """Record what a receipt says; return what is to be raised."""
     request = CallRequest(model=receipt.model or "unknown")
     usage = receipt.usage
@@ -88,21 +154,20 @@ def _recorded(session: BudgetSession, receipt: Receipt) -> AgentBudgetError | No
         )
     amounts = Amounts(cost, usage.total if usage is not None else 0, 1, 0)
     exhausted = session.record(request, amounts, usage, priced=priced)
-    refuse = session.policy.unknown_model == "refuse" and session.policy.mode == "enforce"
-    return exhausted or (unknown if refuse else None)
+    return exhausted or (unknown if session.refuses_unpriced else None)
 
 
 class _Meter:
     """Adds up a stream that nothing was held for; stops it when the budget is spent."""
 
-    def __init__(self, session: BudgetSession) -> None:
+    def __init__(self, session: Recorder) -> None:
         self._session = session
         self._receipt = Receipt(None)
         self._pieces = 0
         self._done = False
 
     def chunk(self, chunk: Any) -> AgentBudgetError | None:
-        """Take note of a chunk; return why the stream has to stop, if it has to."""
+        """Add a chunk; return why the stream has to stop, if it has to."""
         self._pieces += 1
         self._receipt = read_on(self._receipt, chunk, foreign=True)
         return self._refusal()
@@ -130,10 +195,10 @@ class _Meter:
         except UnknownModel:
             return None
         session, cost = self._session, price.cost(usage)
-        if not session.would_exceed_nanos(cost):
+        if not session.standing.would_exceed(cost):
             return None
         before = session.top_ups()
-        attempt = Reservation(session.groups, session.final())
+        attempt = Reservation(session.standing.groups, session.standing.final())
         refusal = attempt.reserve(Amounts(usd=cost, tokens=usage.total))
         if refusal is None:
             attempt.release()
@@ -146,7 +211,7 @@ class _Meter:
 class MeteredStream:
     """A synchronous stream that records itself; everything else is the stream's own."""
 
-    def __init__(self, session: BudgetSession, stream: Any) -> None:
+    def __init__(self, session: Recorder, stream: Any) -> None:
         self._stream = stream
         self._meter = _Meter(session)
 
@@ -193,9 +258,10 @@ class MeteredStream:
 class AsyncMeteredStream:
     """An asynchronous stream that records itself; everything else is the stream's own."""
 
-    def __init__(self, session: BudgetSession, stream: Any) -> None:
+    def __init__(self, session: Recorder, stream: Any) -> None:
         self._stream = stream
         self._meter = _Meter(session)
+        self._blocks = session.blocks
 
     def __aiter__(self) -> AsyncIterator[Any]:
         return self
@@ -204,12 +270,13 @@ class AsyncMeteredStream:
         try:
             chunk = await anext(self._stream)
         except StopAsyncIteration:
-            self._end()
+            await self._end()
             raise
         except BaseException:
-            self._meter.end()
+            told(self._meter.end, blocks=self._blocks)
             raise
-        if (stop := self._meter.chunk(chunk)) is not None:
+        stop = await asked(partial(self._meter.chunk, chunk), blocks=self._blocks)
+        if stop is not None:
             await self.close()
             raise stop
         return chunk
@@ -219,10 +286,10 @@ class AsyncMeteredStream:
         close = getattr(self._stream, "close", None) or getattr(self._stream, "aclose", None)
         if close is not None:
             await close()
-        self._end()
+        await self._end()
 
-    def _end(self) -> None:
-        if (error := self._meter.end()) is not None:
+    async def _end(self) -> None:
+        if (error := await asked(self._meter.end, blocks=self._blocks)) is not None:
             raise error
 
     async def __aenter__(self) -> Self:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 from budget_core.money.amounts import UNITS
@@ -11,7 +12,8 @@ from budget_core.money.usd import to_usd
 
 if TYPE_CHECKING:
     from budget_core.calls.request import CallRequest
-    from budget_core.session.session import BudgetSession
+    from budget_core.session.log import SessionLog
+    from budget_core.session.standing import Standing
 
 
 class Totals:
@@ -79,22 +81,24 @@ def _dollars(by_name: dict[str, int]) -> dict[str, float]:
     return {name: to_usd(nanos) for name, nanos in list(by_name.items())}
 
 
-def report(session: BudgetSession) -> dict[str, Any]:
+def report(
+    standing: Standing, totals: Totals, log: SessionLog, children: Iterable[Any], *, seconds: float
+) -> dict[str, Any]:
     """Return a session's JSON-ready report (see `BudgetSession.report`)."""
-    balance = session.balance()
-    limits = session.limits
-    limit = limits.lifelong("usd")
-    spent, reserved = balance.spent.usd, balance.reserved.usd
-    result: dict[str, Any] = {
-        "session_id": session.id,
+    balance = standing.balance()
+    limits = standing.limits
+    limit, remaining = limits.lifelong("usd"), standing.remaining(balance)
+    spent = balance.spent.usd
+    return {
+        "session_id": log.session_id,
         "budget": None if limit is None else to_usd(limit),
         "total_spent": to_usd(spent),
         "total_spent_nanos": spent,
-        "remaining": None if limit is None else to_usd(max(0, limit - spent - reserved)),
-        "reserved": to_usd(reserved),
+        "remaining": None if remaining is None else to_usd(remaining),
+        "reserved": to_usd(balance.reserved.usd),
         "overage": to_usd(max(0, spent - limit)) if limit is not None else 0.0,
-        "breakdown": session.totals.breakdown(),
-        "unpriced_calls": session.totals.unpriced,
+        "breakdown": totals.breakdown(),
+        "unpriced_calls": totals.unpriced,
         "limits": {
             unit: {"limit": amount, "spent": balance.spent[at]}
             for at, unit in enumerate(UNITS)
@@ -102,11 +106,10 @@ def report(session: BudgetSession) -> dict[str, Any]:
         },
         "children": [
             {"session_id": child.id, "budget": child.limit, "total_spent": child.spent}
-            for child in session.children()
+            for child in children
         ],
-        "duration_seconds": session.duration,
-        "terminated_by": session.terminated_by,
+        "duration_seconds": seconds,
+        "terminated_by": log.terminated_by,
         "finalized": balance.state == "finalized",
-        "events": [event.as_dict() for event in session.events()],
+        "events": [event.as_dict() for event in log.events()],
     }
-    return result

@@ -6,17 +6,24 @@ import contextlib
 import functools
 import inspect
 from collections.abc import AsyncIterator, Callable, Iterator
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from budget_core.calls.prompt import snapshot
 from budget_core.calls.request import CallRequest
 
 if TYPE_CHECKING:
-    from budget_core.session.session import BudgetSession
+    from budget_core.calls.call import Call
+
+
+class CallOpener(Protocol):
+    """Whoever opens calls: a session."""
+
+    def open_call(self, request: CallRequest) -> Call: ...
+    async def open_call_async(self, request: CallRequest) -> Call: ...
 
 
 def tracked(  # noqa: C901  four kinds of functions, the same two lines in each
-    session: BudgetSession, cost: int, tool_name: str | None
+    session: CallOpener, cost: int, tool_name: str | None
 ) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """Return a decorator for functions, coroutines, and generators of both kinds.
 

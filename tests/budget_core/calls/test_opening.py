@@ -240,7 +240,7 @@ class TestCancelling:
         task = asyncio.create_task(session.open_call_async(llm(1_000)))
         assert await asyncio.to_thread(blocking.entered.wait, 30)
         blocking.answer.set()
-        while not session._calls:
+        while not session._calls.fingerprints():
             pass  # the loop stands still, so the task cannot have heard of it
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
@@ -449,7 +449,7 @@ def test_a_step_that_was_given_up_before_it_began_is_not_taken():
         return session.open_call(llm())
         yield
 
-    errand = _Errand(steps())
+    errand = _Errand(steps(), lambda call: call.release())
     errand._abandoned = True
     with pytest.raises(asyncio.CancelledError):
         errand._take()

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import BaseModel
 
-from budget_core.calls.billed import BilledPrompts
+from budget_core.calls.billed import BilledPrompts, Bound
 from budget_core.calls.prompt import (
     IMAGE_TOKENS,
     UNSEEN_TOKENS,
@@ -185,7 +185,7 @@ class TestBilledPrompts:
     def test_a_repeated_prompt_is_exact(self, messages, tokens):
         billed = BilledPrompts()
         billed.remember("m", Prompt(messages), tokens)
-        assert billed.bound("m", Prompt(snapshot(messages))) == tokens
+        assert billed.bound("m", Prompt(snapshot(messages))).tokens == tokens
 
     @given(MESSAGES, MESSAGES.filter(bool))
     def test_an_extended_prompt_is_what_was_billed_and_the_bytes_of_what_was_added(self, old, new):
@@ -193,14 +193,14 @@ class TestBilledPrompts:
         billed.remember("m", Prompt(old), 1_000)
         bound = billed.bound("m", Prompt(old + new))
         if measure(new).unbounded is None:
-            assert bound >= 1_000 + sum(size_of(text) for text in texts(new))
+            assert bound.tokens >= 1_000 + sum(size_of(text) for text in texts(new))
         else:
             assert bound is None
 
     def test_another_model_or_message_is_not_known(self):
         billed = BilledPrompts()
         billed.remember("m", said("a", "b", tools=["t"]), 10)
-        assert billed.bound("m", said("a", "b", tools=["t"])) == 10
+        assert billed.bound("m", said("a", "b", tools=["t"])).tokens == 10
         assert billed.bound("other", said("a", "b", tools=["t"])) is None
         assert billed.bound("m", said("a", "B", tools=["t"])) is None
         assert billed.bound("m", said("b", "a", tools=["t"])) is None
@@ -212,7 +212,7 @@ class TestBilledPrompts:
         billed.remember("m", said("a", "b" * 9_000, tools=["t"]), 4_000)
         bound = billed.bound("m", said("a", "b" * 9_000, "c", tools=tools))
         least = 4_000 + len("c") + sum(map(len, tools)) + UNSEEN_TOKENS
-        assert least <= bound < least + 200
+        assert least <= bound.tokens < least + 200
 
     def test_mutating_a_message_in_place_is_noticed(self):
         billed, prompt = BilledPrompts(), Prompt([{"content": ["a"]}], {"tools": [{"name": "t"}]})
@@ -224,7 +224,7 @@ class TestBilledPrompts:
         billed, prompt = BilledPrompts(), Prompt([{"content": ["a"]}], {"tools": [{"name": "t"}]})
         billed.remember("m", prompt, 10)
         prompt.context["tools"][0]["description"] = "x" * 10_000
-        assert billed.bound("m", prompt) > 10_000
+        assert billed.bound("m", prompt).tokens > 10_000
 
     def test_a_model_that_is_mutated_in_place_is_not_taken_for_the_old_one(self):
         billed, message = BilledPrompts(), Message(content="a")
@@ -237,8 +237,8 @@ class TestBilledPrompts:
         billed.remember("m", said("a"), 10)
         billed.remember("m", said("x"), 99)
         billed.remember("m", said("a", "b"), 20)
-        assert billed.bound("m", said("a", "b")) == 20
-        assert 20 < billed.bound("m", said("a", "b", "c")) < 100
+        assert billed.bound("m", said("a", "b")).tokens == 20
+        assert 20 < billed.bound("m", said("a", "b", "c")).tokens < 100
 
     def test_what_is_added_without_a_bound_is_not_known(self):
         billed = BilledPrompts()
@@ -250,19 +250,19 @@ class TestBilledPrompts:
         billed = BilledPrompts()
         billed.remember("m", said("a"), 10)
         added = {"content": "b", "cache_control": {"ttl": "1h"}}
-        assert billed.bound("m", Prompt([*said("a").messages, added])) is not None
-        assert billed.one_hour
+        assert billed.bound("m", Prompt([*said("a").messages, added])).one_hour
+        assert not billed.one_hour  # a question changes nothing
 
     def test_only_the_last_ones_are_kept(self):
         billed = BilledPrompts(keep=2)
         for text in "abc":
             billed.remember("m", said(text), 10)
-        assert [billed.bound("m", said(text)) for text in "abc"] == [None, 10, 10]
+        assert [billed.bound("m", said(text)) for text in "abc"] == [None, Bound(10), Bound(10)]
 
     def test_an_agents_loop_takes_one_place(self):
         billed = BilledPrompts(keep=2)
         billed.remember("m", said("other"), 5)
         for end in range(1, 20):
             billed.remember("m", said(*map(str, range(end))), end)
-        assert billed.bound("m", said("other")) == 5
+        assert billed.bound("m", said("other")).tokens == 5
         assert billed.bound("m", said(*map(str, range(19)))) == 19

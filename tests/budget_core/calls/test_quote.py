@@ -6,13 +6,14 @@ from hypothesis import strategies as st
 
 from budget_core import hooks
 from budget_core.calls.billed import BilledPrompts
-from budget_core.calls.estimator import input_bound
+from budget_core.calls.estimator import Estimator, input_bound
 from budget_core.calls.prompt import UNSEEN_TOKENS, Prompt, measure
 from budget_core.calls.quote import COMFORTABLE, COMFORTABLE_REASONING, USEFUL, Quote, quote
 from budget_core.errors import Unbounded
 from budget_core.ledger import Headroom
 from budget_core.money.prices.output_limits import DEFAULT_MAX_OUTPUT
 from budget_core.money.prices.rates import Rates
+from budget_core.money.usage import Usage
 
 ONE_TEN = Rates.of(1, 10)  # 1,000 and 10,000 nanos a token
 
@@ -170,18 +171,18 @@ class TestInputBound:
     def test_of_the_unknown_is_its_bytes_and_what_providers_add(self):
         bound = input_bound("m", None, self.PROMPT, BilledPrompts())
         sizes = measure(self.PROMPT.messages).text + measure(self.PROMPT.context).text
-        assert bound == sizes + UNSEEN_TOKENS > 500
+        assert bound.tokens == sizes + UNSEEN_TOKENS > 500
 
     def test_of_the_known_is_exact(self):
         billed = BilledPrompts()
         billed.remember("m", self.PROMPT, 77)
-        assert input_bound("m", None, self.PROMPT, billed) == 77
+        assert input_bound("m", None, self.PROMPT, billed).tokens == 77
 
     def test_what_has_no_bound_is_refused_unless_that_is_allowed(self):
         prompt = Prompt([{"image_url": "https://example.com/a.png"}])
         with pytest.raises(Unbounded, match="an image by URL"):
             input_bound("m", None, prompt, BilledPrompts())
-        assert input_bound("m", None, prompt, BilledPrompts(), allow_unbounded=True) > 0
+        assert input_bound("m", None, prompt, BilledPrompts(), allow_unbounded=True).tokens > 0
 
     def test_what_has_no_bound_is_refused_behind_a_known_beginning_too(self):
         billed = BilledPrompts()
@@ -190,10 +191,13 @@ class TestInputBound:
         with pytest.raises(Unbounded):
             input_bound("m", None, Prompt(longer, self.PROMPT.context), billed)
 
-    def test_a_cache_write_for_an_hour_is_remembered(self):
-        billed = BilledPrompts()
-        input_bound("m", None, Prompt([{"cache_control": {"ttl": "1h"}}]), billed)
-        assert billed.one_hour
+    def test_a_cache_write_for_an_hour_is_seen_and_remembered_once_it_was_billed(self):
+        estimator = Estimator()
+        prompt = Prompt([{"cache_control": {"ttl": "1h"}}])
+        assert input_bound("m", None, prompt, estimator.billed).one_hour
+        assert not estimator.billed.one_hour
+        estimator.learn("m", [prompt], Usage(10, 1), one_hour=True)
+        assert estimator.billed.one_hour
 
     def test_a_plugin_may_know_better(self):
         class Plugin:
@@ -204,7 +208,7 @@ class TestInputBound:
         plugin = Plugin()
         hooks.register(plugin)
         try:
-            assert input_bound("mine", None, self.PROMPT, BilledPrompts()) == 42
-            assert input_bound("other", None, self.PROMPT, BilledPrompts()) > 500
+            assert input_bound("mine", None, self.PROMPT, BilledPrompts()).tokens == 42
+            assert input_bound("other", None, self.PROMPT, BilledPrompts()).tokens > 500
         finally:
             hooks.unregister(plugin)

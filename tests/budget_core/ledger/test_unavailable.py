@@ -329,7 +329,7 @@ class TestThreads:
 
     def test_a_fork_waits_for_no_thread_of_its_parent(self, inner):
         session = budget(inner, "closed").session("a")
-        ledger, namesakes = steady(inner), session._namesakes
+        ledger, namesakes = steady(inner), session.standing._openers
         with ledger._paying, ledger._rooms._lock:
             locked = threading.Thread(target=namesakes.lock.acquire)  # never given back
             locked.start()

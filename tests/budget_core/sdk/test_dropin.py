@@ -579,8 +579,7 @@ class TestTeardown:
         assert dropin._open
         assert AgentBudget("$1").session().spent == 0  # whoever asks next does what was queued
         assert not dropin._open
-        context._sessions.set(())
-        context._guarded.set(())
+        context.clear()
 
     def test_a_ledger_that_fails_keeps_nothing_else_in_place(self, monkeypatch):
         session = init("$1")

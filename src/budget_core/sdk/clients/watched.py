@@ -194,7 +194,7 @@ class WatchedSession(BudgetSession):
             raise error.recast(request.mixin) from error.__cause__
         if standing is not None and standing.exceeded:
             exceeded = self.exceeded_by(standing)
-            self._terminated_by = self._terminated_by or "budget_exhausted"
+            self._log.terminate("budget_exhausted")
             self.emit("refused", account=standing.account, unit="usd", name=request.model)
             raise exceeded.recast(request.mixin)
 

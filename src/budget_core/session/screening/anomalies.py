@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from budget_core.money.usd import to_usd
 
 if TYPE_CHECKING:
-    from budget_core.calls.call import Call
+    from budget_core.calls.payer import PaidCall
 
 _MINUTE: Final = 60.0
 _WINDOW: Final = 20
@@ -61,7 +61,7 @@ class Anomalies:
         self._tools: deque[Hashable] = deque(maxlen=_WINDOW)
         self._told: set[str] = set()
 
-    def settled(self, call: Call) -> list[Anomaly]:
+    def settled(self, call: PaidCall) -> list[Anomaly]:
         """Take note of a call that was paid for; return what left its baseline with it."""
         with self._lock:
             found = [self._velocity_with(call.cost)]
@@ -75,7 +75,7 @@ class Anomalies:
                 self._tools.append(key)
             return self._news(found)
 
-    def failed(self, call: Call) -> list[Anomaly]:
+    def failed(self, call: PaidCall) -> list[Anomaly]:
         """Take note of a call that brought nothing, and cost nothing."""
         with self._lock:
             if call.kind != "llm":
@@ -94,7 +94,7 @@ class Anomalies:
             return "spend_velocity"
         return Anomaly("spend_velocity", to_usd(self._spent), to_usd(round(usual)))
 
-    def _growth_to(self, call: Call, tokens: int) -> Anomaly | str:
+    def _growth_to(self, call: PaidCall, tokens: int) -> Anomaly | str:
         who = (call.request.agent, call.request.model)
         before, leap = self._contexts.pop(who, (tokens, None))
         growth = tokens - before

@@ -14,10 +14,10 @@ from budget_core.session.screening.anomalies import Anomalies
 from budget_core.session.screening.risk import RISKS, analyze_text
 
 if TYPE_CHECKING:
-    from budget_core.calls.call import Call
+    from budget_core.calls.payer import PaidCall
+    from budget_core.session.log import SessionLog
     from budget_core.session.policy import Policy
     from budget_core.session.screening.anomalies import Anomaly
-    from budget_core.session.session import BudgetSession
 
 _KNOWN_TEXTS: Final = 1_024
 _INLINE: Final = re.compile(r"data:[A-Za-z0-9.+-]+/[A-Za-z0-9.+-]+(?:;[A-Za-z0-9=.-]+)*;base64,")
@@ -25,62 +25,64 @@ _CARDS: Final = range(10**12, 10**19)
 """Numbers that may be a card's."""
 
 
-class Vetting:
-    """The vetting of one session, if its policy asks for any. It keeps hashes, never a text."""
+class Screening:
+    """The screening of one session, if its policy asks for any. It keeps hashes, never a text."""
 
-    def __init__(self) -> None:
+    def __init__(self, policy: Policy, log: SessionLog) -> None:
+        self._policy = policy
+        self._log = log
         self._lock = Lock()
         self._tags: dict[int, tuple[str, ...]] = {}
         self._anomalies = Anomalies()
         self._refusing: Anomaly | None = None
 
-    def refusing(self, session: BudgetSession) -> AnomalyDetected | None:
+    def refusing(self) -> AnomalyDetected | None:
         """Return why every call is refused: the session left its baseline, and nobody accepted."""
         if self._refusing is None:
             return None
-        return AnomalyDetected(*self._refusing, session.id)
+        return AnomalyDetected(*self._refusing, self._log.session_id)
 
-    def prompt(self, session: BudgetSession, call: str, prompt: Any) -> tuple[str, ...]:
+    def prompt(self, call: str, prompt: Any) -> tuple[str, ...]:
         """Return the tags of what a prompt holds; those of texts that are new are told.
 
         Raises:
             RiskDetected: it holds some, and they are to be refused.
         """
-        found, news = self._search(session, prompt)
-        refused = session.policy.on_risk == "refuse" and session.policy.mode == "enforce"
+        found, news = self._search(prompt)
+        refused = self._policy.on_risk == "refuse" and self._policy.mode == "enforce"
         if news or (found and refused):
-            session.emit("risk", tags=found, where="prompt", name=call, refused=refused)
+            self._log.emit("risk", tags=found, where="prompt", name=call, refused=refused)
         if found and refused:
-            raise RiskDetected(found, session.id)
+            raise RiskDetected(found, self._log.session_id)
         return tuple(found)
 
-    def answer(self, session: BudgetSession, call: Call, answer: Any) -> None:
+    def answer(self, call: PaidCall, answer: Any) -> None:
         """Add the tags of what an answer holds to those of its call; it is paid for already."""
-        found, news = self._search(session, answer)
+        found, news = self._search(answer)
         if news:
             name = call.request.model
-            session.emit("risk", tags=found, where="answer", name=name, refused=False)
+            self._log.emit("risk", tags=found, where="answer", name=name, refused=False)
         call.risks = tuple(_in_order({*call.risks, *found}))
 
-    def settled(self, session: BudgetSession, call: Call) -> None:
-        """Take note of a call that was paid for."""
-        self._tell(session, self._anomalies.settled(call))
+    def settled(self, call: PaidCall) -> None:
+        """Record a call that was paid for."""
+        self._tell(self._anomalies.settled(call))
 
-    def failed(self, session: BudgetSession, call: Call) -> None:
-        """Take note of a call that was released."""
-        self._tell(session, self._anomalies.failed(call))
+    def failed(self, call: PaidCall) -> None:
+        """Record a call that was released."""
+        self._tell(self._anomalies.failed(call))
 
     def accept(self) -> None:
         """Let calls go on."""
         self._refusing = None
 
-    def _search(self, session: BudgetSession, value: Any) -> tuple[list[str], bool]:
+    def _search(self, value: Any) -> tuple[list[str], bool]:
         """Return what the texts of a value hold, and whether any of these texts is new."""
         found, news = set[str](), False
         for text in texts_in(value):
             known = self._tags.get(key := hash(text))
             if known is None:
-                known = _tags_of(text, session.policy)
+                known = _tags_of(text, self._policy)
                 news = news or bool(known)
                 with self._lock:
                     if len(self._tags) >= _KNOWN_TEXTS:
@@ -89,11 +91,10 @@ class Vetting:
             found.update(known)
         return _in_order(found), news
 
-    def _tell(self, session: BudgetSession, news: list[Anomaly]) -> None:
-        policy = session.policy
-        refused = policy.on_anomaly == "refuse" and policy.mode == "enforce"
+    def _tell(self, news: list[Anomaly]) -> None:
+        refused = self._policy.on_anomaly == "refuse" and self._policy.mode == "enforce"
         for one in news:
-            session.emit("anomaly", **one._asdict(), refused=refused)
+            self._log.emit("anomaly", **one._asdict(), refused=refused)
             if refused:
                 self._refusing = self._refusing or one
 

@@ -28,7 +28,7 @@ def session(penny):
 
 @pytest.fixture
 def watched(session, clock):
-    session._vetting._anomalies = Anomalies(clock)
+    session._admission.screening._anomalies = Anomalies(clock)
     return session
 
 

@@ -201,7 +201,7 @@ class TestInSessions:
         email = ["PII_EMAIL"]
         assert told == [("call", []), ("risk", email), ("call", email), ("call", email)]
         assert "user@example.com" not in repr(session.events()) + repr(vars(session))
-        assert "user@example.com" not in repr(session._vetting.__dict__)
+        assert "user@example.com" not in repr(session._admission.screening.__dict__)
 
     def test_refused_prompts_are_not_sent(self):
         session = AgentBudget("$1", on_risk="refuse").session("s")

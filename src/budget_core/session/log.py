@@ -1,0 +1,92 @@
+"""What happened in a session: its events, who is told of them, and what ended it."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from time import time
+from typing import TYPE_CHECKING, Any, Final
+
+from budget_core.events import Event, EventKind, ask, tell
+from budget_core.money.usd import to_usd
+from budget_core.runtime.plugins import asking
+
+if TYPE_CHECKING:
+    from budget_core.calls.payer import PaidCall
+    from budget_core.ledger.records import Entry
+    from budget_core.session.policy import Policy
+
+KEPT_EVENTS: Final = 256
+
+
+class SessionLog:
+    """The log of one session.
+
+    Args:
+        session_id: its id.
+        policy: whose listeners, labels and callbacks count.
+        session: returns the session, or None if nobody uses it any more.
+
+    Attributes:
+        terminated_by: what ended the session, None if nothing did.
+    """
+
+    def __init__(self, session_id: str, policy: Policy, session: Callable[[], Any]) -> None:
+        self.session = session
+        self.session_id = session_id
+        self._policy = policy
+        self._events: deque[Event] = deque(maxlen=KEPT_EVENTS)
+        self.terminated_by: str | None = None
+
+    def events(self) -> tuple[Event, ...]:
+        """Return the last events, oldest first."""
+        return tuple(self._events)
+
+    def emit(self, kind: EventKind, /, **data: Any) -> None:
+        """Keep an event, and tell those who listen."""
+        if self._policy.labels:
+            data = {**self._policy.labels, **data}
+        event = Event(kind, self.session_id, time(), data)
+        self._events.append(event)
+        if self._policy.listeners or asking.listening("budget_event"):
+            tell(replace(event, session=self.session()), self._policy.listeners)
+
+    def ask(self, callback: Callable[[Any], Any] | None) -> Any:
+        """Return what a callback of the user answers to the session's report."""
+        session = self.session()
+        return None if session is None else ask(callback, session.report)
+
+    def terminate(self, why: str) -> None:
+        """Record what ended the session, if nothing had before."""
+        self.terminated_by = self.terminated_by or why
+
+    def ended(self, call: PaidCall, entries: Sequence[Entry], *, iteration: int | None) -> None:
+        """Tell of a call that was settled.
+
+        Args:
+            call: the call.
+            entries: what the ledgers recorded of it.
+            iteration: how many LLM calls there were by now, if it is one.
+        """
+        request = call.request
+        name = request.name or request.model
+        self.emit(
+            "call",
+            kind=request.kind,
+            name=name,
+            cost=to_usd(call.cost),
+            agent=request.agent,
+            provider=request.provider,
+            model=call.model,
+            usage=call.usage,
+            priced=call.priced,
+            seconds=time() - call.began,
+            risks=list(call.risks),
+            iteration=iteration,
+        )
+        for entry in entries:
+            if entry.late:
+                self.emit("late", name=name, cost=to_usd(call.cost))
+            if (over := entry.over) is not None and over.spent > over.limit:
+                self.emit("overage", account=over.account, unit=over.unit)

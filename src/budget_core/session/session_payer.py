@@ -1,0 +1,216 @@
+"""A session as the payer of calls (see `budget_core.calls.payer.Payer`)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import TYPE_CHECKING, Any, Self, cast
+
+from budget_core.calls import context
+from budget_core.calls.payer import everyone, groups_of
+from budget_core.calls.refusals import exhausted_by, stopped_by
+from budget_core.ledger.reservation import Group, Refusal, Reservation
+from budget_core.runtime.background import behind, in_event_loop
+from budget_core.session.balance_view import BalanceView
+from budget_core.session.recording import RecordedCall
+
+if TYPE_CHECKING:
+    from budget_core.calls.estimator import Estimator
+    from budget_core.calls.payer import Admitted, PaidCall, Payer
+    from budget_core.calls.request import CallRequest
+    from budget_core.errors import BudgetExhausted
+    from budget_core.events import EventKind
+    from budget_core.ledger import Entry, Ledger
+    from budget_core.money.amounts import Amounts
+    from budget_core.money.usage import Usage
+    from budget_core.session.admission import Admission
+    from budget_core.session.policy import Policy
+
+
+class SessionPayer(BalanceView):
+    """Answers what a call asks of whoever pays for it, and hears how the call ended.
+
+    Attributes:
+        id: the session's name.
+        policy: its settings.
+        estimator: what its calls may cost, and did.
+    """
+
+    id: str
+    policy: Policy
+    estimator: Estimator
+    _above: tuple[Self, ...]
+    _ended: float | None
+    _overdrawn: BudgetExhausted | None
+    _admission: Admission
+
+    @property
+    def closed(self) -> bool:
+        """It was closed, and not entered again."""
+        return self._ended is not None
+
+    @property
+    def lineage(self) -> tuple[Self, ...]:
+        """The session itself and its parents, up to the root."""
+        return (self, *self._above)
+
+    @property
+    def groups(self) -> tuple[Group, ...]:
+        """The accounts through which its money runs, by ledger."""
+        return self.standing.groups
+
+    @property
+    def blocks(self) -> bool:
+        """One of the ledgers through which its money runs may block on I/O."""
+        return any(group.ledger.blocks for group in self.groups)
+
+    @property
+    def refuses_unpriced(self) -> bool:
+        """What has no price raises."""
+        return self.policy.unknown_model == "refuse" and self.policy.mode == "enforce"
+
+    def final(self) -> tuple[Ledger, str] | None:
+        """Return the account whose reserve a call made here may use, if one is finalizing."""
+        return self.standing.final()
+
+    def top_ups(self) -> int:
+        """Count the top-ups of this session and its parents."""
+        return sum(session.alerts.top_ups for session in self.lineage)
+
+    def admit(self, request: CallRequest) -> Admitted:
+        """Return what may be sent: loops, risks and plugins are asked."""
+        return self._admission.admit(request)
+
+    def approved(self, refusal: Refusal, before: int) -> bool:
+        """Tell the session that is exhausted; True if somebody topped it up, so try again."""
+        account = (refusal.ledger, refusal.denial.account)
+        owner = next((s for s in self.lineage if (s.ledger, s.account) == account), self)
+        return owner.alerts.approve(refusal.denial, lambda: self.top_ups() != before)
+
+    def refused(self, refusal: Refusal, request: CallRequest) -> BudgetExhausted:
+        """Return the error for a call that was refused, and record it."""
+        error = exhausted_by(refusal.denial, self.id, request)
+        self._log.terminate("budget_exhausted")
+        denial = refusal.denial
+        self.emit(
+            "refused",
+            reason=denial.unit if denial.state == "open" else denial.state,
+            account=error.account,
+            unit=error.unit,
+            requested=error.requested,
+            remaining=error.remaining,
+            name=request.name or request.model,
+            kind=request.kind,
+            provider=request.provider,
+        )
+        return error
+
+    def stopped(self, call: PaidCall) -> BudgetExhausted:
+        """Return the error that stops a stream whose hold is spent, and record it."""
+        error = stopped_by(
+            call, self.id, limit=self.limit, spent=self.spent, remaining=self.remaining
+        )
+        self._log.terminate("budget_exhausted")
+        self.emit("stopped", name=call.request.model, seen=call.output)
+        return cast("BudgetExhausted", error.recast(call.request.mixin))
+
+    def opened(self, call: PaidCall) -> None:
+        """Keep an open call, so that it can be swept."""
+        self._calls.opened(call)
+
+    def count(self, call: PaidCall) -> None:
+        """Count an ended call."""
+        self._calls.count(call)
+
+    def ended(self, call: PaidCall, entries: Sequence[Entry]) -> None:
+        """Tell of a call that was settled, and of thresholds that it crossed."""
+        if call.payer is cast("Payer", self):
+            iteration = self.totals.llm_calls if call.kind == "llm" else None
+            self._log.ended(call, entries, iteration=iteration)
+            if call.reservation.final is not None and self.finalized:
+                self._finalized()
+            self._admission.ended(call)
+        if self.policy.finalization_reserve == "auto":
+            self._keep_back_after(call)
+        for entry in entries:
+            if self.account in entry.path:
+                self.alerts.watch(entry.after[entry.path.index(self.account)])
+
+    def released(self, call: PaidCall) -> None:
+        """Drop a call that was released."""
+        self._calls.released(call)
+        if call.payer is cast("Payer", self):
+            self._admission.released(call)
+
+    def emit(self, kind: EventKind, /, **data: Any) -> None:
+        """Keep an event, and tell those who listen."""
+        self._log.emit(kind, **data)
+
+    def answered(self, call: PaidCall, read: Callable[[], Any]) -> None:
+        """Search the answer of a call that is about to be settled for risks, if that is wanted."""
+        self._admission.answered(call, read)
+
+    def record(
+        self,
+        request: CallRequest,
+        amounts: Amounts,
+        usage: Usage | None = None,
+        *,
+        priced: bool = True,
+    ) -> BudgetExhausted | None:
+        """Record what was spent without a hold; return the error to raise if that was too much."""
+        charge = partial(self._charge, request, amounts, usage, priced=priced)
+        if not (self.blocks and in_event_loop()):
+            return charge()
+
+        def later_on() -> None:
+            self._overdrawn = charge() or self._overdrawn
+
+        error, self._overdrawn = self._overdrawn, None
+        behind(later_on)
+        return error
+
+    def keep_back(self, amounts: Amounts) -> None:
+        """Keep this much back for the last call, in place of what was kept back before."""
+        self.standing.keep_back(amounts)
+
+    # -- inside ------------------------------------------------------------------------------
+
+    def _charge(
+        self, request: CallRequest, amounts: Amounts, usage: Usage | None, *, priced: bool
+    ) -> BudgetExhausted | None:
+        sessions = (self, *self._joined(()))
+        reservation = Reservation(groups_of(sessions), self.final())
+        before = self.top_ups()
+        entries = reservation.charge(amounts)
+        call = RecordedCall(self, request, reservation, amounts.usd, usage, priced=priced)
+        payers = everyone(sessions)
+        for payer in payers:
+            payer.count(call)
+        for payer in payers:
+            payer.ended(call, entries)
+        for entry, (ledger, _) in zip(entries, reservation.groups, strict=True):
+            if entry.over is not None:
+                refusal = Refusal(ledger, entry.over)
+                if not self.approved(refusal, before):
+                    self._log.terminate("budget_exhausted")
+                    return exhausted_by(refusal.denial, self.id, request, paid=True)
+        return None
+
+    def _joined(self, joining: Sequence[Self]) -> tuple[Self, ...]:
+        """Add the sessions that claim everything in this context, but for our own parents."""
+        guarded = context.guarded()
+        if not joining and (not guarded or guarded == (self,)):
+            return ()
+        mine = self.lineage
+        return tuple(dict.fromkeys(s for s in (*joining, *guarded) if s not in mine))
+
+    def _keep_back_after(self, call: PaidCall) -> None:
+        """Keep back what one more call on the present context would take."""
+        price = call.quote.rates if call.quote is not None else None
+        if price is not None and call.usage is not None and not self.finalized:
+            self.keep_back(self.estimator.one_more(price, call.usage))
+
+    def _finalized(self) -> None:
+        self._log.terminated_by = "finalized"
+        self.emit("finalized")

@@ -1,0 +1,222 @@
+"""A session's account in its ledger: opened, read, topped up, closed, and nothing else."""
+
+from __future__ import annotations
+
+import weakref
+
+from budget_core.calls.context import finalizing
+from budget_core.calls.payer import own_groups
+from budget_core.calls.refusals import exhausted_by
+from budget_core.calls.request import CallRequest
+from budget_core.errors import AgentBudgetError, InvalidBudget, LedgerUnavailable
+from budget_core.ledger import Account, Balance, Denial, Lasts, Ledger
+from budget_core.ledger.reservation import Group, Reservation
+from budget_core.money.amounts import UNITS, Amounts
+from budget_core.money.limits import UNLIMITED, Limit, Limits
+from budget_core.money.usd import Money, to_usd
+from budget_core.runtime.background import drain
+from budget_core.runtime.finalizers import reap
+from budget_core.session.open_accounts import openers_of
+from budget_core.session.policy import Policy, reserve_for
+
+
+class Standing:
+    """How a session stands with its ledger. It alone asks the ledger for the account.
+
+    Args:
+        name: the session's id.
+        ledger: where the account is.
+        limits: as they are asked for; what the parents have left cuts them.
+        policy: the session's.
+        parent: of the session whose money it is, or None.
+        under: the account in the ledger whose money it is, where there is no parent.
+        made_up: nobody can name the session again.
+        allocate: set the whole limit aside in the parent now.
+        update: let the limits replace those that the account has.
+
+    Attributes:
+        account: its id, behind its parents' where ledgers outlive the process.
+        limits: as they stand, top-ups included.
+        named: the account can be opened again by its name, where the ledger outlives the process.
+        group: the account, by its ledger.
+        groups: the accounts through which its money runs, by ledger.
+
+    Raises:
+        BudgetExhausted: there is not enough to set aside.
+        InvalidBudget: there is no account `under`.
+        AccountConflict, LedgerUnavailable: as they say.
+    """
+
+    def __init__(
+        self,
+        *,
+        name: str,
+        ledger: Ledger,
+        limits: Limits,
+        policy: Policy,
+        parent: Standing | None = None,
+        under: str | None = None,
+        made_up: bool = False,
+        allocate: bool = False,
+        update: bool = False,
+    ) -> None:
+        inside = parent is not None and parent.ledger is ledger
+        self._id = name
+        self._policy = policy
+        self._above: tuple[Standing, ...] = () if parent is None else parent.lineage
+        self.ledger: Ledger = ledger
+        self.account: str = (
+            f"{parent.account}/{name}" if parent and inside and ledger.outlives else name
+        )
+        self.limits: Limits = limits if parent is None else limits.lowered(parent.unspent(limits))
+        self.named: bool = not made_up and (parent is None or not inside or parent.named)
+        self.group = Group(ledger, (self.account,))
+        self.groups: tuple[Group, ...] = (
+            own_groups(self.group)
+            if parent is None
+            else own_groups(self.group, parent.group, parent.groups)
+        )
+        lasts: Lasts = "name" if self.named else "run"
+        self._terms = Account(
+            self.account,
+            parent.account if parent is not None and inside else under,
+            self._enforced(self.limits if allocate else limits),
+            self._reserve(self.limits if allocate else limits),
+            allocate,
+            lasts,
+        )
+        self._openers = openers_of(ledger, self.account)
+        self.spent_before = self.open(update=update)
+        if made_up:
+            weakref.finalize(self, ledger.forget, self.account).atexit = False
+
+    @property
+    def lineage(self) -> tuple[Standing, ...]:
+        """Itself and those of its parents, up to the root."""
+        return (self, *self._above)
+
+    # -- asking ------------------------------------------------------------------------------
+
+    def balance(self) -> Balance:
+        """Return the account's balance, exact."""
+        reap()
+        drain()
+        balance = self.ledger.balance(self.account)
+        if self.ledger.outlives and not self._above and self._policy.mode == "enforce":
+            self.limits = balance.limits  # another process may have topped it up
+        return balance
+
+    def remaining(self, balance: Balance) -> int | None:
+        """Return the nanos neither spent nor held in a balance; None if they are not limited."""
+        limit = self.limits.lifelong("usd")
+        return None if limit is None else max(0, limit - balance.spent.usd - balance.reserved.usd)
+
+    def met(self, balance: Balance) -> bool:
+        """Return whether a limit for the account's life is spent, but for the reserve."""
+        return any(
+            balance.spent[at] >= limit.amount - balance.reserve[at]
+            for limit in self.limits.every
+            if not limit.period
+            for at in [UNITS.index(limit.unit)]
+        )
+
+    def would_exceed(self, cost: int) -> bool:
+        """Return whether `cost` nanos more would be refused now. Records nothing."""
+        drain()
+        room = Reservation(self.groups, self.final()).headroom().usd
+        return room is not None and cost > room
+
+    def unspent(self, limits: Limits) -> int:
+        """Return the most nanos that this account and its parents leave a child with `limits`."""
+        most = limits.lifelong("usd") or 0
+        for each in self.lineage:
+            usd = each.limits.lifelong("usd")
+            if usd is not None:
+                balance = each.balance()
+                most = min(most, max(0, usd - balance.spent.usd - balance.reserve.usd))
+        return most
+
+    def allocatable(self, max_spend: Money | Limit) -> float:
+        """Return `max_spend` in dollars, cut to what can be set aside at this moment."""
+        usd, room = Limit.parse(max_spend).amount, Reservation(self.groups).headroom().usd
+        return to_usd(usd if room is None else min(usd, room))
+
+    def final(self) -> tuple[Ledger, str] | None:
+        """Return the account whose reserve a call made here may use, if one is finalizing."""
+        if not (sessions := finalizing()):
+            return None
+        spending = [session.standing for session in sessions]
+        return next(((s.ledger, s.account) for s in self.lineage if s in spending), None)
+
+    def owns(self, error: AgentBudgetError) -> bool:
+        """Return whether an error is about this very account."""
+        return getattr(error, "account", None) == self.account
+
+    # -- changing ----------------------------------------------------------------------------
+
+    def open(self, *, update: bool = False) -> Amounts:
+        """Open the account, or find it open; return what was spent of it before."""
+        with self._openers.lock:
+            answer = self._opened(update=update)
+            if isinstance(answer, Balance):
+                self._openers.open.add(self)
+        if isinstance(answer, Denial):
+            request = CallRequest(kind="tool", name=f"session {self._id}", cost=answer.requested)
+            raise exhausted_by(answer, self._id, request)
+        if self._policy.on_unavailable == "open":
+            self.ledger.go_on_without(self.account)
+        return answer.spent
+
+    def top_up(self, more: Amounts) -> None:
+        """Raise the limits; a reserve that is a share of them grows with them."""
+        enforced = self._policy.mode == "enforce"
+        if enforced:
+            self.ledger.top_up(self.account, more)
+        self.limits = self.limits.raised(more)
+        if enforced and self._policy.finalization_reserve != "auto":
+            self.keep_back(self._reserve(self.limits))
+
+    def keep_back(self, amounts: Amounts) -> None:
+        """Keep this much back for the last call, in place of what was kept back before."""
+        self.ledger.keep_back(self.account, amounts)
+
+    def cancel(self) -> None:
+        """Refuse every later call of this account and of those below it."""
+        self.ledger.close(self.account, "cancelled")
+
+    def conclude(self) -> None:
+        """Refuse every later call, as the last one was made."""
+        self.ledger.close(self.account, "finalized")
+
+    def close(self) -> None:
+        """Close the account, unless another session of this name has it open."""
+        with self._openers.lock:
+            self._openers.open.discard(self)
+            if self._openers.open:
+                return
+            try:
+                still_open = self.ledger.balance(self.account).state == "open"
+            except LedgerUnavailable:
+                still_open = True
+            if still_open:
+                self.ledger.close(self.account)
+
+    # -- inside ------------------------------------------------------------------------------
+
+    def _enforced(self, limits: Limits) -> Limits:
+        return limits if self._policy.mode == "enforce" else UNLIMITED
+
+    def _reserve(self, limits: Limits) -> Amounts:
+        return reserve_for(self._policy.finalization_reserve, self._enforced(limits))
+
+    def _opened(self, *, update: bool) -> Balance | Denial:
+        try:
+            return self.ledger.open(self._terms, update=update)
+        except KeyError:
+            raise InvalidBudget(
+                f"Session {self._id!r} is to spend the money of account {self._terms.parent!r}, "
+                f"which {self.ledger!r} does not know. Declare it once: budget account set "
+                f"{self._terms.parent} '$500/month', or declare(...) in code."
+            ) from None
+        except LedgerUnavailable as error:
+            raise error.seen_by(self._id) from error.__cause__
