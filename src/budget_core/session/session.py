@@ -38,8 +38,6 @@ from budget_core.session.standing import Standing
 from budget_core.session.tools import tracked
 
 if TYPE_CHECKING:
-    from types import TracebackType
-
     from budget_core.calls.call import Call
 
 T = TypeVar("T")
@@ -322,24 +320,14 @@ class BudgetSession(SessionPayer):
         context.enter(self)
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         context.leave(self)
         self.close()
 
     async def __aenter__(self) -> Self:
         return self.__enter__()
 
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    async def __aexit__(self, *_: object) -> None:
         context.leave(self)
         await asked(self.close, blocks=self.ledger.blocks)
 
