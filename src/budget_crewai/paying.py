@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gc
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -11,7 +10,7 @@ from traceback import clear_frames
 from typing import TYPE_CHECKING, Any
 
 from budget_core import AgentBudgetError
-from budget_core.calls.outcomes import unbilled
+from budget_core.calls.outcomes import handled, unbilled
 from budget_core.frameworks import outcomes
 from budget_core.frameworks.last_word import SPEECHLESS
 from budget_core.money.usage import Receipt, Usage
@@ -52,7 +51,7 @@ class Paid:
         outcomes.finish(self.call, Receipt(self._usage), [shown])
         return answer
 
-    def fail(self, error: BaseException, before: BaseException | None) -> None:
+    def fail(self, error: BaseException, before: int) -> None:
         """End the call with an error: free if that proves that nothing was billed."""
         if self._usage is not None:
             self.call.finish(self._usage)
@@ -61,7 +60,7 @@ class Paid:
             clear_frames(error.__traceback__)
             gc.collect()
             self.call.finish()
-        elif _denied(error) or any(unbilled(one) for one in _causes(error, before)):
+        elif _denied(error) or unbilled(error, before=before):
             self.call.abort()
         else:
             self.call.finish()
@@ -128,7 +127,7 @@ def hear(chunk: str) -> None:
 
 @contextmanager
 def _paying(call: Call) -> Iterator[Paid]:
-    paid, before, outer = Paid(call), sys.exception(), _paid.get()
+    paid, before, outer = Paid(call), handled(), _paid.get()
     _paid.set(paid)
     try:
         yield paid
@@ -144,11 +143,11 @@ def _paying(call: Call) -> Iterator[Paid]:
         _paid.set(outer)
 
 
-def _causes(error: BaseException, before: BaseException | None) -> list[BaseException]:
+def _causes(error: BaseException, before: int) -> list[BaseException]:
     """Return an error and those it was raised for, up to what was being handled before."""
     causes: list[BaseException] = []
     current: BaseException | None = error
-    while current is not None and current is not before and current not in causes:
+    while current is not None and id(current) != before and current not in causes:
         causes.append(current)
         current = current.__cause__ or current.__context__
     return causes

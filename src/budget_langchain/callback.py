@@ -162,7 +162,7 @@ class LangChainBudgetCallback(Integration, BaseCallbackHandler):
         run = self._runs.pop(run_id, None)
         if run is None:
             return
-        run.end(unbilled=unbilled(error))
+        run.end(unbilled=unbilled(error, before=run.before))
         if run.chat and run.batch is not None:
             batches.abandon(self._runs, run)
 

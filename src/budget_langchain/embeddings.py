@@ -10,7 +10,7 @@ from langchain_core.embeddings import Embeddings
 
 from budget_core import BudgetSession, CallRequest, Prompt, Usage, register_model
 from budget_core.calls import context
-from budget_core.calls.outcomes import unbilled
+from budget_core.frameworks.outcomes import ending
 from budget_core.sdk.installing import guard_loaded
 from budget_langchain.requests import bubble
 
@@ -108,20 +108,11 @@ class BudgetedEmbeddings(Embeddings):
         # a model may split the texts over several requests: the guard claims the others too
         context.guard(self.session)
         try:
-            yield
-        except BaseException as error:
-            _end(call, refunded=unbilled(error))
-            raise
+            with ending(call):
+                yield
+                call.finish(Usage(input=call.quote.input_tokens if call.quote else 0))
         finally:
             context.unguard(self.session)
-        call.finish(Usage(input=call.quote.input_tokens if call.quote else 0))
-
-
-def _end(call: Call, *, refunded: bool) -> None:
-    if refunded:
-        call.abort()
-    else:
-        call.finish()
 
 
 def _name_of(embeddings: Embeddings) -> str:

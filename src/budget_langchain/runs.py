@@ -9,6 +9,8 @@ from threading import Lock
 from typing import TYPE_CHECKING, Any
 from weakref import WeakValueDictionary
 
+from budget_core.calls.outcomes import handled
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from uuid import UUID
@@ -22,19 +24,23 @@ class Run:
     Attributes:
         owner: the handler that opened the call; it alone meters the stream.
         batch: what the runs of one `generate` have in common, None for a run of its own.
+        before: the error that was being handled when it began (see `outcomes.handled`).
         number: in the order of opening.
         paid: another run's call paid for this one as well.
         source: the kind of event by which its stream is metered.
         chat: each run of the batch is a request of its own, made one after the other.
     """
 
-    __slots__ = ("__weakref__", "batch", "call", "chat", "number", "owner", "paid", "source")
+    __slots__ = (
+        "__weakref__", "batch", "before", "call", "chat", "number", "owner", "paid", "source",
+    )  # fmt: skip
 
     def __init__(self, call: Call, owner: object, batch: object = None, *, chat: bool) -> None:
         self.call = call
         self.owner = owner
         self.batch = batch
         self.chat = chat
+        self.before = handled()
         self.paid = False
         self.source: str | None = None
         self.number = next(_numbers)

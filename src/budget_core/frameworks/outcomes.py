@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final
 
-from budget_core.calls.outcomes import unbilled
+from budget_core.calls.outcomes import handled, unbilled
 from budget_core.money.prices.output_limits import is_reasoning
 from budget_core.money.usage import Receipt, Usage
 
@@ -44,17 +44,24 @@ def finish(call: Call, receipt: Receipt, shown: Iterable[str]) -> None:
 @contextmanager
 def ending(call: Call) -> Iterator[Call]:
     """End a call however its block ends: as it was finished there, or failed; else as unknown."""
+    before = handled()
     try:
         yield call
     except BaseException as error:
-        failed(call, error)
+        failed(call, error, before)
         raise
     call.finish()
 
 
-def failed(call: Call, error: BaseException) -> None:
-    """End a call that brought an error: free if that proves that nothing was billed."""
-    if unbilled(error):
+def failed(call: Call, error: BaseException, before: int | None = None) -> None:
+    """End a call that brought an error: free if that proves that nothing was billed.
+
+    Args:
+        call: that the framework opened.
+        error: what it brought.
+        before: what `handled` returned when it was opened (see `unbilled`).
+    """
+    if unbilled(error, before=before):
         call.abort()
     else:
         call.finish()

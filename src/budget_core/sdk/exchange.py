@@ -7,7 +7,7 @@ from contextvars import ContextVar
 from typing import Any, Final, NamedTuple
 
 from budget_core.calls.call import Call
-from budget_core.calls.outcomes import unbilled
+from budget_core.calls.outcomes import handled, unbilled
 from budget_core.calls.request import CallRequest
 from budget_core.calls.responses import read_receipt
 from budget_core.money.prices.output_limits import known_max_output
@@ -56,6 +56,7 @@ class Exchange:
         self.body = body
         self._asked = body
         self._streaming = False
+        self._before = handled()
 
     # -- before the request ------------------------------------------------------------------
 
@@ -106,7 +107,7 @@ class Exchange:
         self.sent = False
         if self.call is None or self.call.ended:
             return
-        if unbilled(error, response):
+        if unbilled(error, response, before=self._before):
             self.call.release()
         else:
             self.call.settle(None)
@@ -116,7 +117,7 @@ class Exchange:
         if not self.sent and self.call is not None:
             self.call.release()
             return
-        self.attempt_failed(getattr(error, "response", None), error)
+        self.attempt_failed(None, error)
 
     def returned(self) -> None:
         """End a call that brought a result without a response of the provider."""
