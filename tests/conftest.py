@@ -7,7 +7,6 @@ import queue
 import shutil
 import signal
 import socket
-import ssl
 import subprocess
 import tempfile
 import threading
@@ -16,6 +15,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import NamedTuple
 
+import certifi
 import hypothesis
 import pytest
 
@@ -46,13 +46,16 @@ def pytest_collection_finish():
     gc.freeze()
 
 
-CERTIFICATES = ssl.create_default_context()
-
-
-@pytest.fixture
-def quick_clients(monkeypatch):
-    """Making HTTP clients takes most of a short test: they read certificates, to verify nobody."""
-    monkeypatch.setattr(ssl, "create_default_context", lambda *_, **__: CERTIFICATES)
+@pytest.fixture(scope="session", autouse=True)
+def _one_certificate(tmp_path_factory):
+    """Reading all of them takes most of a client's making, and here nobody is verified."""
+    end = "-----END CERTIFICATE-----\n"
+    first, _, _ = Path(certifi.where()).read_text(encoding="utf-8").partition(end)
+    path = tmp_path_factory.mktemp("certificates") / "one.pem"
+    path.write_text(first + end, encoding="utf-8")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SSL_CERT_FILE", str(path))
+        yield
 
 
 @pytest.fixture

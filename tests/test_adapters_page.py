@@ -8,15 +8,12 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import httpx
-import pytest
 
 from budget_core.testing.conformance import AdapterConformance
 
 PAGE = Path(__file__).parent.parent / "docs" / "adapters.md"
 SHOWN = re.search(r"```python\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL)[1]
 TOOLS = [{"type": "function", "function": {"name": "search"}}]
-
-pytestmark = pytest.mark.usefixtures("quick_clients")
 
 
 class Model:

@@ -8,8 +8,6 @@ import tempfile
 import warnings
 from pathlib import Path
 
-import certifi
-
 os.environ.update(
     OTEL_SDK_DISABLED="true",
     CREWAI_DISABLE_TELEMETRY="true",
@@ -55,21 +53,6 @@ def _quiet(monkeypatch):
     logging.disable(logging.CRITICAL)
     yield
     logging.disable(logging.NOTSET)
-
-
-@pytest.fixture(scope="session")
-def one_certificate(tmp_path_factory):
-    """Reading all of them takes most of a client's making, and here nobody is verified."""
-    end = "-----END CERTIFICATE-----\n"
-    first, _, _ = Path(certifi.where()).read_text(encoding="utf-8").partition(end)
-    path = tmp_path_factory.mktemp("certificates") / "one.pem"
-    path.write_text(first + end, encoding="utf-8")
-    return path
-
-
-@pytest.fixture(autouse=True)
-def _quick_clients(monkeypatch, one_certificate):
-    monkeypatch.setenv("SSL_CERT_FILE", str(one_certificate))
 
 
 @pytest.fixture(autouse=True)

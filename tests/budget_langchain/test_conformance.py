@@ -12,7 +12,7 @@ from langchain_openai import ChatOpenAI
 from budget_core.testing.conformance import AdapterConformance
 from budget_langchain import BudgetMiddleware, LangChainBudgetCallback
 
-pytestmark = pytest.mark.usefixtures("quick_clients", "ledger_url")
+pytestmark = pytest.mark.usefixtures("ledger_url")
 
 
 @pytest.fixture

@@ -2,14 +2,12 @@
 
 import contextlib
 
-import pytest
 from autogen_agentchat.agents import AssistantAgent
 from autogen_ext.models.openai import OpenAIChatCompletionClient
 
 from budget_autogen import AutoGenBudgetTracker
 from budget_core.testing.conformance import AdapterConformance
 
-pytestmark = pytest.mark.usefixtures("quick_clients")
 MODEL = {
     "vision": False,
     "function_calling": True,

@@ -21,8 +21,8 @@ def pytest_collection_modifyitems(items):
 
 
 @pytest.fixture(autouse=True)
-def elsewhere(tmp_path, monkeypatch, quick_clients):
-    """AutoGen caches in the working directory, and makes a client for whatever it does."""
+def elsewhere(tmp_path, monkeypatch):
+    """AutoGen caches in the working directory."""
     monkeypatch.chdir(tmp_path)
 
 

@@ -4,13 +4,10 @@ import json
 
 import anthropic
 import openai
-import pytest
 
 from budget_core import BudgetExhausted, wrap_client
 from budget_core.frameworks.last_word import WRAP_UP
 from budget_core.testing.conformance import AdapterConformance
-
-pytestmark = pytest.mark.usefixtures("quick_clients")
 
 SCHEMA = {"type": "object", "properties": {"query": {"type": "string"}}, "required": ["query"]}
 SCHEMA["additionalProperties"] = False

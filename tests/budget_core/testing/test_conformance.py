@@ -7,7 +7,6 @@ from budget_core.testing.conformance import AdapterConformance
 from . import adapters
 
 pytest_plugins = ["pytester"]
-pytestmark = pytest.mark.usefixtures("quick_clients")
 BROKEN = {
     "Leaking": "an_error_of_the_provider_leaves_nothing_held",
     "DeafToCancelling": "a_run_that_is_cancelled_leaves_nothing_held",
