@@ -20,7 +20,7 @@ GO = {"messages": [("user", "go")]}
 async def test_the_last_call_is_an_answer(
     eager, request, researcher, maker, agent_way, guard_sdks, drive, square
 ):
-    budget = BudgetMiddleware("$0.06", finalization_reserve="$0.02", guard_sdks=guard_sdks)
+    budget = BudgetMiddleware("$0.04", finalization_reserve="$0.02", guard_sdks=guard_sdks)
     agent = researcher(request.getfixturevalue(maker)(), budget)
     state = await drive(agent_way, agent, "go", {"recursion_limit": 100})
     if state is not None:
@@ -168,7 +168,7 @@ async def test_an_answer_without_end_is_capped(
     provider, request, researcher, maker, way, guard_sdks, drive, square
 ):
     provider.default = Reply(input_tokens=100, output_tokens=20_000)
-    budget = BudgetMiddleware("$0.05", on_exhausted="raise", guard_sdks=guard_sdks)
+    budget = BudgetMiddleware("$0.02", on_exhausted="raise", guard_sdks=guard_sdks)
     await drive(way, researcher(request.getfixturevalue(maker)(), budget), "write a book")
     assert provider.bills[0].output_cap is not None
     assert provider.bills[0].output_tokens < 20_000

@@ -7,7 +7,7 @@ from budget_core.testing import Reply
 from budget_langchain import LangChainBudgetCallback
 
 
-@pytest.mark.parametrize("limit", ["$0.03", "$0.05"])
+@pytest.mark.parametrize("limit", ["$0.01", "$0.02"])
 async def test_twenty_thousand_tokens_do_not_break_the_budget(
     provider, gpt, limit, model_way, ask, square
 ):
