@@ -75,7 +75,7 @@ def middleware_runs(middleware, run, at):
 
 async def test_so_with_tasks_and_a_last_word(kit, budget, provider, square):
     kit.restless()
-    async with budget("$0.20", on_exhausted="finalize") as middleware:
+    async with budget("$0.10", on_exhausted="finalize") as middleware:
         crews = [
             kit.crew(
                 *(kit.agent(r, tools=[kit.search], max_iter=50) for r in ("A", "B"))
