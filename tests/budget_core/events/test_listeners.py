@@ -117,7 +117,7 @@ class TestListeners:
 
         session = AgentBudget("$1", ledger=ledger, listeners=[in_another_thread]).session("a")
         call = session.open_call(CallRequest(kind="tool", name="t", cost=1))
-        session.forget_call(call)  # as if only its stream knew it
+        session.released(call)  # as if only its stream knew it
         finalizers.later(call.settle)
         session.close()
         assert opened[-1] == "told"
