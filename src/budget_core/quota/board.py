@@ -12,6 +12,8 @@ from threading import Condition, Thread
 from typing import Any, Final
 from urllib.parse import quote
 
+from budget_core.runtime.state_dir import state_dir
+
 _PAUSE: Final = 1.0
 """Seconds from one writing to the next."""
 
@@ -20,8 +22,7 @@ _log = logging.getLogger("budget_core")
 
 def folder() -> Path:
     """Return where it is: ``$XDG_STATE_HOME/budget-suite/quota``."""
-    state = os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state"
-    return Path(state) / "budget-suite" / "quota"
+    return state_dir() / "quota"
 
 
 class Board:

@@ -6,7 +6,6 @@ import errno
 import json
 import logging
 import os
-import tempfile
 from collections.abc import Iterator
 from hashlib import sha256
 from pathlib import Path
@@ -17,6 +16,7 @@ from weakref import WeakSet
 
 from budget_core.money.amounts import Amounts
 from budget_core.runtime.forks import in_child
+from budget_core.runtime.state_dir import state_dir
 
 try:
     import fcntl
@@ -51,7 +51,7 @@ class Journal:
     """
 
     def __init__(self, ledger: str, folder: str | os.PathLike[str] | None = None) -> None:
-        self._folder = Path(folder) if folder is not None else _state_folder()
+        self._folder = Path(folder) if folder is not None else state_dir()
         self._name = sha256(ledger.encode()).hexdigest()[:16]
         self._lock = Lock()
         self._file: int | None = None
@@ -188,14 +188,6 @@ def _read(file: int) -> tuple[list[Debt], bool]:
                 # one without an end was being written when its process died: nobody was told of it
                 damaged = damaged or line.endswith("\n")
     return list(debts.values()), damaged
-
-
-def _state_folder() -> Path:
-    try:
-        base = os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state"
-    except RuntimeError:  # whoever this is has no home
-        return Path(tempfile.gettempdir()) / f"budget-suite-{os.getuid()}"
-    return Path(base) / "budget-suite"
 
 
 _journals: WeakSet[Journal] = WeakSet()
