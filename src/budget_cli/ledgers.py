@@ -188,7 +188,7 @@ def _account(balance: Balance) -> dict[str, Any]:
         "limits": [str(limit) for limit in balance.limits.every],
         "spent": _units(balance.spent),
         "reserved": _units(balance.reserved),
-        "kept_back": _units(balance.reserve),
+        "kept_back": _units(balance.kept_back),
         "remaining_nanos": balance.remaining(),
         "overage_nanos": balance.overage(),
         "windows": [

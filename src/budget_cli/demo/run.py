@@ -179,7 +179,7 @@ class _Watch:
             cap=_cap(bill),
             cost=total - self._total,
             total=total,
-            kept=self.session.balance().reserve.usd if self.session else 0,
+            kept=self.session.balance().kept_back.usd if self.session else 0,
             final=not message.tool_calls,
         )
         self._total = total

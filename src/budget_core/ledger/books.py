@@ -6,11 +6,11 @@ from abc import abstractmethod
 from collections import deque
 from collections.abc import Callable, Collection, Iterator, MutableMapping, Sequence
 from contextlib import AbstractContextManager
-from time import time
 from typing import Final, Protocol
 
 from budget_core.errors import AccountConflict, HoldConflict, InvalidBudget
 from budget_core.ledger.audit import Kept, faults
+from budget_core.ledger.clock import SYSTEM, Clock
 from budget_core.ledger.contract import Ledger
 from budget_core.ledger.records import (
     Account,
@@ -39,7 +39,7 @@ class Records(Kept, Protocol):
         """Return the last record under an id, if it is still known."""
 
     def __contains__(self, key: str) -> bool:
-        """Tell whether something was recorded under an id that is about to be used."""
+        """Return whether something was recorded under an id that is about to be used."""
 
     def add(self, entry: Entry) -> None:
         """Keep a record."""
@@ -49,22 +49,23 @@ class BookLedger(Ledger):
     """Every operation, on accounts, holds and records that a backend keeps.
 
     Attributes:
-        _turn: entered for an operation that may write; nothing else happens meanwhile.
-        _step: entered for one that writes holds and records, and accounts only through these.
-        _look: entered for one that only reads.
+        _for_writing: entered for an operation that may write; nothing else happens meanwhile.
+        _for_appending: entered for one that writes holds and records, and accounts only through
+            these.
+        _for_reading: entered for one that only reads.
         _owner: this process.
     """
 
-    _turn: AbstractContextManager[object]
-    _step: AbstractContextManager[object]
-    _look: AbstractContextManager[object]
+    _for_writing: AbstractContextManager[object]
+    _for_appending: AbstractContextManager[object]
+    _for_reading: AbstractContextManager[object]
     _nodes: MutableMapping[str, Node]
     _live: MutableMapping[str, LiveHold]
     _records: Records
     _owner: str = ""
-    _shift: float = 0.0
 
-    def __init__(self) -> None:
+    def __init__(self, clock: Clock | None = None) -> None:
+        self.clock = clock or SYSTEM
         self._forgotten: deque[str] = deque()
         self._watchers: dict[object, Callable[[], object]] = {}
 
@@ -73,13 +74,13 @@ class BookLedger(Ledger):
         """Close an account and drop it, once nothing lives in it any more."""
 
     def _now(self) -> float:
-        return time() + self._shift
+        return self.clock.now()
 
     def _reading(self) -> AbstractContextManager[object]:
-        return self._turn if self._forgotten else self._look
+        return self._for_writing if self._forgotten else self._for_reading
 
     def open(self, account: Account, *, update: bool = False) -> Balance | Denial:
-        with self._turn:
+        with self._for_writing:
             self._drop_forgotten()
             now, node = self._now(), self._nodes.get(account.id)
             denial: Denial | None = None
@@ -111,7 +112,7 @@ class BookLedger(Ledger):
         *,
         final: str | None = None,
     ) -> Hold | Denial:
-        with self._step:
+        with self._for_appending:
             if self._forgotten:
                 self._drop_forgotten()
             if hold_id in self._live or hold_id in self._records:
@@ -125,7 +126,7 @@ class BookLedger(Ledger):
             return hold
 
     def extend(self, hold_id: str, amounts: Amounts, accounts: Sequence[str] = ()) -> Hold | Denial:
-        with self._step:
+        with self._for_appending:
             live = self._live.get(hold_id)
             if live is None:
                 raise HoldConflict(f"Hold {hold_id} is not live, so it cannot be extended.")
@@ -144,7 +145,7 @@ class BookLedger(Ledger):
         return hold
 
     def commit(self, hold_id: str, amounts: Amounts, accounts: Sequence[str]) -> Entry:
-        with self._step:
+        with self._for_appending:
             if self._forgotten:
                 self._drop_forgotten()
             live = self._live.pop(hold_id, None)
@@ -156,7 +157,7 @@ class BookLedger(Ledger):
         return entry
 
     def release(self, hold_id: str) -> Entry | None:
-        with self._step:
+        with self._for_appending:
             if self._forgotten:
                 self._drop_forgotten()
             live = self._live.pop(hold_id, None)
@@ -174,7 +175,7 @@ class BookLedger(Ledger):
         *,
         final: str | None = None,
     ) -> Entry:
-        with self._step if final is None else self._turn:
+        with self._for_appending if final is None else self._for_writing:
             if self._forgotten:
                 self._drop_forgotten()
             if known := self._records.get(charge_id):
@@ -199,7 +200,7 @@ class BookLedger(Ledger):
             return [node.balance(now) for node in nodes]
 
     def describe(self, account: str) -> Account:
-        with self._look:
+        with self._for_reading:
             return self._nodes[account].account
 
     def holds(self, account: str | None = None) -> list[LiveHoldView]:
@@ -220,7 +221,7 @@ class BookLedger(Ledger):
             return self._route(accounts).headroom(last, self._now())
 
     def keep_back(self, account: str, amounts: Amounts) -> Amounts:
-        with self._turn:
+        with self._for_writing:
             self._drop_forgotten()
             node = self._nodes[account]
             if node.state != "open" or node.final is not None:
@@ -230,7 +231,7 @@ class BookLedger(Ledger):
         return granted
 
     def top_up(self, account: str, amounts: Amounts) -> Balance:
-        with self._turn:
+        with self._for_writing:
             self._drop_forgotten()
             node = self._nodes[account]
             if denial := node.raise_limits(amounts):
@@ -243,7 +244,7 @@ class BookLedger(Ledger):
         return balance
 
     def close(self, account: str, state: State = "closed") -> None:
-        with self._turn:
+        with self._for_writing:
             self._drop_forgotten()
             node = self._nodes[account]
             node.owners.discard(self._owner)
@@ -264,11 +265,11 @@ class BookLedger(Ledger):
     def verify(self) -> list[str]:
         with self._reading():
             self._drop_forgotten()
-        with self._look:  # others may write meanwhile
+        with self._for_reading:  # others may write meanwhile
             return list(faults(self._nodes.values(), list(self._live.values()), self._records))
 
     def llm_holds(self, account: str, besides: Collection[str] = ()) -> bool:
-        with self._look:
+        with self._for_reading:
             node = self._nodes[account]
             return any(
                 live.hold.amounts.llm_calls and node.holds_for(live.route) and key not in besides

@@ -153,7 +153,7 @@ class Ledger(ABC):
 
     @abstractmethod
     def llm_holds(self, account: str, besides: Collection[str] = ()) -> bool:
-        """Tell whether an LLM call holds money of `account`, other than those named."""
+        """Return whether an LLM call holds money of `account`, other than those named."""
 
     def go_on_without(self, account: str) -> None:  # noqa: B027  most ledgers are never away
         """Let calls of `account` go on while the ledger does not answer, if it ever does not."""

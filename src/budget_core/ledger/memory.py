@@ -8,6 +8,7 @@ from threading import RLock
 
 from budget_core.ledger.audit import unheld
 from budget_core.ledger.books import BookLedger
+from budget_core.ledger.clock import Clock
 from budget_core.ledger.records import Entry
 from budget_core.ledger.tree.accounts import Node
 from budget_core.ledger.tree.hold import LiveHold
@@ -22,12 +23,13 @@ class MemoryLedger(BookLedger):
     Args:
         keep_entries: how many records to keep. Older ones are folded into a total an account,
             so that `verify` still replays everything; their ids are no longer known.
+        clock: in place of the machine's.
     """
 
-    def __init__(self, keep_entries: int = 10_000) -> None:
-        super().__init__()
+    def __init__(self, keep_entries: int = 10_000, *, clock: Clock | None = None) -> None:
+        super().__init__(clock)
         # reentrant: a finalizer that only reads may run inside an operation
-        self._turn = self._step = self._look = RLock()
+        self._for_writing = self._for_appending = self._for_reading = RLock()
         self._nodes: dict[str, Node] = {}
         self._live: dict[str, LiveHold] = {}
         self._records: MemoryRecords = MemoryRecords(keep_entries, self._nodes)
@@ -50,7 +52,7 @@ class MemoryRecords:
         self.get = self._ended.get
 
     def __contains__(self, key: str) -> bool:
-        """Tell whether something was recorded under an id."""
+        """Return whether something was recorded under an id."""
         return key in self._ended
 
     def add(self, entry: Entry) -> None:

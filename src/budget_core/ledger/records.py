@@ -134,11 +134,17 @@ class LiveHoldView(NamedTuple):
 
 
 class Balance(NamedTuple):
-    """An account's standing. `reserved` is what live holds and set-asides take."""
+    """An account's standing: an amount of each unit, nanos for usd.
+
+    Attributes:
+        limits: as they are now, top-ups included.
+        kept_back: for the account's own last call.
+        reserved: what live holds and set-asides take.
+    """
 
     account: str
     limits: Limits
-    reserve: Amounts
+    kept_back: Amounts
     spent: Amounts
     reserved: Amounts
     state: State = "open"

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 
 from budget_core.errors import InvalidBudget
 from budget_core.ledger import Ledger, ledger_from
-from budget_core.ledger.resilient.ledger import steady
+from budget_core.ledger.resilient.ledger import resilient
 from budget_core.quota import http
 from budget_core.quota.api import Api
 from budget_core.quota.board import Board
@@ -66,7 +66,7 @@ class Watch:
             )
         self._wait = wait if on_limit == "wait" else 0.0
         self._board = Board()
-        kept = steady(ledger_from(ledger))
+        kept = resilient(ledger_from(ledger))
         self._watched = tuple(
             Watched(
                 api,

@@ -92,7 +92,7 @@ class BalanceView:
     def has_last_word(self) -> bool:
         """Something is kept back for a last call, and nobody has made it yet or is about to."""
         balance = self.balance()
-        return balance.state == "open" and any(balance.reserve) and not self.last_word_taken
+        return balance.state == "open" and any(balance.kept_back) and not self.last_word_taken
 
     @property
     def last_word_taken(self) -> bool:

@@ -10,7 +10,7 @@ from budget_core.calls import context
 from budget_core.errors import InvalidBudget
 from budget_core.events import Listener
 from budget_core.ledger import Account, Balance, Ledger, ledger_from
-from budget_core.ledger.resilient.ledger import steady
+from budget_core.ledger.resilient.ledger import resilient
 from budget_core.money.limits import Limit, Limits
 from budget_core.money.usd import Money, to_usd
 from budget_core.runtime.settings import check_settings, checked_settings
@@ -139,7 +139,7 @@ class AgentBudget:
         )
         self._parent = parent
         self._update = update
-        self._ledger = None if ledger is None else steady(ledger_from(ledger))
+        self._ledger = None if ledger is None else resilient(ledger_from(ledger))
         self._own_ledger: Ledger | None = self._ledger
 
     @property
@@ -186,7 +186,7 @@ class AgentBudget:
     def _ledger_under(self, parent: BudgetSession | None) -> Ledger:
         if self._ledger is None and parent is not None:
             return parent.ledger
-        self._own_ledger = self._own_ledger or steady(ledger_from(None))
+        self._own_ledger = self._own_ledger or resilient(ledger_from(None))
         return self._own_ledger
 
     def __repr__(self) -> str:

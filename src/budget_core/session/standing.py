@@ -114,7 +114,7 @@ class Standing:
     def met(self, balance: Balance) -> bool:
         """Return whether a limit for the account's life is spent, but for the reserve."""
         return any(
-            balance.spent[at] >= limit.amount - balance.reserve[at]
+            balance.spent[at] >= limit.amount - balance.kept_back[at]
             for limit in self.limits.every
             if not limit.period
             for at in [UNITS.index(limit.unit)]
@@ -133,7 +133,7 @@ class Standing:
             usd = each.limits.lifelong("usd")
             if usd is not None:
                 balance = each.balance()
-                most = min(most, max(0, usd - balance.spent.usd - balance.reserve.usd))
+                most = min(most, max(0, usd - balance.spent.usd - balance.kept_back.usd))
         return most
 
     def allocatable(self, max_spend: Money | Limit) -> float:

@@ -563,7 +563,7 @@ class TestKeepBack:
         opened(ledger, "c", 5, "top")
         ledger.charge(new_id(), ["top"], Amounts(tokens=2))
         assert ledger.keep_back("c", usd(4)) == ZERO
-        assert ledger.balance("c").reserve == ZERO
+        assert ledger.balance("c").kept_back == ZERO
         assert money(ledger, "top") == [(0, 0)]
 
     def test_leaves_an_account_that_has_ended_alone(self, ledger):

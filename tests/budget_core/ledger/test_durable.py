@@ -6,12 +6,13 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+from tests.budget_core.ledger.clocks import shift
 
 from budget_core import AgentBudget, declare
 from budget_core.errors import AccountConflict, HoldConflict, InvalidBudget
 from budget_core.ledger import Account, Denial, Hold, new_id
 from budget_core.ledger.heartbeat import keep_alive
-from budget_core.ledger.resilient.ledger import steady
+from budget_core.ledger.resilient.ledger import resilient
 from budget_core.money.amounts import ZERO, Amounts
 from budget_core.money.limits import Limit, Limits
 
@@ -39,7 +40,7 @@ def held(ledger, amount, *accounts, **options):
 
 def later(ledger, seconds):
     """Let `seconds` pass by the backend's clock, as `ledger` sees it."""
-    ledger._shift += seconds
+    shift(ledger, seconds)
 
 
 class TestSharing:
@@ -198,8 +199,8 @@ def leftovers(ledger):
     if hasattr(ledger, "database"):
         one = "SELECT (SELECT count(*) FROM account) + (SELECT count(*) FROM entry) - 1"
         return ledger.database.connection().execute(one).fetchone()[0]
-    client = ledger._scripts.client
-    prefix = ledger._scripts._prefix
+    client = ledger._functions.client
+    prefix = ledger._functions._prefix
     return sum(client.hlen(f"{prefix}:{what}") - 1 for what in ("accounts", "cold"))
 
 
@@ -297,7 +298,7 @@ class TestExpiry:
         assert money(alive, "root") == [(0, 8)]
         later(alive, DEAD)
         assert money(alive, "root") == [(0, 0)]
-        assert alive.open(account("a", 5, "root", reserve=usd(2))).reserve == usd(2)
+        assert alive.open(account("a", 5, "root", reserve=usd(2))).kept_back == usd(2)
         assert alive.open(account("b", 5, "root", allocated=True)).state == "open"
         assert money(alive, "root") == [(0, 7)]
         held(dead, 1, "c")  # it was only frozen
@@ -418,7 +419,7 @@ class TestSessions:
                 declare("team", "$5", ledger=ledger)
 
     def test_sessions_that_have_ended_take_no_memory(self, store):
-        ledger = steady(store())
+        ledger = resilient(store())
         for number in range(5):
             with AgentBudget("$1", ledger=ledger).session(f"thread-{number}"):
                 pass

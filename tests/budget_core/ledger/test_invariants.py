@@ -5,6 +5,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+from tests.budget_core.ledger.clocks import shift
 
 from budget_core import AgentBudget, CallRequest, UnknownModel
 from budget_core.errors import BudgetExhausted, HoldConflict, LoopDetected
@@ -135,7 +136,7 @@ def test_an_expiry_frees_what_was_held_and_never_what_was_spent(store):
     dead.open(account("a", 100))
     dead.charge(new_id(), ["a"], usd(30))
     held = dead.reserve(new_id(), ["a"], usd(50)).id
-    alive._shift += 61
+    shift(alive, 61)
     balance = alive.balance("a")
     assert (balance.spent.usd, balance.reserved.usd) == (30, 0)
     assert dead.commit(held, usd(40), ["a"]).late
@@ -195,7 +196,7 @@ def test_amounts_are_integers_everywhere(tree):
         return type(value) is int
 
     for balance in tree.accounts():
-        assert integers((balance.spent, balance.reserved, balance.reserve))
+        assert integers((balance.spent, balance.reserved, balance.kept_back))
     for entry in tree.entries():
         assert integers((entry.held, entry.amounts, entry.after))
     big = 2**52 + 1

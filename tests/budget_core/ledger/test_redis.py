@@ -12,9 +12,9 @@ import redis
 
 from budget_core.errors import HoldConflict, InvalidBudget, LedgerUnavailable
 from budget_core.ledger import Account, ledger_from, new_id
-from budget_core.ledger.redis import RedisLedger, scripts
+from budget_core.ledger.redis import RedisLedger, functions
 from budget_core.ledger.redis.codec import offsets
-from budget_core.ledger.redis.scripts import script
+from budget_core.ledger.redis.functions import library
 from budget_core.money.amounts import Amounts
 from budget_core.money.limits import Limit, Limits
 
@@ -58,8 +58,7 @@ class CutLine:
                     if not (data := end.recv(65536)):
                         return
                     # neither the greeting of a new connection nor a heartbeat is cut
-                    beat = script("beat")[1].encode()
-                    if end is client and b"EVALSHA" in data and beat not in data:
+                    if end is client and b"FCALL" in data and b"_beat\r" not in data:
                         cut = self.cut
                     if (end is client and cut == "before") or (end is server and cut == "after"):
                         self.cuts, self.cut = self.cuts + 1, None
@@ -82,8 +81,7 @@ def line(redis_server):
 @pytest.fixture
 def ledger(line, redis_server):
     with redis.Redis(port=redis_server.port) as client:
-        for name in ("open", "reserve", "extend", "commit", "release", "charge", "top_up"):
-            client.script_load(script(name)[0])
+        client.function_load(library()[0], replace=True)
     ledger = RedisLedger(line.url, namespace=f"line{new_id()}", timeout=2)
     ledger.open(Account("a", None, TEN))
     ledger.charge(new_id(), ["a"], usd(0))
@@ -135,10 +133,10 @@ class TestLostOnTheWay:
 
 
 class TestServer:
-    def test_scripts_that_it_has_forgotten_are_sent_again(self, ledger, redis_server):
-        ledger._scripts.client.script_flush()
+    def test_functions_that_it_has_forgotten_are_sent_again(self, ledger, redis_server):
+        ledger._functions.client.function_flush()
         hold = ledger.reserve(new_id(), ["a"], usd(4)).id
-        ledger._scripts.client.script_flush()
+        ledger._functions.client.function_flush()
         ledger.commit(hold, usd(3), ["a"])
         assert money(ledger) == (3, 0)
 
@@ -166,7 +164,7 @@ class TestServer:
         ledger = RedisLedger(make_redis_server().url)
         ledger.open(Account("a", None, TEN))
         hold = ledger.reserve(new_id(), ["a"], usd(4)).id
-        client = ledger._scripts.client
+        client = ledger._functions.client
         client.config_set("maxmemory", "1")
         with pytest.raises(LedgerUnavailable, match="memory"):
             ledger.commit(hold, usd(3), ["a"])
@@ -196,7 +194,7 @@ class TestServer:
         ledger.commit(hold, usd(1), ["a"])
         ledger.reserve(new_id(), ["a"], usd(4))
         ledger.top_up("a", usd(1))
-        keys = ledger._scripts.client.keys("*slot*")
+        keys = ledger._functions.client.keys("*slot*")
         assert len(keys) >= 9
         assert all(key.startswith(b"{slot}:") for key in keys)
         ledger.close_connection()
@@ -232,7 +230,7 @@ class TestTheShortWay:
         answers.append(ledger.commit("2", Amounts(10**9, 1, 1, 1), ["b"]))
         answers += [ledger.balance(account) for account in ("root", "a", "b")]
         assert ledger.verify() == []
-        kept = ledger._scripts.client.hgetall(f"{{{namespace}}}:accounts")
+        kept = ledger._functions.client.hgetall(f"{{{namespace}}}:accounts")
         entries = [entry._replace(time=0) for entry in ledger.entries()]
         ledger.close_connection()
         timeless = [x._replace(time=0) if hasattr(x, "time") else x for x in answers]
@@ -240,10 +238,10 @@ class TestTheShortWay:
 
     def test_leaves_what_the_long_way_does(self, redis_server, monkeypatch):
         short = self.left_by_some_calls(redis_server)
-        monkeypatch.setattr(scripts, "SHORT", ())
-        script.cache_clear()
+        monkeypatch.setattr(functions, "SHORT", ())
+        library.cache_clear()
         long = self.left_by_some_calls(redis_server)
-        script.cache_clear()
+        library.cache_clear()
         assert short == long
 
 
@@ -305,7 +303,7 @@ class TestUrls:
         assert ledger_from(url) is ledger
         assert ledger_from(f"{redis_server.url}?namespace=other") is not ledger
         ledger.open(Account("a", None, TEN))
-        assert ledger._scripts.client.hkeys("{mine}:accounts") == [b"a"]
+        assert ledger._functions.client.hkeys("{mine}:accounts") == [b"a"]
         ledger.close_connection()
 
     def test_what_names_a_ledger_is_the_same_in_every_process(self):
@@ -350,7 +348,7 @@ class TestUrls:
         monkeypatch.setitem(sys.modules, "redis", None)
         for name in ("budget_core.ledger.redis", "budget_core.ledger.redis.ledger"):
             monkeypatch.delitem(sys.modules, name)
-        monkeypatch.delitem(sys.modules, "budget_core.ledger.redis.scripts")
+        monkeypatch.delitem(sys.modules, "budget_core.ledger.redis.functions")
         with pytest.raises(InvalidBudget, match=r"budget-suite\[redis\]"):
             ledger_from("redis://elsewhere/0")
 

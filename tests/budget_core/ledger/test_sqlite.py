@@ -9,6 +9,7 @@ import threading
 from pathlib import Path
 
 import pytest
+from tests.budget_core.ledger.clocks import shift
 
 from budget_core import AgentBudget
 from budget_core.errors import InvalidBudget, InvalidCost, LedgerUnavailable
@@ -115,8 +116,8 @@ class TestTrouble:
     def test_a_turn_that_somebody_else_does_not_end(self, ledger, path):
         import fcntl
 
-        with path.with_name("budgets.db-turn").open() as turn:
-            fcntl.flock(turn, fcntl.LOCK_EX)
+        with path.with_name("budgets.db-lock").open() as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
             with pytest.raises(LedgerUnavailable, match="has been writing for"):
                 ledger.charge(new_id(), ["a"], usd(5))
         assert ledger.charge(new_id(), ["a"], usd(5)).after == (usd(5),)
@@ -154,7 +155,7 @@ class TestTrouble:
     @pytest.mark.parametrize("how", ["moved", "deleted"])
     def test_a_file_that_is_moved_or_deleted_while_it_is_in_use(self, ledger, path, how):
         ledger.charge(new_id(), ["a"], usd(5))
-        ledger._shift += 2  # it is looked at now and then
+        shift(ledger, 2)  # it is looked at now and then
         if how == "moved":
             path.rename(path.with_suffix(".old"))
         else:
@@ -275,9 +276,9 @@ print(ledger.charge(new_id(), ["a"], Amounts(usd=2)).after[0].usd)
         os.close(write)
         ledger.commit(mine.id, usd(1), ["a"])
         assert spent(ledger) == 3
-        ledger._shift += 30
+        shift(ledger, 30)
         ledger.beat()
-        ledger._shift += 40  # the child's time is over, ours is not
+        shift(ledger, 40)  # the child's time is over, ours is not
         assert (spent(ledger), ledger.balance("a").reserved.usd) == (6, 0)
         assert ledger.verify() == []
 
@@ -286,7 +287,7 @@ print(ledger.charge(new_id(), ["a"], Amounts(usd=2)).after[0].usd)
         with pytest.raises(KeyError):
             dead.charge(new_id(), ["nobody"], usd(1))
         dead.reserve(new_id(), ["a"], usd(5))
-        ledger._shift += 61
+        shift(ledger, 61)
         assert (spent(ledger), ledger.holds()) == (5, [])
         dead.close_connection()
 

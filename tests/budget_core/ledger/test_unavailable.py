@@ -22,8 +22,8 @@ from budget_core.ledger import Headroom
 from budget_core.ledger.redis import RedisLedger
 from budget_core.ledger.resilient import ledger as module
 from budget_core.ledger.resilient.journal import Debt, Journal
-from budget_core.ledger.resilient.last_known import Rooms
-from budget_core.ledger.resilient.ledger import SteadyLedger, steady
+from budget_core.ledger.resilient.last_known import LastKnown
+from budget_core.ledger.resilient.ledger import ResilientLedger, resilient
 from budget_core.money.amounts import Amounts
 
 USD = 10**9
@@ -92,7 +92,7 @@ class TestClosed:
     @pytest.mark.parametrize("mode", ["closed", "open"])
     def test_a_hold_whose_answer_was_lost_is_given_back(self, inner, server, mode):
         session = budget(inner, mode).session("a")
-        session.open_call(request(0.1)).release()  # the server knows the script
+        session.open_call(request(0.1)).release()  # the server knows the functions
         inner.top_up("a", Amounts(usd=USD))
         os.kill(server.process.pid, signal.SIGSTOP)
         try:
@@ -113,7 +113,7 @@ class TestClosed:
 
     def test_one_that_is_owed_something_is_kept_until_it_is_told(self, server):
         ledger = RedisLedger(server.url, timeout=0.2)
-        session, known = budget(ledger, "closed").session("a"), ref(steady(ledger))
+        session, known = budget(ledger, "closed").session("a"), ref(resilient(ledger))
         server.kill()
         session.track(cost=0.1)
         del session, ledger
@@ -212,7 +212,7 @@ class TestOpen:
         parent = budget(inner, mode).session("a")
         child = parent.child_session("$0.5", name="b")
         call = child.open_call(request(0.2))
-        inner._scripts.client.flushall()
+        inner._functions.client.flushall()
         call.settle(None)
         child.open_call(request(0.1)).settle(None)
         assert (parent.spent, child.spent) == (0.3, 0.3)
@@ -222,7 +222,7 @@ class TestOpen:
         declare("team", "$1", ledger=inner)
         session = budget(inner, "closed", parent="team").session("a")
         call = session.open_call(request(0.2))
-        inner._scripts.client.flushall()
+        inner._functions.client.flushall()
         call.settle(None)
         with pytest.raises(LedgerUnavailable, match="lost account 'team'"):
             session.open_call(request(0.1))
@@ -238,7 +238,7 @@ class TestOpen:
         del session
         gc.collect()
         server.start()
-        steady(inner).beat()
+        resilient(inner).beat()
         assert inner.balance("team").spent.usd == USD // 10
         assert [balance.account for balance in inner.accounts()] == ["team"]
 
@@ -287,7 +287,7 @@ sys.stdin.readline()
 from budget_core import AgentBudget
 from budget_core.ledger.redis import RedisLedger
 session = AgentBudget("$1", ledger=RedisLedger({server.url!r}, timeout=0.2)).session("a")
-RedisLedger({server.url!r})._scripts.client.shutdown(nosave=True)
+RedisLedger({server.url!r})._functions.client.shutdown(nosave=True)
 session.track(cost=0.2)
 """
         subprocess.run([sys.executable, "-c", script], check=True, timeout=60)  # noqa: S603
@@ -303,14 +303,14 @@ session.track(cost=0.2)
 
 def connections(inner):
     """Count how often the server was connected to."""
-    return inner._scripts.client.info("stats")["total_connections_received"]
+    return inner._functions.client.info("stats")["total_connections_received"]
 
 
 class TestThreads:
     def test_those_who_wait_for_one_that_hangs_wait_once_for_all(self, inner, server, monkeypatch):
         monkeypatch.setattr(module, "RETRY", 60)
         session = budget(inner, "closed").session("a")
-        steady(inner)._journal.add(TestJournal.DEBT)
+        resilient(inner)._journal.add(TestJournal.DEBT)
         began = threading.Barrier(8)
 
         def call(_):
@@ -329,8 +329,8 @@ class TestThreads:
 
     def test_a_fork_waits_for_no_thread_of_its_parent(self, inner):
         session = budget(inner, "closed").session("a")
-        ledger, namesakes = steady(inner), session.standing._openers
-        with ledger._paying, ledger._rooms._lock:
+        ledger, namesakes = resilient(inner), session.standing._openers
+        with ledger._paying, ledger._last_known._lock:
             locked = threading.Thread(target=namesakes.lock.acquire)  # never given back
             locked.start()
             locked.join()
@@ -474,7 +474,7 @@ print(len(journal))
         assert [path.exists() for path in (mine._path, *tmp_path.iterdir())] == [True, True]
 
     def test_what_a_ledger_refuses_stays_in_the_file(self, inner, tmp_path):
-        ledger = SteadyLedger(inner, Journal("one", tmp_path / "j"))
+        ledger = ResilientLedger(inner, Journal("one", tmp_path / "j"))
         ledger._journal.add(self.DEBT)
         ledger.beat()
         assert ledger.owed == 0
@@ -482,21 +482,21 @@ print(len(journal))
 
 
 def test_a_finalizer_may_forget_in_the_middle_of_an_operation():
-    rooms = Rooms()
+    last_known = LastKnown()
     for name in ("a", "b"):
-        rooms.know(name, None, Headroom(5, None, None, None))
+        last_known.know(name, None, Headroom(5, None, None, None))
 
     def amounts():
-        rooms.forget("b")
+        last_known.forget("b")
         yield from (1, 0, 0, 0)
 
-    thread = threading.Thread(target=rooms.take, args=(["a"], amounts()), daemon=True)
+    thread = threading.Thread(target=last_known.take, args=(["a"], amounts()), daemon=True)
     thread.start()
     thread.join(10)
     assert not thread.is_alive()
-    assert (rooms.left(["a"]), rooms.left(["b"])) == ((4, None, None, None), None)
+    assert (last_known.left(["a"]), last_known.left(["b"])) == ((4, None, None, None), None)
 
 
 def test_one_ledger_has_one_memory(inner):
-    assert steady(inner) is steady(inner)
-    assert steady(steady(inner)) is steady(inner)
+    assert resilient(inner) is resilient(inner)
+    assert resilient(resilient(inner)) is resilient(inner)

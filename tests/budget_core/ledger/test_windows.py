@@ -1,13 +1,14 @@
 """Limits per period, on every ledger. The clock is the backend's, set to a moment."""
 
-import time
 from datetime import datetime
 from zoneinfo import ZoneInfo
 
 import pytest
+from tests.budget_core.ledger.clocks import shift
 
 from budget_core import AgentBudget, BudgetExhausted, CallRequest
 from budget_core.ledger import Account, Denial, Hold, new_id
+from budget_core.ledger.clock import SYSTEM
 from budget_core.money.amounts import ZERO, Amounts
 from budget_core.money.limits import Limit, Limits
 
@@ -21,7 +22,7 @@ def usd(amount, **others):
 def set_clock(ledger, moment, zone="UTC"):
     """Let it be `moment`: the ledgers' clocks only go forward, so each test has later ones."""
     at = datetime.fromisoformat(moment).replace(tzinfo=ZoneInfo(zone))
-    ledger._shift = at.timestamp() - time.time()
+    shift(ledger, at.timestamp() - (ledger.clock or SYSTEM).now())
 
 
 def limit(amount, period, unit="usd", **options):
@@ -142,7 +143,7 @@ class TestCalendar:
         set_clock(ledger, "2031-03-06T00:30")
         opened(ledger, "a", limit(5, "day"))
         ledger.charge(new_id(), ["a"], usd(5))
-        ledger._shift -= 3_600
+        shift(ledger, -3_600)
         assert isinstance(ledger.reserve(new_id(), ["a"], usd(1)), Denial)
 
     @pytest.mark.parametrize(
@@ -156,7 +157,7 @@ class TestCalendar:
         set_clock(ledger, "2031-03-05T12:30")
         opened(ledger, "a", a_limit)
         for _ in range(2):
-            ledger._shift -= 40 * DAY
+            shift(ledger, -40 * DAY)
             ledger.commit(held(ledger, 1, "a"), usd(1), ["a"])
             hold = held(ledger, 1, "a")
             assert isinstance(ledger.extend(hold, usd(2)), Hold)

@@ -397,9 +397,9 @@ class TestFinalizing:
 
     def test_auto_keeps_back_what_one_more_call_would_cost(self):
         session = AgentBudget("$1", finalization_reserve="auto").session()
-        assert session.balance().reserve.usd == 0
+        assert session.balance().kept_back.usd == 0
         session.open_call(llm()).settle(Usage(input=100, output=1_000))
-        assert session.balance().reserve.usd == 1_024 * 10_000
+        assert session.balance().kept_back.usd == 1_024 * 10_000
         with pytest.raises(BudgetExhausted):
             session.open_call(tool(session.ledger.headroom([session.id]).usd + 1))
         with session.finalize():
@@ -410,7 +410,7 @@ class TestFinalizing:
         session = AgentBudget("$1", finalization_reserve="auto").session()
         session.open_call(llm()).settle(Usage(input=100, output=1_000))
         session.top_up("$1")
-        assert session.balance().reserve.usd == 1_024 * 10_000
+        assert session.balance().kept_back.usd == 1_024 * 10_000
 
 
 class Heard(list):

@@ -1,4 +1,4 @@
-"""The ledger on a Redis server: many machines, one Lua script an operation."""
+"""The ledger on a Redis server: many machines, one function in Lua an operation."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ import os
 from collections import deque
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from functools import lru_cache
-from time import monotonic
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 from weakref import finalize
 
 from budget_core.errors import AccountConflict, HoldConflict, InvalidBudget
 from budget_core.ledger.audit import faults
+from budget_core.ledger.clock import SYSTEM, Clock
 from budget_core.ledger.contract import Ledger
 from budget_core.ledger.heartbeat import keep_alive
 from budget_core.ledger.ids import shown
@@ -30,7 +30,7 @@ from budget_core.ledger.records import (
     conflict,
 )
 from budget_core.ledger.redis import codec
-from budget_core.ledger.redis.scripts import Scripts, connect
+from budget_core.ledger.redis.functions import Functions, connect
 from budget_core.money.amounts import Amounts
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 
 
 class RedisLedger(Ledger):
-    """Keeps everything on a Redis or Valkey server, shared by many machines.
+    """Keeps everything on a Redis (7 or newer) or Valkey server, shared by many machines.
 
     As durable as the server: with ``appendonly yes`` what was answered survives its death. Every
     operation is idempotent, so one whose answer was lost is simply sent again.
@@ -52,6 +52,7 @@ class RedisLedger(Ledger):
         timeout: seconds to wait for the server.
         keep_entries: how many records to keep. Older ones are folded into a total an account,
             within about a second; their ids are no longer known.
+        clock: in place of the server's.
     """
 
     blocks: bool = True
@@ -67,6 +68,7 @@ class RedisLedger(Ledger):
         on_expiry: OnExpiry = "charge",
         timeout: float = 5.0,
         keep_entries: int = 20_000,
+        clock: Clock | None = None,
     ) -> None:
         if on_expiry not in {"charge", "release"} or not namespace or set("{}") & set(namespace):
             raise InvalidBudget(
@@ -80,10 +82,10 @@ class RedisLedger(Ledger):
             finalize(self, client.close).atexit = False
         self._name = shown(server) if isinstance(server, str) else _name_of(server)
         self._namespace = namespace
-        self._scripts = Scripts(client, f"{{{namespace}}}", timeout)
+        self._functions = Functions(client, f"{{{namespace}}}", timeout)
         self._on_expiry = on_expiry
         self._keep = keep_entries
-        self._shift = 0.0
+        self.clock = clock
         self._pid, self._owner = 0, ""
         self._forgotten: deque[str] = deque()
         self._watchers: dict[object, Callable[[], object]] = {}
@@ -219,7 +221,7 @@ class RedisLedger(Ledger):
     def close_connection(self) -> None:
         """Let the connections go, and the heartbeat rest, until the next operation."""
         self._resting = True
-        self._scripts.close()
+        self._functions.close()
 
     def __repr__(self) -> str:
         return f"RedisLedger({self._name!r}, namespace={self._namespace!r})"
@@ -230,23 +232,25 @@ class RedisLedger(Ledger):
         if self._pid != os.getpid():
             self._pid, self._owner = os.getpid(), uuid4().hex[:16]
             self._cared = float("-inf")
-            self._scripts.start_anew()
+            self._functions.start_anew()
             keep_alive(self)
         self._resting = False
         if self._forgotten:
             self._drop_forgotten()
-        if not 0 <= monotonic() + self._shift - self._cared < min(self.ttl / 10, 1.0):
+        if not 0 <= (self.clock or SYSTEM).uptime() - self._cared < min(self.ttl / 10, 1.0):
             self._care()
         return self._send(name, *arguments)
 
     def _care(self) -> None:
         """Say that we live, bury who does not, and fold old records."""
-        self._cared = monotonic() + self._shift
+        self._cared = (self.clock or SYSTEM).uptime()
         while self._send("beat", self.ttl, self._on_expiry, self._keep):
             pass
 
     def _send(self, name: str, *arguments: str | float) -> Any:
-        return self._scripts.run(name, self._owner, self._shift, *arguments)
+        if self.clock is None:
+            return self._functions.run(name, self._owner, *arguments)
+        return self._functions.run(f"{name}_at", self._owner, self.clock.now(), *arguments)
 
     def _asked(self, name: str, *arguments: str) -> dict[str, Any]:
         answer: dict[str, Any] = self._read(self._run(name, *arguments), arguments[0])

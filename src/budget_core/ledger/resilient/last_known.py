@@ -9,7 +9,7 @@ from budget_core.ledger.records import Denial, Headroom
 from budget_core.money.amounts import UNITS, Amounts
 
 
-class Rooms:
+class LastKnown:
     """The last known remainders, account by account."""
 
     def __init__(self) -> None:
@@ -18,12 +18,12 @@ class Rooms:
         self._parents: dict[str, str | None] = {}
 
     def know(self, account: str, parent: str | None, room: Headroom) -> None:
-        """Take note of an account that was opened."""
+        """Record an account that was opened."""
         with self._lock:
             self._parents[account], self._rooms[account] = parent, list(room)
 
     def learn(self, accounts: Sequence[str], room: Headroom) -> None:
-        """Take note of what the ledger says is left of `accounts` now."""
+        """Record what the ledger says is left of `accounts` now."""
         with self._lock:
             if len(accounts) == 1 and accounts[0] in self._rooms:
                 self._rooms[accounts[0]] = list(room)
@@ -85,4 +85,4 @@ class Rooms:
         return list(path)
 
 
-__all__ = ["Rooms"]
+__all__ = ["LastKnown"]

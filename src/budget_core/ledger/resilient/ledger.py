@@ -29,7 +29,7 @@ from budget_core.ledger.records import (
     State,
 )
 from budget_core.ledger.resilient.journal import Debt, Journal
-from budget_core.ledger.resilient.last_known import Rooms
+from budget_core.ledger.resilient.last_known import LastKnown
 from budget_core.money.amounts import ZERO, Amounts
 from budget_core.runtime.forks import in_child
 
@@ -39,7 +39,7 @@ RETRY: Final = 1.0
 _log = logging.getLogger("budget_core")
 
 
-class SteadyLedger(Ledger):
+class ResilientLedger(Ledger):
     """A ledger with a memory of what it was not told.
 
     Args:
@@ -53,7 +53,7 @@ class SteadyLedger(Ledger):
         self.inner = inner
         self.blocks, self.outlives, self.poll = inner.blocks, inner.outlives, inner.poll
         self._journal = journal if journal is not None else Journal(repr(inner))
-        self._rooms = Rooms()
+        self._last_known = LastKnown()
         self._open: set[str] = set()
         self._holds: dict[str, Hold] = {}
         self._balances: dict[str, Balance] = {}
@@ -69,7 +69,7 @@ class SteadyLedger(Ledger):
         known = self._accounts.get(account)
         if known is not None and (parent := known.parent) and parent not in self._accounts:
             # one that only others open: what is left of it is for all sessions below it here
-            self._rooms.know(parent, None, self._ask(lambda: self.inner.headroom((parent,))))
+            self._last_known.know(parent, None, self._ask(lambda: self.inner.headroom((parent,))))
         self._open.add(account)
 
     @property
@@ -119,7 +119,7 @@ class SteadyLedger(Ledger):
             more = Amounts(*(max(0, x - y) for x, y in zip(amounts, hold.amounts, strict=True)))
             if not self._open.issuperset(union):
                 raise
-            if denial := self._rooms.refusal(union, more):
+            if denial := self._last_known.refusal(union, more):
                 return denial
             answer = Hold(hold_id, union, amounts)
         if isinstance(answer, Hold):
@@ -129,7 +129,7 @@ class SteadyLedger(Ledger):
 
     def commit(self, hold_id: str, amounts: Amounts, accounts: Sequence[str]) -> Entry:
         self._unhold(hold_id)
-        self._rooms.take(accounts, amounts)
+        self._last_known.take(accounts, amounts)
         debt = Debt("commit", hold_id, tuple(accounts), amounts)
         return self._tell(lambda: self.inner.commit(hold_id, amounts, accounts), debt)
 
@@ -147,7 +147,7 @@ class SteadyLedger(Ledger):
         *,
         final: str | None = None,
     ) -> Entry:
-        self._rooms.take(accounts, amounts)
+        self._last_known.take(accounts, amounts)
         debt = Debt("charge", charge_id, tuple(accounts), amounts)
         return self._tell(
             lambda: self.inner.charge(charge_id, accounts, amounts, final=final), debt
@@ -162,7 +162,7 @@ class SteadyLedger(Ledger):
         answer = self._ask(lambda: self.inner.open(account, update=update))
         if isinstance(answer, Balance):
             room = self._ask(lambda: self.inner.headroom((account.id,)))
-            self._rooms.know(account.id, account.parent, room)
+            self._last_known.know(account.id, account.parent, room)
             self._balances[account.id] = answer
             self._accounts[account.id] = account
         return answer
@@ -182,12 +182,12 @@ class SteadyLedger(Ledger):
         try:
             room = self._ask(lambda: self.inner.headroom(accounts, final=final))
         except LedgerUnavailable:
-            known = self._rooms.left(accounts)
+            known = self._last_known.left(accounts)
             if known is None or not self._open.issuperset(accounts):
                 raise
             return Headroom(*(None if x is None else max(0, x) for x in known))
         if final is None:
-            self._rooms.learn(accounts, room)
+            self._last_known.learn(accounts, room)
         return room
 
     def keep_back(self, account: str, amounts: Amounts) -> Amounts:
@@ -251,7 +251,7 @@ class SteadyLedger(Ledger):
     def forked(self) -> None:
         """Wait for no thread of the parent process."""
         self._paying = Lock()
-        self._rooms.forked()
+        self._last_known.forked()
 
     def __repr__(self) -> str:
         return repr(self.inner)
@@ -306,7 +306,10 @@ class SteadyLedger(Ledger):
 
     def _remember(self, entry: Entry) -> None:
         for account, spent in zip(entry.path, entry.after, strict=False):
-            if (known := self._balances.get(account)) is not None:
+            known = self._balances.get(account)
+            if (
+                known is not None and known.spent.usd <= spent.usd
+            ):  # threads may overtake each other
                 self._balances[account] = known._replace(spent=spent)
 
     def _pay(self) -> None:
@@ -343,7 +346,7 @@ class SteadyLedger(Ledger):
         self._open.discard(account)
         self._accounts.pop(account, None)
         self._balances.pop(account, None)
-        self._rooms.forget(account)
+        self._last_known.forget(account)
 
     def _pay_one(self, debt: Debt) -> None:
         try:
@@ -373,23 +376,23 @@ class SteadyLedger(Ledger):
 
     def _held_here(self, hold: Hold) -> Hold | Denial | None:
         """Hold what was left when the ledger was last heard; None if that must not be."""
-        if not self._open.issuperset(hold.accounts) or self._rooms.left(hold.accounts) is None:
+        if not self._open.issuperset(hold.accounts) or self._last_known.left(hold.accounts) is None:
             return None
-        return self._rooms.refusal(hold.accounts, hold.amounts) or hold
+        return self._last_known.refusal(hold.accounts, hold.amounts) or hold
 
     def _hold(self, hold: Hold) -> None:
         if hold.id not in self._holds:
             self._holds[hold.id] = hold
-            self._rooms.take(hold.accounts, hold.amounts)
+            self._last_known.take(hold.accounts, hold.amounts)
 
     def _unhold(self, hold_id: str) -> Hold | None:
         hold = self._holds.pop(hold_id, None)
         if hold is not None:
-            self._rooms.take(hold.accounts, [-x for x in hold.amounts])
+            self._last_known.take(hold.accounts, [-x for x in hold.amounts])
         return hold
 
     def _known_here_only(self, error: Exception, hold: Hold) -> bool:
-        """Tell whether a hold was made while the ledger was away, so that it does not know it."""
+        """Return whether a hold was made while the ledger was away, so that it does not know it."""
         return isinstance(error, LedgerUnavailable) or self._open.issuperset(hold.accounts)
 
     def _remembered(self, account: str) -> Balance:
@@ -397,26 +400,26 @@ class SteadyLedger(Ledger):
         known = self._balances[account]
         spent = known.spent
         for debt in self._journal:
-            if account in (self._rooms.path(debt.accounts) or ()):
+            if account in (self._last_known.path(debt.accounts) or ()):
                 spent = Amounts(*(x + y for x, y in zip(spent, debt.amounts, strict=True)))
         return known._replace(spent=spent)
 
 
-def steady(ledger: Ledger) -> Ledger:
+def resilient(ledger: Ledger) -> Ledger:
     """Return what remembers what `ledger` was not told: one object a ledger."""
-    if not ledger.outlives or isinstance(ledger, SteadyLedger):
+    if not ledger.outlives or isinstance(ledger, ResilientLedger):
         return ledger
     with _making:
-        made: SteadyLedger | None = getattr(ledger, "_steady", None)
+        made: ResilientLedger | None = getattr(ledger, "_resilient", None)
         if made is None:
-            made = SteadyLedger(ledger)
-            ledger._steady = made  # type: ignore[attr-defined]  # noqa: SLF001
+            made = ResilientLedger(ledger)
+            ledger._resilient = made  # type: ignore[attr-defined]  # noqa: SLF001
         return made
 
 
 _making = Lock()
-_all: WeakSet[SteadyLedger] = WeakSet()
-_owing: set[SteadyLedger] = set()
+_all: WeakSet[ResilientLedger] = WeakSet()
+_owing: set[ResilientLedger] = set()
 """Those that are owed something: kept until that is told, though nobody uses them any more."""
 
 
@@ -428,4 +431,4 @@ def _forked() -> None:
 
 in_child(_forked)
 
-__all__ = ["SteadyLedger", "steady"]
+__all__ = ["ResilientLedger", "resilient"]

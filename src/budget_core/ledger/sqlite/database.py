@@ -1,4 +1,4 @@
-"""A SQLite file that many processes write: connection, schema, and whose turn it is."""
+"""A SQLite file that many processes write: connection, schema, and the write lock."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any, Final, Literal, TypeAlias
 from weakref import WeakSet
 
 from budget_core.errors import InvalidCost, LedgerUnavailable
-from budget_core.ledger.sqlite.write_lock import Turn, fcntl
+from budget_core.ledger.sqlite.write_lock import WriteLock, fcntl
 
 Durability: TypeAlias = Literal["normal", "full"]
 
@@ -43,7 +43,7 @@ CREATE TABLE entry (
     passing INTEGER NOT NULL, PRIMARY KEY (id, number)
 ) WITHOUT ROWID;
 CREATE INDEX entry_root ON entry (root) WHERE passing;
-CREATE TABLE step (
+CREATE TABLE oplog (
     number INTEGER PRIMARY KEY, id TEXT, kind TEXT NOT NULL, time REAL,
     accounts TEXT, path TEXT, root TEXT,
     usd INTEGER, tokens INTEGER, llm_calls INTEGER, tool_calls INTEGER,
@@ -63,7 +63,7 @@ class Database:
     """One connection a process, made when it is first needed; closed by a fork, on both sides.
 
     Attributes:
-        path: of the file; beside it lie SQLite's own, and ``-turn``.
+        path: of the file; beside it lie SQLite's own, and ``-lock``.
         lock: one thread at a time.
     """
 
@@ -72,7 +72,7 @@ class Database:
         self._durability = durability
         self._wait = wait
         self._connection: sqlite3.Connection | None = None
-        self._turn: Turn | None = None
+        self._write_lock: WriteLock | None = None
         self._opened_as: tuple[int, int] | None = None
         self._pid = os.getpid()
         self.path = Path(os.path.realpath(path))  # wherever the process goes later
@@ -85,8 +85,10 @@ class Database:
             LedgerUnavailable: the file cannot be opened, or is of a newer version.
         """
         if self._pid != os.getpid():
-            _inherited.append((self._connection, self._turn))  # closing it is the parent's business
-            self._connection = self._turn = None
+            _inherited.append(
+                (self._connection, self._write_lock)
+            )  # closing it is the parent's business
+            self._connection = self._write_lock = None
             self._pid = os.getpid()
         if self._connection is not None and self._opened_as is None:
             self.close()
@@ -105,21 +107,21 @@ class Database:
             self._opened_as = None
             raise LedgerUnavailable(f"{self.path} was moved, replaced or deleted while in use")
 
-    def take_turn(self) -> sqlite3.Connection:
-        """Wait for our turn among all processes: nobody else writes until `end`.
+    def lock_for_writing(self) -> sqlite3.Connection:
+        """Wait for the write lock of all processes: nobody else writes until `end`.
 
         Raises:
-            LedgerUnavailable: nobody let us.
+            LedgerUnavailable: another process held it for too long.
         """
         connection = self.connection()
-        if self._turn is None:
+        if self._write_lock is None:
             self.begin(connection)
         else:
-            self._turn.take()
+            self._write_lock.acquire()
         return connection
 
     def begin(self, connection: sqlite3.Connection) -> None:
-        """Begin a transaction that writes, if there is none yet, in our turn.
+        """Begin a transaction that writes, if there is none yet, under the write lock.
 
         Raises:
             LedgerUnavailable: nothing can be written.
@@ -131,7 +133,7 @@ class Database:
                 raise self.unavailable(error) from error
 
     def end(self, connection: sqlite3.Connection, *, commit: bool) -> None:
-        """End the turn, and commit or take back what its transaction wrote, if there is one.
+        """Commit or take back what a transaction wrote, if there is one; release the write lock.
 
         Raises:
             LedgerUnavailable: it could not be written, and nothing of it was.
@@ -144,8 +146,8 @@ class Database:
                 connection.execute("ROLLBACK")
             raise self.unavailable(error) from error
         finally:
-            if self._turn is not None:
-                self._turn.give()
+            if self._write_lock is not None:
+                self._write_lock.release()
 
     def unavailable(self, error: BaseException) -> BaseException:
         """Return the error to raise for one of SQLite's or the system's."""
@@ -161,9 +163,9 @@ class Database:
         with self.lock:
             if self._pid == os.getpid() and self._connection is not None:
                 self._connection.close()
-                if self._turn is not None:
-                    self._turn.close()
-            self._connection = self._turn = None
+                if self._write_lock is not None:
+                    self._write_lock.close()
+            self._connection = self._write_lock = None
 
     def __del__(self) -> None:
         self.close()
@@ -186,20 +188,20 @@ class Database:
                 cached_statements=256,
             )
             if fcntl is not None:
-                self._turn = Turn(self.path, self._wait)
+                self._write_lock = WriteLock(self.path, self._wait)
             self._prepare(connection)
         except BaseException as error:
             if connection is not None:
                 connection.close()
-            if self._turn is not None:
-                self._turn.close()
-                self._turn = None
+            if self._write_lock is not None:
+                self._write_lock.close()
+                self._write_lock = None
             raise self.unavailable(error) from error
         return connection
 
     def _prepare(self, connection: sqlite3.Connection) -> None:
-        if self._turn is not None:
-            self._turn.take()  # only one turns a new file into WAL mode
+        if self._write_lock is not None:
+            self._write_lock.acquire()  # only one turns a new file into WAL mode
         try:
             connection.execute("PRAGMA page_size = 2048")  # a log of smaller pages
             connection.execute("PRAGMA journal_mode = WAL")
@@ -208,8 +210,8 @@ class Database:
             connection.execute("PRAGMA wal_autocheckpoint = 4000")
             self._migrate(connection)
         finally:
-            if self._turn is not None:
-                self._turn.give()
+            if self._write_lock is not None:
+                self._write_lock.release()
 
     def _migrate(self, connection: sqlite3.Connection) -> None:
         version: int = connection.execute("PRAGMA user_version").fetchone()[0]

@@ -5,24 +5,24 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
-from time import monotonic, time
 from types import TracebackType
 from typing import Any, Final, Literal, TypeAlias
 from uuid import uuid4
 
 from budget_core.errors import InvalidBudget
 from budget_core.ledger.books import STANDING, BookLedger
+from budget_core.ledger.clock import Clock
 from budget_core.ledger.heartbeat import keep_alive
 from budget_core.ledger.records import OnExpiry
 from budget_core.ledger.sqlite.codec import names_from
 from budget_core.ledger.sqlite.database import Database, Durability
-from budget_core.ledger.sqlite.oplog import Row, Steps
+from budget_core.ledger.sqlite.oplog import Oplog, Row
 from budget_core.ledger.sqlite.store import Accounts, Entries, Holds
 from budget_core.ledger.tree.accounts import Node, Route
 from budget_core.ledger.tree.hold import LiveHold
 from budget_core.money.amounts import ZERO, Amounts
 
-Mode: TypeAlias = Literal["turn", "step", "look"]
+Mode: TypeAlias = Literal["write", "append", "read"]
 """An operation that changes anything, that makes and ends holds only, or that only reads."""
 KEPT_AFTER_DEATH: Final = 86_400.0
 """Seconds for which accounts that only a dead process could name are kept, for late commits."""
@@ -51,6 +51,7 @@ class SqliteLedger(BookLedger):
         on_expiry: "charge" what was held by a killed call, as its provider may have billed it, or
             "release" it.
         timeout: seconds to wait for other processes' writes.
+        clock: in place of the machine's.
     """
 
     blocks: bool = True
@@ -65,36 +66,37 @@ class SqliteLedger(BookLedger):
         ttl: float = 60.0,
         on_expiry: OnExpiry = "charge",
         timeout: float = 10.0,
+        clock: Clock | None = None,
     ) -> None:
         if durability not in {"normal", "full"} or on_expiry not in {"charge", "release"}:
             raise InvalidBudget(
                 'durability= is "normal" or "full", on_expiry= is "charge" or "release"; got '
                 f"{durability!r} and {on_expiry!r}."
             )
-        super().__init__()
+        super().__init__(clock)
         self.options: Mapping[str, Any] = {}
         self.ttl = ttl
         self.database = Database(path, durability, timeout)
         self._on_expiry = on_expiry
-        self._steps = Steps()
-        self._nodes: Accounts = Accounts(self._steps)
-        self._live: Holds = Holds(self._steps, self._nodes)
-        self._records: Entries = Entries(self._steps, self._nodes)
-        self._turn: AbstractContextManager[object] = _Operation(self, "turn")
-        self._step: AbstractContextManager[object] = _Operation(self, "step")
-        self._look: AbstractContextManager[object] = _Operation(self, "look")
+        self._oplog = Oplog()
+        self._nodes: Accounts = Accounts(self._oplog)
+        self._live: Holds = Holds(self._oplog, self._nodes)
+        self._records: Entries = Entries(self._oplog, self._nodes)
+        self._for_writing: AbstractContextManager[object] = _Operation(self, "write")
+        self._for_appending: AbstractContextManager[object] = _Operation(self, "append")
+        self._for_reading: AbstractContextManager[object] = _Operation(self, "read")
         self._depth = 0
         self._moment = 0.0
         self._pid = 0
         self._owner = ""
-        self._seen = self._reaped = float("-inf")
+        self._seen = self._swept = float("-inf")
         self._whole = self._gone = self._resting = False
 
     def beat(self) -> None:
         """Say that this process is alive, and let the holds of dead ones expire."""
         if self._pid == os.getpid() and not self._resting:
             self._seen = float("-inf")
-            with self._turn:
+            with self._for_writing:
                 self._gone = True
 
     def close_connection(self) -> None:
@@ -113,8 +115,8 @@ class SqliteLedger(BookLedger):
         self.database.lock.acquire()
         self._depth += 1
         if self._depth > 1:  # a finalizer or a signal's handler, in the middle of an operation
-            if mode != "look":
-                self._whole = self._steps.writing = True
+            if mode != "read":
+                self._whole = self._oplog.writing = True
             return
         try:
             self._begin(mode)
@@ -136,26 +138,26 @@ class SqliteLedger(BookLedger):
 
     def _begin(self, mode: Mode) -> None:
         if self._resting or self._pid != os.getpid():
-            self._revive()
-        self._moment = time() + self._shift
-        database, steps = self.database, self._steps
-        connection = database.connection() if mode == "look" else database.take_turn()
-        if connection is not steps.connection:
-            steps.connection = connection
+            self._reopen()
+        self._moment = self.clock.now()
+        database, oplog = self.database, self._oplog
+        connection = database.connection() if mode == "read" else database.lock_for_writing()
+        if connection is not oplog.connection:
+            oplog.connection = connection
             self._stale()
         try:
-            if mode == "look":
+            if mode == "read":
                 connection.execute("BEGIN")
-            due = mode != "look" and self._due()
-            self._whole = mode == "turn" or due
+            due = mode != "read" and self._due()
+            self._whole = mode == "write" or due
             if self._whole:
                 database.begin(connection)
-            steps.writing = True
+            oplog.writing = True
             self._catch_up()
             if due:
                 self._live_on()
-                steps.write()
-            steps.writing = mode != "look"
+                oplog.write()
+            oplog.writing = mode != "read"
         except BaseException:
             self._fail()
             raise
@@ -164,7 +166,7 @@ class SqliteLedger(BookLedger):
         try:
             if error is None:
                 self._write()
-                self.database.end(self._steps.connection, commit=True)
+                self.database.end(self._oplog.connection, commit=True)
             else:
                 self._fail()
         except BaseException as failure:
@@ -175,22 +177,22 @@ class SqliteLedger(BookLedger):
         """Take back what an operation has done, in the file and in memory."""
         self._stale()
         if self._whole:
-            self._seen = self._reaped = float("-inf")  # the lease may be taken back, too
-        self.database.end(self._steps.connection, commit=False)
+            self._seen = self._swept = float("-inf")  # the lease may be taken back, too
+        self.database.end(self._oplog.connection, commit=False)
 
     def _write(self) -> None:
-        steps = self._steps
-        if self._whole or (steps.pending and steps.many):
+        oplog = self._oplog
+        if self._whole or (oplog.pending and oplog.many):
             self._write_all()
-        elif steps.pending:
-            if len(steps.pending) > 1:
-                self.database.begin(steps.connection)
-            steps.write()
+        elif oplog.pending:
+            if len(oplog.pending) > 1:
+                self.database.begin(oplog.connection)
+            oplog.write()
 
     def _write_all(self) -> None:
-        self.database.begin(self._steps.connection)
-        if self._nodes.flush() | self._live.flush() | self._steps.any:
-            self._steps.settle()
+        self.database.begin(self._oplog.connection)
+        if self._nodes.flush() | self._live.flush() | self._oplog.any:
+            self._oplog.checkpoint()
             self._records.stale()
         if self._gone:
             self._gone = False
@@ -199,38 +201,38 @@ class SqliteLedger(BookLedger):
             self._stale()
 
     def _catch_up(self) -> None:
-        """Repeat what others have done since our last operation."""
-        steps = self._steps.news()
-        if steps is None:
+        """Replay what others have done since our last operation."""
+        rows = self._oplog.tail()
+        if rows is None:
             self._stale()
-            steps = self._steps.news()
-        if steps:
-            self._repeat(steps)
-            self._steps.pending.clear()
+            rows = self._oplog.tail()
+        if rows:
+            self._replay(rows)
+            self._oplog.pending.clear()
 
-    def _repeat(self, steps: Sequence[Row]) -> None:
+    def _replay(self, rows: Sequence[Row]) -> None:
         begun: dict[str, Row] = {}  # most holds are ended by the time that they are heard of
-        for step in steps:
-            key, kind, final = step[1], step[2], step[9]
+        for row in rows:
+            key, kind, final = row[1], row[2], row[9]
             if kind != "hold":
-                self._records.steps.add(key)
-                self._repeat_end(step, begun.pop(key, None))
-            elif final is None and not self._nodes.route(names_from(step[4])).allocated:
-                begun[key] = step
+                self._records.in_oplog.add(key)
+                self._replay_end(row, begun.pop(key, None))
+            elif final is None and not self._nodes.route(names_from(row[4])).allocated:
+                begun[key] = row
             else:
-                self._repeat_hold(step)
-        for step in begun.values():
-            self._repeat_hold(step)
+                self._replay_hold(row)
+        for row in begun.values():
+            self._replay_hold(row)
 
-    def _repeat_hold(self, step: Row) -> None:
-        if (before := self._live.pop(step[1], None)) is not None:
+    def _replay_hold(self, row: Row) -> None:
+        if (before := self._live.pop(row[1], None)) is not None:
             before.lift()
-        self._live[step[1]] = live = self._live.from_step(step)
+        self._live[row[1]] = live = self._live.from_row(row)
         live.place(force=True)
 
-    def _repeat_end(self, step: Row, begun: Row | None) -> None:
-        kind, amounts = step[2], Amounts(*step[5:9])
-        live = self._live.pop(step[1], None)
+    def _replay_end(self, row: Row, begun: Row | None) -> None:
+        kind, amounts = row[2], Amounts(*row[5:9])
+        live = self._live.pop(row[1], None)
         if live is not None and begun is None:
             live.pay(kind, amounts)
             live.leave(kind)
@@ -238,22 +240,22 @@ class SqliteLedger(BookLedger):
         if live is not None:  # it was made larger, and then ended
             live.lift()
         if kind != "release":
-            route = self._nodes.route(names_from(step[4]))
-            route.spend(amounts, route.moment(step[3]) if begun is None else begun[3])
+            route = self._nodes.route(names_from(row[4]))
+            route.spend(amounts, route.moment(row[3]) if begun is None else begun[3])
             route.trim()
 
     def _stale(self) -> None:
-        for each in (self._steps, self._nodes, self._live, self._records):
+        for each in (self._oplog, self._nodes, self._live, self._records):
             each.stale()
 
-    def _revive(self) -> None:
+    def _reopen(self) -> None:
         """Begin anew after a rest, or in a fork."""
         self._resting = False
         self._stale()
         if self._pid != os.getpid():
             self._pid, self._owner = os.getpid(), uuid4().hex[:16]
             self._records.forked()
-            self._seen = self._reaped = float("-inf")
+            self._seen = self._swept = float("-inf")
 
     def _now(self) -> float:
         return self._moment
@@ -261,31 +263,27 @@ class SqliteLedger(BookLedger):
     # -- life and death of processes ---------------------------------------------------------
 
     def _live_on(self) -> None:
-        now = self._clock()
+        now = self.clock.uptime()
         if now - self._seen > self.ttl / 3:
-            self._steps.execute(
+            self._oplog.execute(
                 "INSERT OR REPLACE INTO lease VALUES (?, ?, ?, ?, 0)",
                 (self._owner, now, self.ttl, self._on_expiry == "charge"),
             )
             self._seen = now
             keep_alive(self)
-        if now - self._reaped > min(self.ttl / 10, 1.0):
+        if now - self._swept > min(self.ttl / 10, 1.0):
             self.database.check()
-            self._reaped = now
-            self._reap(now)
-
-    def _clock(self) -> float:
-        """Return the machine's uptime: the same in all its processes, and nobody sets it."""
-        return monotonic() + self._shift
+            self._swept = now
+            self._sweep(now)
 
     def _due(self) -> bool:
-        return bool(self._forgotten) or self._clock() - self._reaped > min(self.ttl / 10, 1.0)
+        return bool(self._forgotten) or self.clock.uptime() - self._swept > min(self.ttl / 10, 1.0)
 
     def _reading(self) -> AbstractContextManager[object]:
-        return self._step if self._depth == 0 and self._due() else self._look
+        return self._for_appending if self._depth == 0 and self._due() else self._for_reading
 
-    def _reap(self, now: float) -> None:
-        dead = self._steps.execute(
+    def _sweep(self, now: float) -> None:
+        dead = self._oplog.execute(
             "SELECT owner, charge FROM lease WHERE NOT dead AND (seen + ttl < ? OR seen > ?)",
             (now, now),  # seen in the future: before the machine was started again
         ).fetchall()
@@ -293,20 +291,20 @@ class SqliteLedger(BookLedger):
             for key in self._live.of_owner(owner):
                 live = self._live.pop(key)
                 self._end("expire", live, live.hold.amounts if charge else ZERO)
-            self._bury(owner)
-            self._steps.execute("UPDATE lease SET dead = 1, seen = ? WHERE owner = ?", (now, owner))
-        old = self._steps.execute(
+            self._expire(owner)
+            self._oplog.execute("UPDATE lease SET dead = 1, seen = ? WHERE owner = ?", (now, owner))
+        old = self._oplog.execute(
             "SELECT owner FROM lease WHERE dead AND (seen < ? OR seen > ?)",
             (now - KEPT_AFTER_DEATH, now),
         ).fetchall()
         for (owner,) in old:
             for node in self._owned(owner):
                 self._drop(node.id)
-            self._steps.execute("DELETE FROM lease WHERE owner = ?", (owner,))
+            self._oplog.execute("DELETE FROM lease WHERE owner = ?", (owner,))
         if dead:
             self._wake()
 
-    def _bury(self, owner: str) -> None:
+    def _expire(self, owner: str) -> None:
         """Give back what is set aside for accounts that only a dead process had open."""
         for node in self._owned(owner):
             if node.account.lasts == "run":
@@ -317,16 +315,16 @@ class SqliteLedger(BookLedger):
                 node.rest()
 
     def _owned(self, owner: str) -> list[Node]:
-        names = self._steps.execute(
+        names = self._oplog.execute(
             "SELECT id FROM account WHERE NOT gone AND owners LIKE ?", (f'%"{owner}"%',)
         ).fetchall()
         return [self._nodes[name] for (name,) in names]
 
     def _expiry(self, live: LiveHold) -> float | None:
-        row = self._steps.execute(
+        row = self._oplog.execute(
             "SELECT seen + ttl FROM lease WHERE owner = ?", (live.owner,)
         ).fetchone()
-        return None if row is None else max(0.0, row[0] - self._clock())
+        return None if row is None else max(0.0, row[0] - self.clock.uptime())
 
     # -- what nobody can name any more -------------------------------------------------------
 
@@ -337,14 +335,14 @@ class SqliteLedger(BookLedger):
             node.gone = self._gone = True
 
     def _dead(self) -> set[str]:
-        return {owner for (owner,) in self._steps.execute("SELECT owner FROM lease WHERE dead")}
+        return {owner for (owner,) in self._oplog.execute("SELECT owner FROM lease WHERE dead")}
 
     def _purge(self) -> None:
         """Delete forgotten accounts in which, and below which, nothing lives any more."""
         while True:
-            rows = self._steps.execute(FORGOTTEN).fetchall()
+            rows = self._oplog.execute(FORGOTTEN).fetchall()
             for key, parent in rows:
-                self._steps.execute("DELETE FROM account WHERE id = ?", (key,))
+                self._oplog.execute("DELETE FROM account WHERE id = ?", (key,))
                 del self._nodes[key]
                 if parent is None:
                     self._records.forget_root(key)

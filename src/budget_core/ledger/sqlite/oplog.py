@@ -1,8 +1,8 @@
-"""The steps of a SQLite file: what was held and recorded since its accounts were written.
+"""The log of a SQLite file: what was held and recorded since its accounts were written.
 
-A call costs one short row. Whoever comes next repeats the steps of the others in memory. When there
-are many, or something else than a step is done, accounts and holds are written, entries move to
-their table, and a mark takes the place of the steps, which tells the others to read all anew.
+A call costs one short row. The other processes replay it in memory. At a checkpoint (when there
+are many rows, or something else is done) accounts and holds are written, entries move to their
+table, and a mark takes the place of the rows, which tells the others to read all anew.
 """
 
 from __future__ import annotations
@@ -17,25 +17,25 @@ from budget_core.ledger.tree.hold import LiveHold
 
 Row: TypeAlias = tuple[Any, ...]
 MOST: Final = 1_000
-"""How many steps there may be before all is written."""
+"""How many rows there may be before a checkpoint."""
 _MARK: Final = "written"
-_NEWS: Final = """
+_TAIL: Final = """
 SELECT number, id, kind, time, accounts, usd, tokens, llm_calls, tool_calls, final, owner
-FROM step WHERE number > ?"""
-_INSERT: Final = "INSERT INTO step VALUES (" + "?, " * 18 + "?)"
+FROM oplog WHERE number > ?"""
+_INSERT: Final = "INSERT INTO oplog VALUES (" + "?, " * 18 + "?)"
 _MOVE: Final = """
 INSERT INTO entry SELECT number, id, kind, time, accounts, path, root, usd, tokens, llm_calls,
     tool_calls, held, after, late, over, asked, passing
-FROM step WHERE kind NOT IN ('hold', 'written')"""
+FROM oplog WHERE kind NOT IN ('hold', 'written')"""
 
 
-class Steps:
-    """The steps of the operation that is under way, and those of others since the last one.
+class Oplog:
+    """The rows of the operation that is under way, and those of others since the last one.
 
     Attributes:
         connection: of the operation that is under way.
         writing: what it changes will be written.
-        pending: its steps that are not written yet, without their numbers.
+        pending: its rows that are not written yet, without their numbers.
     """
 
     def __init__(self) -> None:
@@ -54,7 +54,7 @@ class Steps:
         self._last = None
         self.pending.clear()
 
-    def news(self) -> list[Row] | None:
+    def tail(self) -> list[Row] | None:
         """Return what others have done meanwhile; None if all is to be read anew.
 
         Each: number, id, kind ("hold", or that of the entry), time, accounts, an amount of each
@@ -62,7 +62,7 @@ class Steps:
         """
         last = self._last
         parameters = (-1 if last is None else last,)
-        rows = self.connection.execute(_NEWS, parameters).fetchall()
+        rows = self.connection.execute(_TAIL, parameters).fetchall()
         if rows:
             number, _, kind = rows[0][:3]
             if last is not None and kind == _MARK:
@@ -75,8 +75,8 @@ class Steps:
             self._last = 0
         return rows
 
-    def held(self, live: LiveHold) -> None:
-        """Note a hold that is made or replaced."""
+    def append_hold(self, live: LiveHold) -> None:
+        """Append a hold that is made or replaced."""
         hold, final = live.hold, live.final
         self.pending.append(
             (
@@ -85,8 +85,8 @@ class Steps:
             )
         )  # fmt: skip
 
-    def recorded(self, entry: Entry, *, passing: bool) -> None:
-        """Note an entry."""
+    def append_entry(self, entry: Entry, *, passing: bool) -> None:
+        """Append an entry."""
         self.pending.append((*entry_columns(entry), passing, None, None))
 
     @property
@@ -100,21 +100,21 @@ class Steps:
         return (self._last or 0) - self._marked >= MOST
 
     def write(self) -> None:
-        """Write the steps of this operation. An error if somebody else wrote meanwhile."""
-        for step in self.pending:
+        """Write the rows of this operation. An error if somebody else wrote meanwhile."""
+        for row in self.pending:
             number = (self._last or 0) + 1
-            self.connection.execute(_INSERT, (number, *step))
+            self.connection.execute(_INSERT, (number, *row))
             self._last = number
         self.pending.clear()
 
-    def settle(self) -> None:
-        """Let entries move to their table, and a mark take the place of all steps."""
+    def checkpoint(self) -> None:
+        """Let entries move to their table, and a mark take the place of all rows."""
         self.write()
         self.connection.execute(_MOVE)
-        self.connection.execute("DELETE FROM step")
+        self.connection.execute("DELETE FROM oplog")
         self.pending.append((None, _MARK, *(None,) * 16))
         self.write()
         self._marked = self._last or 0
 
 
-__all__ = ["MOST", "Row", "Steps"]
+__all__ = ["MOST", "Oplog", "Row"]

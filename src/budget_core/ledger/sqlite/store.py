@@ -1,6 +1,6 @@
 """Accounts, holds and records of a SQLite file as the books see them.
 
-What is here in memory is true: whatever others did is repeated first (`steps`). What has
+What is here in memory is true: whatever others did is replayed first (`oplog`). What has
 changed is written by `flush`.
 """
 
@@ -22,7 +22,7 @@ from budget_core.ledger.sqlite.codec import (
     text_of_account,
     text_of_limits,
 )
-from budget_core.ledger.sqlite.oplog import Row, Steps
+from budget_core.ledger.sqlite.oplog import Oplog, Row
 from budget_core.ledger.tree.accounts import Node, Route
 from budget_core.ledger.tree.hold import LiveHold
 from budget_core.money.amounts import ZERO, Amounts
@@ -43,11 +43,11 @@ _COLUMNS: Final = (
     " over, asked"
 )
 _LAST_ENTRY: Final = f"SELECT {_COLUMNS} FROM entry WHERE id = ? ORDER BY number DESC LIMIT 1"  # noqa: S608
-_LAST_STEP: Final = f"""
-SELECT {_COLUMNS} FROM step WHERE id = ? AND kind <> 'hold' ORDER BY number DESC LIMIT 1"""  # noqa: S608
+_LAST_IN_OPLOG: Final = f"""
+SELECT {_COLUMNS} FROM oplog WHERE id = ? AND kind <> 'hold' ORDER BY number DESC LIMIT 1"""  # noqa: S608
 _ENTRIES: Final = f"""
 SELECT {_COLUMNS}, number FROM entry
-UNION ALL SELECT {_COLUMNS}, number FROM step WHERE kind NOT IN ('hold', 'written')
+UNION ALL SELECT {_COLUMNS}, number FROM oplog WHERE kind NOT IN ('hold', 'written')
 ORDER BY number"""  # noqa: S608
 
 
@@ -58,9 +58,9 @@ class Accounts(MutableMapping[str, Node]):
         known: those that were read.
     """
 
-    def __init__(self, steps: Steps) -> None:
+    def __init__(self, oplog: Oplog) -> None:
         self.known: dict[str, Node] = {}
-        self._steps = steps
+        self._oplog = oplog
         self._written: dict[str, tuple[Any, Any]] = {}
         self._touched: dict[tuple[str, ...], Route] = {}
 
@@ -79,7 +79,7 @@ class Accounts(MutableMapping[str, Node]):
         if key not in self.known:
             self._read(key)
         node = self.known[key]
-        if self._steps.writing:
+        if self._oplog.writing:
             self._touched[node.route.ids] = node.route
         return node
 
@@ -104,7 +104,7 @@ class Accounts(MutableMapping[str, Node]):
         self._written.pop(key, None)
 
     def __iter__(self) -> Iterator[str]:
-        rows = self._steps.execute("SELECT id FROM account WHERE NOT gone").fetchall()
+        rows = self._oplog.execute("SELECT id FROM account WHERE NOT gone").fetchall()
         return iter([key for (key,) in rows if not self.even_gone(key).gone])
 
     def __len__(self) -> int:
@@ -123,12 +123,12 @@ class Accounts(MutableMapping[str, Node]):
             else:
                 whole.append(_account_row(node))
         self._touched.clear()
-        self._steps.connection.executemany(_HOT, hot)
-        self._steps.connection.executemany(_WHOLE, whole)
+        self._oplog.connection.executemany(_HOT, hot)
+        self._oplog.connection.executemany(_WHOLE, whole)
         return bool(hot or whole)
 
     def _read(self, key: str) -> None:
-        for row in self._steps.execute(_PATH, (key,)).fetchall():
+        for row in self._oplog.execute(_PATH, (key,)).fetchall():
             if row[0] not in self.known:
                 above = self.known[row[1]] if row[1] is not None else None
                 node = self.known[row[0]] = _node_from(row, above)
@@ -136,10 +136,10 @@ class Accounts(MutableMapping[str, Node]):
 
 
 class Holds(MutableMapping[str, LiveHold]):
-    """The live holds; a hold that is set is a step."""
+    """The live holds; a hold that is set goes to the log."""
 
-    def __init__(self, steps: Steps, accounts: Accounts) -> None:
-        self._steps = steps
+    def __init__(self, oplog: Oplog, accounts: Accounts) -> None:
+        self._oplog = oplog
         self._accounts = accounts
         self._known: dict[str, LiveHold | None] | None = None
         self._changed: set[str] = set()
@@ -167,7 +167,7 @@ class Holds(MutableMapping[str, LiveHold]):
         self._all()[key] = live
         self._changed.add(key)
         self._accounts.touch(live.route)
-        self._steps.held(live)
+        self._oplog.append_hold(live)
 
     def __delitem__(self, key: str) -> None:
         if self.pop(key) is None:
@@ -199,25 +199,25 @@ class Holds(MutableMapping[str, LiveHold]):
         self._changed.clear()
         rows = [_hold_row(live) for key in changed if (live := known.get(key)) is not None]
         ended = [(key,) for key in changed if key not in known]
-        self._steps.connection.executemany("DELETE FROM hold WHERE id = ?", ended)
-        self._steps.connection.executemany(_HOLD, rows)
+        self._oplog.connection.executemany("DELETE FROM hold WHERE id = ?", ended)
+        self._oplog.connection.executemany(_HOLD, rows)
         return bool(changed)
 
     def _all(self) -> dict[str, LiveHold | None]:
         if self._known is None:
-            self._known = {key: None for (key,) in self._steps.execute("SELECT id FROM hold")}
+            self._known = {key: None for (key,) in self._oplog.execute("SELECT id FROM hold")}
         return self._known
 
     def _read(self, key: str) -> LiveHold:
-        row = self._steps.execute("SELECT * FROM hold WHERE id = ?", (key,)).fetchone()
+        row = self._oplog.execute("SELECT * FROM hold WHERE id = ?", (key,)).fetchone()
         live = self._live(key, row[1], row[3:7], row[7], *row[9:11])
         if row[8] is not None:
             live.above = Amounts(*json.loads(row[8]))
         return live
 
-    def from_step(self, step: Row) -> LiveHold:
+    def from_row(self, row: Row) -> LiveHold:
         """Return the hold that somebody else has made."""
-        return self._live(step[1], step[4], step[5:9], step[9], step[3], step[10])
+        return self._live(row[1], row[4], row[5:9], row[9], row[3], row[10])
 
     def _live(
         self, key: str, accounts: str, amounts: Row, final: str | None, at: float, owner: str
@@ -229,21 +229,21 @@ class Holds(MutableMapping[str, LiveHold]):
 
 
 class Entries:
-    """The records, all of them but those in which every account is gone; each is a step at first.
+    """The records but those in which every account is gone; each is in the log at first.
 
     Attributes:
-        steps: the ids of those that are steps still.
+        in_oplog: the ids of those that are in the log still.
     """
 
-    def __init__(self, steps: Steps, accounts: Accounts) -> None:
-        self.steps: set[str] = set()
-        self._steps = steps
+    def __init__(self, oplog: Oplog, accounts: Accounts) -> None:
+        self.in_oplog: set[str] = set()
+        self._oplog = oplog
         self._accounts = accounts
         self._newest = 0
 
     def stale(self) -> None:
-        """Know no record that is still a step."""
-        self.steps.clear()
+        """Know no record that is still in the log."""
+        self.in_oplog.clear()
 
     def forked(self) -> None:
         """Begin anew with the ids of this process."""
@@ -251,26 +251,26 @@ class Entries:
 
     def get(self, key: str) -> Entry | None:
         """Return the last record under an id."""
-        statement = _LAST_STEP if key in self.steps else _LAST_ENTRY
-        columns = self._steps.execute(statement, (key,)).fetchone()
+        statement = _LAST_IN_OPLOG if key in self.in_oplog else _LAST_ENTRY
+        columns = self._oplog.execute(statement, (key,)).fetchone()
         return None if columns is None else entry_from(columns)
 
     def __contains__(self, key: str) -> bool:
-        """Tell whether something was recorded under an id."""
+        """Return whether something was recorded under an id."""
         if (number := number_of(key)) > self._newest:  # it was made just now: spare the search
             self._newest = number
-            return key in self.steps
+            return key in self.in_oplog
         return self.get(key) is not None
 
     def add(self, entry: Entry) -> None:
         """Keep a record."""
         passing = self._accounts.even_gone(entry.path[-1]).account.lasts == "run"
-        self._steps.recorded(entry, passing=passing)
-        self.steps.add(entry.id)
+        self._oplog.append_entry(entry, passing=passing)
+        self.in_oplog.add(entry.id)
 
     def __iter__(self) -> Iterator[Entry]:
         """Return them, oldest first."""
-        return iter([entry_from(columns) for columns in self._steps.execute(_ENTRIES)])
+        return iter([entry_from(columns) for columns in self._oplog.execute(_ENTRIES)])
 
     def folded(self, _account: str) -> tuple[Amounts, Amounts]:
         """Return nothing: every record of an account that is left is kept."""
@@ -278,11 +278,11 @@ class Entries:
 
     def forget_root(self, root: str) -> None:
         """Drop the records in which no account is left."""
-        rows = self._steps.execute(
+        rows = self._oplog.execute(
             "SELECT id, number, path FROM entry WHERE passing AND root = ?", (root,)
         ).fetchall()
         for key, number, path in rows:
-            left = self._steps.execute(
+            left = self._oplog.execute(
                 "SELECT id FROM account WHERE id IN (SELECT value FROM json_each(?)) LIMIT 1",
                 (path,),
             ).fetchone()
@@ -290,7 +290,7 @@ class Entries:
                 statement, what = "DELETE FROM entry", ()
             else:
                 statement, what = "UPDATE entry SET root = ?", left
-            self._steps.execute(f"{statement} WHERE id = ? AND number = ?", (*what, key, number))
+            self._oplog.execute(f"{statement} WHERE id = ? AND number = ?", (*what, key, number))
 
 
 def _state(node: Node) -> tuple[Any, Any]:

@@ -1,4 +1,4 @@
-"""Whose turn it is to write a SQLite file: the lock of a file beside it."""
+"""The write lock of a SQLite file: that of a file beside it."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ except ImportError:  # pragma: no cover  there, SQLite's own lock has to do
     fcntl = None  # type: ignore[assignment]
 
 
-class Turn:
-    """One process writes at a time; whoever waits tries again at random, so all get their turns.
+class WriteLock:
+    """One process writes at a time; those that wait try again at random, so that all get it.
 
     SQLite's own way of waiting, longer and longer, starves processes.
     """
@@ -24,13 +24,13 @@ class Turn:
     def __init__(self, path: Path, wait: float) -> None:
         self._path = path
         self._wait = wait
-        self._file = os.open(f"{path}-turn", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC)
+        self._file = os.open(f"{path}-lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC)
 
-    def take(self) -> None:
-        """Wait until it is ours.
+    def acquire(self) -> None:
+        """Wait for the lock.
 
         Raises:
-            LedgerUnavailable: nobody let us.
+            LedgerUnavailable: another process held it for too long.
         """
         until = 0.0
         while True:
@@ -45,8 +45,8 @@ class Turn:
             else:
                 return
 
-    def give(self) -> None:
-        """Let others have it."""
+    def release(self) -> None:
+        """Let others write."""
         fcntl.flock(self._file, fcntl.LOCK_UN)
 
     def close(self) -> None:
@@ -54,4 +54,4 @@ class Turn:
         os.close(self._file)
 
 
-__all__ = ["Turn", "fcntl"]
+__all__ = ["WriteLock", "fcntl"]

@@ -61,7 +61,7 @@ class Node:
         return self.state == "closed" or (self.state == "open" and not self.owners)
 
     def holds_for(self, route: Route) -> bool:
-        """Tell whether a call that takes `route` holds money of this account."""
+        """Return whether a call that takes `route` holds money of this account."""
         return self in route.checked or (bool(self.windows) and self in route.path)
 
     def hold(self, amounts: Sequence[int]) -> None:

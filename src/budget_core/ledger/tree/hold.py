@@ -41,7 +41,7 @@ class LiveHold:
         return self.above
 
     def within(self, other: LiveHold) -> bool:
-        """Tell whether this only gives back; a cancelled account takes nothing at all."""
+        """Return whether this only gives back; a cancelled account takes nothing at all."""
         return (
             len(self.hold.accounts) == len(other.hold.accounts)
             and all(x <= y for x, y in zip(self.hold.amounts, other.hold.amounts, strict=True))

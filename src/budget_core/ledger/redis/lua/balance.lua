@@ -1,4 +1,4 @@
 -- id
-return run(function(id)
+operation('balance', function(id)
   return cjson.encode({b = balance_of(need(id))})
 end)

@@ -1,7 +1,7 @@
 -- ttl, policy, how many records to keep
 -- What is due now and then. It answers 1 if there is more to do at once.
-return run(function(ttl, policy, keep)
+operation('beat', function(ttl, policy, keep)
   renew(tonumber(ttl), policy)
-  reap()
+  sweep()
   return fold_old(tonumber(keep)) and 1 or 0
 end)

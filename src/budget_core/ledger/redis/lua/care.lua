@@ -36,7 +36,7 @@ end
 
 -- A process was not heard of: its holds expire, and what is set aside for it comes back. Accounts
 -- that only it can name are kept for a day, for late commits.
-local function bury(who, charged)
+local function expire(who, charged)
   expire_holds(who, charged)
   for _, id in ipairs(redis.call('SMEMBERS', P .. ':own:' .. who)) do
     local n = node(id)
@@ -59,15 +59,15 @@ local function drop_owner(who)
   later('DEL', P .. ':own:' .. who)
 end
 
-local function reap()
+local function sweep()
   local late = redis.call('ZRANGEBYSCORE', P .. ':leases', '-inf', string.format('%.3f', now))
   for _, who in ipairs(late) do
     local policy = policy_of(who)
-    if policy == 'dead' then drop_owner(who) else bury(who, policy == 'charge') end
+    if policy == 'dead' then drop_owner(who) else expire(who, policy == 'charge') end
   end
 end
 
--- Written at once, so that nobody buries itself.
+-- Written at once, so that nobody expires itself.
 local function renew(ttl, policy)
   local lease = redis.call('ZSCORE', P .. ':leases', owner)
   local left = lease and lease - now or 0

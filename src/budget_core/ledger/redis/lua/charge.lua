@@ -1,5 +1,5 @@
 -- id, accounts, amounts, final
-return run(function(id, named, told, final)
+operation('charge', function(id, named, told, final)
   local amounts, known = amounts_of(told), ended_entry(id)
   if known then return replayed(known, cjson.decode(known), amounts) end
   final = final ~= '' and need(final) or nil

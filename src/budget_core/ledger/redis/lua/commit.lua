@@ -1,5 +1,5 @@
 -- id, accounts, amounts
-return run(function(id, named, told)
+operation('commit', function(id, named, told)
   local hold, amounts = live_hold(id), amounts_of(told)
   if hold then return end_hold('commit', hold, amounts) end
   local known = ended_entry(id)

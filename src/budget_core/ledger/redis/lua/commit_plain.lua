@@ -1,6 +1,5 @@
 -- The usual case of commit.lua: a live hold in a plain account, and no account ends beyond its room.
-local id, told = ARGV[3], ARGV[5]
-local function plain()
+usual.commit = function(id, _, told)
   local hold = redis.call('HGET', HOLDS, id)
   if not hold then return nil end
   local _, _, named, held_then, final = cmsgpack.unpack(hold)

@@ -1,5 +1,5 @@
 -- what is wanted: "accounts", "holds", "entries", or "" for all
-return run(function(what)
+operation('dump', function(what)
   local function wanted(part_of_it) return what == '' or what == part_of_it end
   local found = {accounts = {}, holds = {}, entries = {}, now = now}
   for _, id in ipairs(wanted('accounts') and redis.call('HKEYS', ACCOUNTS) or {}) do

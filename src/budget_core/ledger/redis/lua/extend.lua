@@ -1,5 +1,5 @@
 -- id, accounts to join, amounts
-return run(function(id, named, told)
+operation('extend', function(id, named, told)
   local live, amounts = live_hold(id), amounts_of(told)
   if not live then say({x = 'is not live, so it cannot be extended'}) end
   local union, seen, joined = {}, {}, false

@@ -1,9 +1,6 @@
--- What every script begins with. Then comes the short way of the operation, if it has one; what else
--- it may need is in a function, as to make many takes a server longer than what most of them do.
-local P, owner = KEYS[1], ARGV[1]
-local ACCOUNTS, HOLDS, ENDED, LOG = P .. ':accounts', P .. ':holds', P .. ':ended', P .. ':log'
-local time = redis.call('TIME')
-local now = time[1] + time[2] / 1e6 + ARGV[2]
+-- What every operation begins with: the prefix of all keys, the process that asks, and the time.
+local P, owner, now, ACCOUNTS, HOLDS, ENDED, LOG
+local usual = {}
 
 -- How an account is kept: whether it is plain, what it has spent and holds of each unit, how many
 -- holds are live, how much a plain one may spend and hold of each unit, its parent, and then what

@@ -1,5 +1,5 @@
 -- accounts, final
-return run(function(named, final)
+operation('headroom', function(named, final)
   local route, room = route_of(cjson.decode(named), need), {}
   final = final ~= '' and need(final) or nil
   for _, n in ipairs(route.path) do
@@ -19,8 +19,8 @@ return run(function(named, final)
   end
   for _, n in ipairs(route.path) do
     for _, w in ipairs(n.windows) do
-      windows().roll(w)
-      local spent, held = windows().used(w)
+      windows.roll(w)
+      local spent, held = windows.used(w)
       narrow(w.at, w.amount - spent - held)
     end
   end

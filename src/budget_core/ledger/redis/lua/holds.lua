@@ -63,7 +63,7 @@ local function hold_refusal(hold)
   end
   for _, n in ipairs(hold.route.path) do
     if n.windows[1] then
-      hold.at = windows().moment(hold.route, hold.at)
+      hold.at = windows.moment(hold.route, hold.at)
       local refused = window_refusal(n, hold.amounts)
       if refused then return refused end
     end
@@ -81,7 +81,7 @@ local function move(hold, change, sign)
     touch(n)
     for _, w in ipairs(n.windows) do
       local amount = hold.amounts[w.at]
-      windows().add(w, hold.at, 3, sign > 0 and amount or 0 - amount)
+      windows.add(w, hold.at, 3, sign > 0 and amount or 0 - amount)
     end
   end
   if hold.final then

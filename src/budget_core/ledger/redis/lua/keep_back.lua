@@ -1,5 +1,5 @@
 -- id, amounts
-return run(function(id, told)
+operation('keep_back', function(id, told)
   local n, room = need(id), amounts_of(told)
   if n.state ~= 'open' or n.final then return text(n.kept) end
   for _, cap in ipairs(n.caps) do

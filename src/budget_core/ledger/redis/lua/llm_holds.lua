@@ -1,5 +1,5 @@
 -- id, holds to leave out
-return run(function(id, besides)
+operation('llm_holds', function(id, besides)
   local n, left_out = need(id), {}
   for _, each in ipairs(cjson.decode(besides)) do left_out[each] = true end
   for _, each in ipairs(redis.call('HKEYS', HOLDS)) do

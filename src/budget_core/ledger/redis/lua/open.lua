@@ -2,7 +2,7 @@
 local function windows_of(terms, before)
   local found = {}
   for i, each in ipairs(terms) do
-    found[i] = windows().new(each)
+    found[i] = windows.new(each)
     for _, had in ipairs(before) do
       if had.at == found[i].at and had.name == found[i].name then
         had.amount = found[i].amount
@@ -61,7 +61,7 @@ local function change(n, a)
   c.excess = kept_vector(excess)
 end
 
-return run(function(told)
+operation('open', function(told)
   local a = cjson.decode(told)
   for zone, table_of_offsets in pairs(a.zones) do
     offsets[zone] = cjson.decode(table_of_offsets)

@@ -44,7 +44,7 @@ local function charge_accounts(kind, id, named, amounts, final, asked)
   local route = route_of(cjson.decode(named), late and known or need)
   local at = now
   for _, n in ipairs(route.path) do
-    if n.windows[1] then at = windows().moment(route, at) end
+    if n.windows[1] then at = windows.moment(route, at) end
   end
   spend(route, amounts, at)
   for _, n in ipairs(route.path) do

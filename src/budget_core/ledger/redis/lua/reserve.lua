@@ -1,5 +1,5 @@
 -- id, accounts, amounts, final
-return run(function(id, named, told, final)
+operation('reserve', function(id, named, told, final)
   final = final ~= '' and final or nil
   local live, amounts = live_hold(id), amounts_of(told)
   if live then

@@ -1,6 +1,5 @@
 -- The usual case of reserve.lua: a new hold for which there is room in a plain account and above it.
-local id, named, told, final = ARGV[3], ARGV[4], ARGV[5], ARGV[6]
-local function plain()
+usual.reserve = function(id, named, told, final)
   if final ~= '' or redis.call('HEXISTS', HOLDS, id) == 1 then return nil end
   if redis.call('HEXISTS', ENDED, id) == 1 then return nil end
   local accounts, want, changed = cjson.decode(named), cjson.decode(told), {}

@@ -1,5 +1,5 @@
 -- id, amounts, the operation's own id
-return run(function(id, told, operation)
+operation('top_up', function(id, told, operation)
   local n, by = need(id), amounts_of(told)
   local done = P .. ':done:' .. operation
   if redis.call('EXISTS', done) == 1 then return cjson.encode({b = balance_of(n)}) end

@@ -126,11 +126,11 @@ end
 
 local function window_refusal(n, want)
   for _, w in ipairs(n.windows) do
-    windows().roll(w)
-    local spent, held = windows().used(w)
+    windows.roll(w)
+    local spent, held = windows.used(w)
     local wanted = want[w.at]
     if (wanted ~= 0 and more(spent + held + wanted, w.amount)) or more(spent, w.amount) then
-      local after = windows().retry_after(w, wanted)
+      local after = windows.retry_after(w, wanted)
       return denial(n, w.at, w.amount, spent, held, wanted, n.state, after, w.name)
     end
   end
@@ -217,7 +217,7 @@ end
 local function spend(route, amounts, t)
   for _, n in ipairs(route.path) do
     n.spent = plus(n.spent, amounts)
-    for _, w in ipairs(n.windows) do windows().add(w, t, 2, amounts[w.at]) end
+    for _, w in ipairs(n.windows) do windows.add(w, t, 2, amounts[w.at]) end
     touch(n)
   end
   for _, n in ipairs(route.path) do
@@ -236,7 +236,7 @@ local function over(route, final, amounts)
       end
     end
     for _, w in ipairs(n.windows) do
-      local spent, held = windows().used(w)
+      local spent, held = windows.used(w)
       if more(spent, w.amount) then
         return denial(n, w.at, w.amount, spent, held, amounts[w.at], n.state, nil, w.name)
       end
@@ -249,8 +249,8 @@ local function balance_of(n)
   local caps, used = {}, {}
   for i, cap in ipairs(n.caps) do caps[i] = shown(cap[2]) end
   for i, w in ipairs(n.windows) do
-    windows().roll(w)
-    local spent, held = windows().used(w)
+    windows.roll(w)
+    local spent, held = windows.used(w)
     used[i] = {shown(spent), shown(held)}
   end
   return {

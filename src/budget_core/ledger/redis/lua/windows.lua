@@ -1,7 +1,7 @@
 -- Limits per period. A window is {at, amount, kind, width, span, zone, name, since, newest, slots};
 -- kind "f" has slots of a fixed width, "d" and "m" are days and months in a zone. See windows.py.
-local function windows()
-  if Windows then return Windows end
+local windows = {}
+do
   local function offset(zone, t)
     if zone == 'UTC' then
       return 0
@@ -59,14 +59,14 @@ local function windows()
     return slot_of(w, start) == slot and start or midnight - math.min(before, after)
   end
 
-  local function moment(route, t)
+  function windows.moment(route, t)
     for _, n in ipairs(route.path) do
       for _, w in ipairs(n.windows) do t = math.max(t, w.since, start_of(w, w.newest)) end
     end
     return t
   end
 
-  local function roll(w)
+  function windows.roll(w)
     local slot = slot_of(w, now)
     if slot > w.newest then
       w.newest = slot
@@ -78,7 +78,7 @@ local function windows()
     end
   end
 
-  local function used(w)
+  function windows.used(w)
     local spent, held = 0, 0
     for _, each in ipairs(w.slots) do
       spent, held = spent + each[2], held + each[3]
@@ -86,7 +86,7 @@ local function windows()
     return spent, held
   end
 
-  local function add(w, t, place, amount)
+  function windows.add(w, t, place, amount)
     local slot = slot_of(w, t)
     if t < w.since or slot <= w.newest - w.span or amount == 0 then
       return
@@ -103,11 +103,11 @@ local function windows()
     w.slots[#w.slots + 1] = fresh
   end
 
-  local function retry_after(w, want)
+  function windows.retry_after(w, want)
     if more(want, w.amount) then
       return cjson.null
     end
-    local spent, held = used(w)
+    local spent, held = windows.used(w)
     local left = spent + held
     table.sort(w.slots, function(a, b) return a[1] < b[1] end)
     for _, each in ipairs(w.slots) do
@@ -119,7 +119,7 @@ local function windows()
     return 0
   end
 
-  local function new(terms)
+  function windows.new(terms)
     local w = {
       at = terms[1], amount = read(terms[2]), kind = terms[3], width = terms[4], span = terms[5],
       zone = terms[6], name = terms[7], since = now, slots = {},
@@ -127,9 +127,6 @@ local function windows()
     w.newest = slot_of(w, now)
     return w
   end
-
-  Windows = {moment = moment, roll = roll, used = used, add = add, retry_after = retry_after, new = new}
-  return Windows
 end
 
 -- Windows as cmsgpack keeps them.

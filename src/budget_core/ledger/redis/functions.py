@@ -1,8 +1,7 @@
-"""One Lua script an operation, sent to a Redis server that may stumble."""
+"""One function an operation, called on a Redis server that may stumble."""
 
 from __future__ import annotations
 
-import re
 from collections import deque
 from functools import cache
 from hashlib import sha1
@@ -12,7 +11,7 @@ from typing import Any, Final
 
 import redis
 from redis.backoff import NoBackoff
-from redis.exceptions import BusyLoadingError, NoScriptError, RedisError, TryAgainError
+from redis.exceptions import BusyLoadingError, RedisError, ResponseError, TryAgainError
 from redis.exceptions import ConnectionError as NoConnection
 from redis.exceptions import TimeoutError as NoAnswer
 from redis.retry import Retry
@@ -20,13 +19,17 @@ from redis.retry import Retry
 from budget_core.errors import InvalidBudget, LedgerUnavailable
 from budget_core.ledger.ids import shown
 
-_SHARED: Final = ("amounts", "windows", "tree", "records", "holds", "care", "main")
-SHORT: Final = ("reserve", "commit")
-"""Operations whose usual case has a short way of its own."""
-_EITHER: Final = "return plain() or any_case()"
-_FUNCTION: Final = re.compile(r"^local function (\w+).*?^end$", re.MULTILINE | re.DOTALL)
-_WORD: Final = re.compile(r"(?<![.\w])[a-z_]+")
-_COMMENT: Final = re.compile(r"--.*")
+_SHARED: Final = (
+    "head", "entry", "state", "amounts", "windows", "tree", "records", "holds", "care",
+    "main",
+)  # fmt: skip
+SHORT: Final = ("reserve_plain", "commit_plain")
+"""The short ways of operations whose usual case has one."""
+_OPERATIONS: Final = (
+    "balance", "beat", "charge", "close", "commit", "dump",
+    "extend", "forget", "headroom", "keep_back", "llm_holds", "open", "release", "reserve",
+    "top_up",
+)  # fmt: skip
 _PASSING: Final = (NoConnection, NoAnswer, BusyLoadingError, TryAgainError)
 _PAUSES: Final = (0.0, 0.05, 0.1, 0.2, 0.4)
 
@@ -37,34 +40,16 @@ def _source(part: str) -> str:
 
 
 @cache
-def _library() -> dict[str, str]:
-    """Return the functions that scripts share, each after those that it uses."""
-    sources = "\n".join(map(_source, _SHARED))
-    return {found[1]: found[0] for found in _FUNCTION.finditer(sources)}
+def library() -> tuple[str, str]:
+    """Return the source of the library of functions, and what its functions' names begin with.
 
-
-@cache
-def script(name: str) -> tuple[str, str]:
-    """Return the source of an operation's script, and its SHA-1.
-
-    It has the shared functions that the operation reaches, and no others. Where the operation has
-    a short way for its usual case, they are made only if that does not answer.
+    Both tell its version, as processes of several versions may share a server.
     """
-    library, body = _library(), _source(name)
-    reached, unread = set[str](), [body]
-    while unread:
-        words = set(_WORD.findall(_COMMENT.sub("", unread.pop())))
-        found = words & library.keys() - reached
-        reached |= found
-        unread += [library[each] for each in found]
-    whole = [_source("state"), *(text for each, text in library.items() if each in reached), body]
-    parts = [_source("head"), _source("entry")]
-    if name in SHORT:
-        parts += [_source(f"{name}_plain"), "local function any_case()", *whole, "end", _EITHER]
-    else:
-        parts += whole
-    source = "\n".join(parts)
-    return source, sha1(source.encode(), usedforsecurity=False).hexdigest()
+    shared = [_source(part) for part in _SHARED]
+    operations = [f"do\n{_source(part)}end" for part in (*SHORT, *_OPERATIONS)]
+    source = "\n".join([*shared, *operations])
+    name = f"budget_{sha1(source.encode(), usedforsecurity=False).hexdigest()[:12]}"
+    return f"#!lua name={name}\nlocal PREFIX = '{name}_'\n{source}", f"{name}_"
 
 
 def connect(url: str, timeout: float) -> redis.Redis:
@@ -87,7 +72,7 @@ def connect(url: str, timeout: float) -> redis.Redis:
         ) from None
 
 
-class Scripts:
+class Functions:
     """Runs scripts, again if their answers were lost: each is idempotent.
 
     Args:
@@ -132,11 +117,15 @@ class Scripts:
         self._idle.clear()
 
     def _run(self, name: str, arguments: tuple[Any, ...]) -> Any:
-        source, digest = script(name)
+        source, prefix = library()
+        command = ("FCALL", f"{prefix}{name}", 1, self._prefix, *arguments)
         try:
-            return self._ask("EVALSHA", digest, 1, self._prefix, *arguments)
-        except NoScriptError:
-            return self._ask("EVAL", source, 1, self._prefix, *arguments)
+            return self._ask(*command)
+        except ResponseError as error:
+            if "Function not found" not in str(error):
+                raise
+        self.client.function_load(source, replace=True)
+        return self._ask(*command)
 
     def _ask(self, *command: Any) -> Any:
         """Ask on a connection that is kept: a turn in a pool takes as long as the question."""
@@ -157,4 +146,4 @@ def _unavailable(error: RedisError) -> LedgerUnavailable:
     return LedgerUnavailable(str(error) or type(error).__name__)
 
 
-__all__ = ["Scripts", "connect", "script"]
+__all__ = ["Functions", "connect", "library"]
