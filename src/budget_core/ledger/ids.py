@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import re
 import uuid
+from typing import Final
 
 from budget_core.runtime.forks import in_child
 
@@ -26,10 +27,28 @@ def number_of(key: str) -> int:
 
 
 def shown(url: str) -> str:
-    """Return a URL as messages may show it: no password, no settings."""
-    return re.sub("//.*@", "//", url.partition("?")[0])
+    """Return a URL as messages may show it: scheme, host and port.
+
+    Where it could be read in two ways, as with an unescaped ``?`` or ``/`` in a password, not even
+    the host: what stands in its place may be a part of the password.
+    """
+    found = _URL.match(url)
+    if found is None:
+        return "…"
+    server = _SERVER.fullmatch(url, found.end())
+    return found[0] + (server[1] if server else "…")
 
 
+def ambiguous(url: str) -> bool:
+    """Return whether an @ stands behind the server: what is the server, and what a password?"""
+    return _BEHIND.search(url) is not None
+
+
+_BEHIND: Final = re.compile("://[^/?#]*[/?#].*@", re.DOTALL)
+_URL: Final = re.compile(r"[a-z][a-z0-9+.-]*://", re.ASCII | re.IGNORECASE)
+_SERVER: Final = re.compile(
+    r"(?:[^/?#]*@)?((?:[\w.-]+|\[[\da-f:.]+\])(?::\d+)?)(?:[/?#][^@]*)?", re.ASCII | re.IGNORECASE
+)
 _prefix: str
 _numbers: itertools.count[int]
 _fresh()

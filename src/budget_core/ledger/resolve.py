@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+import re
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from math import inf
 from threading import Lock
@@ -13,7 +14,7 @@ from weakref import WeakValueDictionary
 
 from budget_core.errors import InvalidBudget
 from budget_core.ledger.contract import Ledger
-from budget_core.ledger.ids import shown
+from budget_core.ledger.ids import ambiguous, shown
 from budget_core.ledger.memory import MemoryLedger
 from budget_core.runtime.plugins import asking
 from budget_core.runtime.plugins.markers import hookimpl
@@ -21,7 +22,6 @@ from budget_core.runtime.plugins.markers import hookimpl
 ENVIRONMENT: Final = "BUDGET_LEDGER"
 """The variable that names the ledger where nobody else does."""
 
-_NUMBERS: Final = {"ttl": float, "timeout": float, "keep_entries": int}
 _known: WeakValueDictionary[str, Ledger] = WeakValueDictionary()
 _lock = Lock()
 
@@ -61,16 +61,20 @@ def budget_ledger(request: LedgerRequest) -> Ledger | None:
 def _sqlite(url: str) -> Ledger:
     from budget_core.ledger.sqlite import SqliteLedger  # noqa: PLC0415  only if it is wanted
 
-    parts = urlsplit(url)
-    path = parts.path.removeprefix("/")
-    if parts.netloc or not path:
+    try:
+        parts = urlsplit(url)
+        path = parts.path.removeprefix("/")
+        key = os.path.realpath(path)
+        named = bool(path) and not parts.netloc
+    except ValueError:  # as of a null byte
+        named = False
+    if not named:
         raise InvalidBudget(
-            f"{url!r} names no file. Write 'sqlite:///budgets.db' for one in the working "
+            f"{shown(url)!r} names no file. Write 'sqlite:///budgets.db' for one in the working "
             "directory, or 'sqlite:////var/lib/budgets.db' for one anywhere."
         )
     options = _options(url, parts.query, ("durability", "ttl", "on_expiry", "timeout"))
-    key = os.path.realpath(path)
-    return _one("sqlite", key, options, lambda: SqliteLedger(key, **options))
+    return _one(url, f"sqlite {key}", options, lambda: SqliteLedger(key, **options))
 
 
 def _redis(url: str) -> Ledger:
@@ -82,25 +86,34 @@ def _redis(url: str) -> Ledger:
         raise InvalidBudget(
             f"{shown(url)!r} needs the Redis client: pip install 'budget-suite[redis]'."
         ) from None
+    if ambiguous(url):
+        raise InvalidBudget(
+            f"{shown(url)!r} has an @ behind its server. In a password, write / as %2F, ? as %3F "
+            "and # as %23; in a setting, @ as %40."
+        )
     known = ("namespace", "ttl", "on_expiry", "timeout", "keep_entries")
     server, _, query = url.partition("?")
     options = _options(url, query, known)
-    key = f"{server} {options.get('namespace', '')}"
-    return _one("redis", key, options, lambda: RedisLedger(server, **options))
+    key = f"redis {server} {options.get('namespace', '')}"
+    return _one(url, key, options, lambda: RedisLedger(server, **options))
 
 
-def _one(kind: str, key: str, options: Mapping[str, Any], make: Any) -> Ledger:
+def _one(url: str, name: str, options: Mapping[str, Any], make: Any) -> Ledger:
     """Return the ledger that this process has for a database, or make it."""
-    name = f"{kind} {key}"
     with _lock:
         ledger = _known.get(name)
         if ledger is None:
             ledger = _known[name] = make()
             ledger.options = options
         elif ledger.options != options:  # type: ignore[attr-defined]
+            names = " and ".join(
+                name
+                for name in _SETTINGS
+                if ledger.options.get(name) != options.get(name)  # type: ignore[attr-defined]
+            )
             raise InvalidBudget(
-                f"{ledger!r} is in use in this process with {ledger.options}, so it cannot be "  # type: ignore[attr-defined]
-                f"opened with {options}, too. Name it by the same URL."
+                f"{shown(url)!r} is in use in this process with another {names}. Name it by the "
+                "same URL."
             )
         return ledger
 
@@ -109,21 +122,45 @@ def _options(url: str, query: str, known: tuple[str, ...]) -> dict[str, Any]:
     options: dict[str, Any] = {}
     for name, value in parse_qsl(query, keep_blank_values=True):
         if name not in known:
-            raise InvalidBudget(f"{shown(url)!r}: {name!r} is none of {', '.join(known)}.")
+            raise InvalidBudget(
+                f"{shown(url)!r}: behind its ? stands what is none of {', '.join(known)}."
+            )
+        read, rule = _SETTINGS[name]
         try:
-            options[name] = _read(name, value)
+            options[name] = read(value)
         except ValueError:
-            raise InvalidBudget(f"{shown(url)!r}: {name}={value!r} is no number above 0.") from None
+            raise InvalidBudget(f"{shown(url)!r}: {name}= is {rule}.") from None
     return options
 
 
-def _read(name: str, value: str) -> Any:
-    if name not in _NUMBERS:
+def _above_zero(kind: type[float]) -> Callable[[str], float]:
+    def read(value: str) -> float:
+        number = kind(value)
+        if not 0 < number < inf:
+            raise ValueError
+        return number
+
+    return read
+
+
+def _matching(pattern: str) -> Callable[[str], str]:
+    def read(value: str) -> str:
+        if re.fullmatch(pattern, value, re.DOTALL) is None:
+            raise ValueError
         return value
-    number = _NUMBERS[name](value)
-    if not 0 < number < inf:
-        raise ValueError(value)
-    return number
+
+    return read
+
+
+_SETTINGS: Final[Mapping[str, tuple[Callable[[str], Any], str]]] = {
+    "ttl": (_above_zero(float), "a number above 0"),
+    "timeout": (_above_zero(float), "a number above 0"),
+    "keep_entries": (_above_zero(int), "a whole number above 0"),
+    "on_expiry": (_matching("charge|release"), "charge or release"),
+    "durability": (_matching("normal|full"), "normal or full"),
+    "namespace": (_matching("[^{}]+"), "a name without braces"),
+}
+"""The settings behind a URL's ``?``: how each is read, and what it may be."""
 
 
 @dataclass(frozen=True, slots=True)

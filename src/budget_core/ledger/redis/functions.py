@@ -17,7 +17,7 @@ from redis.exceptions import TimeoutError as NoAnswer
 from redis.retry import Retry
 
 from budget_core.errors import InvalidBudget, LedgerUnavailable
-from budget_core.ledger.ids import shown
+from budget_core.ledger.ids import ambiguous, shown
 
 _SHARED: Final = (
     "head", "entry", "state", "amounts", "windows", "tree", "records", "holds", "care",
@@ -59,6 +59,8 @@ def connect(url: str, timeout: float) -> redis.Redis:
         InvalidBudget: the URL names no server.
     """
     try:
+        if ambiguous(url):
+            raise ValueError  # noqa: TRY301
         return redis.Redis.from_url(
             url,
             socket_timeout=timeout,
@@ -66,9 +68,9 @@ def connect(url: str, timeout: float) -> redis.Redis:
             retry=Retry(NoBackoff(), 0),
             health_check_interval=0,
         )
-    except ValueError as error:
+    except ValueError:  # what it says may quote a password
         raise InvalidBudget(
-            f"{shown(url)!r} names no server: {error}. Write 'redis://localhost:6379/0'."
+            f"{shown(url)!r} names no server. Write 'redis://localhost:6379/0'."
         ) from None
 
 

@@ -16,7 +16,6 @@ from budget_core.ledger.audit import faults
 from budget_core.ledger.clock import SYSTEM, Clock
 from budget_core.ledger.contract import Ledger
 from budget_core.ledger.heartbeat import keep_alive
-from budget_core.ledger.ids import shown
 from budget_core.ledger.records import (
     Account,
     Balance,
@@ -80,7 +79,7 @@ class RedisLedger(Ledger):
         client = connect(server, timeout) if isinstance(server, str) else server
         if client is not server:
             finalize(self, client.close).atexit = False
-        self._name = shown(server) if isinstance(server, str) else _name_of(server)
+        self._name = _name_of(client)
         self._namespace = namespace
         self._functions = Functions(client, f"{{{namespace}}}", timeout)
         self._on_expiry = on_expiry
