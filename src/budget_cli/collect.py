@@ -6,7 +6,7 @@ from ipaddress import ip_address
 from pathlib import Path
 
 from budget_cli.ledgers import open_ledger
-from budget_cli.output import console, fail
+from budget_cli.output import cell, console, fail
 from budget_core.events.jsonl import JsonLines
 from budget_core.ledger.resilient.ledger import resilient
 
@@ -27,7 +27,7 @@ def collect(url: str | None, host: str, port: int, keys: list[str], log: Path | 
         raise fail("an API key must not be empty.")
     with open_ledger(url, new=True) as ledger:
         app = build_app(resilient(ledger), keys=keys, log=None if log is None else JsonLines(log))
-        console(stderr=True).print(f"collecting on http://{host}:{port} into {ledger!r}")
+        console(stderr=True).print(cell(f"collecting on http://{host}:{port} into {ledger!r}"))
         uvicorn.run(app, host=host, port=port, log_level="warning")
 
 

@@ -13,6 +13,7 @@ from budget_core.ledger import Headroom
 from budget_core.money.prices.lookup import rates
 from budget_core.money.usage import Usage
 from budget_core.money.usd import format_usd, parse_usd, to_usd
+from budget_core.runtime.printing import printable
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -141,7 +142,7 @@ def _rows(found: Estimate) -> list[tuple[str, str]]:
     tier = f" ({found.tier})" if found.tier else ""
     tokens = f"{found.tokens_in:,} in, {found.tokens_out:,} out"
     rows = [
-        ("call", f"{escape(found.model)}{tier}: {tokens}{answers}"),
+        ("call", f"{escape(printable(found.model))}{tier}: {tokens}{answers}"),
         ("costs", f"[bold]{_usd(found.cost)}[/]"),
         ("held", f"{_usd(found.held)} if the call caps its answers at {found.tokens_out:,} tokens"),
     ]

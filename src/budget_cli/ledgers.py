@@ -10,10 +10,10 @@ from os import environ
 from pathlib import Path
 from typing import Any
 
-from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
 
-from budget_cli.output import console, errors_for_people, fail, print_json
+from budget_cli.output import cell, console, errors_for_people, fail, print_json
 from budget_core.ledger import Balance, Entry, Ledger, LiveHoldView, ledger_from
 from budget_core.ledger.resolve import ENVIRONMENT
 from budget_core.money.amounts import UNITS, Amounts, format_amount
@@ -32,18 +32,18 @@ def show_accounts(url: str | None, *, as_json: bool) -> None:
     for balance in balances:
         left = balance.remaining()
         table.add_row(
-            escape(balance.account),
-            ", ".join(map(str, balance.limits.every)) or "unlimited",
+            cell(balance.account),
+            cell(", ".join(map(str, balance.limits.every)) or "unlimited"),
             format_amount("usd", balance.spent.usd),
             format_amount("usd", balance.reserved.usd),
             "" if left is None else format_amount("usd", left),
-            balance.state,
+            cell(balance.state),
         )
         for window in balance.windows:
             unit, spent = window.limit.unit, format_amount(window.limit.unit, window.spent)
             held = format_amount(unit, window.reserved)
             room = max(0, window.limit.amount - window.spent - window.reserved)
-            table.add_row("", f"  {window.limit}", spent, held, format_amount(unit, room), "")
+            table.add_row("", cell(f"  {window.limit}"), spent, held, format_amount(unit, room), "")
     console().print(table)
 
 
@@ -57,10 +57,10 @@ def show_holds(url: str | None, account: str | None, *, as_json: bool) -> None:
     table = Table("hold", "accounts", "amounts", "age", "expires", box=None)
     for view in views:
         expires = "never" if view.expires_in is None else f"in {view.expires_in:.0f} s"
-        names = escape(", ".join(view.hold.accounts))
         table.add_row(
-            view.hold.id, names, _amounts(view.hold.amounts), f"{view.age:.0f} s", expires
-        )
+            cell(view.hold.id), cell(", ".join(view.hold.accounts)),
+            _amounts(view.hold.amounts), f"{view.age:.0f} s", expires,
+        )  # fmt: skip
     console().print(table)
 
 
@@ -77,8 +77,8 @@ def show_entries(url: str | None, account: str | None, last: int, *, as_json: bo
         notes = [word for word, so in (("late", entry.late), ("over", entry.over)) if so]
         table.add_row(
             _when(entry.time),
-            entry.kind,
-            escape(", ".join(entry.accounts)),
+            cell(entry.kind),
+            cell(", ".join(entry.accounts)),
             _amounts(entry.amounts),
             _amounts(entry.held),
             " ".join(notes),
@@ -94,7 +94,7 @@ def verify_ledger(url: str | None, *, as_json: bool) -> int:
     if as_json:
         print_json({"accounts": accounts, "faults": faults})
     elif faults:
-        console().print("\n".join(faults), markup=False)
+        console().print(Text("\n").join(map(cell, faults)))
     else:
         console().print(f"{accounts} accounts agree with their records and holds")
     return 1 if faults else 0
@@ -178,7 +178,7 @@ def _told(balance: Balance, line: str, *, as_json: bool) -> None:
     if as_json:
         print_json(_account(balance))
     else:
-        console().print(line, markup=False)
+        console().print(cell(line))
 
 
 def _account(balance: Balance) -> dict[str, Any]:

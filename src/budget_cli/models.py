@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
-from budget_cli.output import console, fail, print_json
+from budget_cli.output import cell, console, fail, print_json
 from budget_core.errors import UnknownModel
 from budget_core.money.prices import registry
 from budget_core.money.prices.lookup import KnownModel, known_models, rates
@@ -98,7 +97,7 @@ def _print_list(models: list[KnownModel], *, as_json: bool, filtered: str | None
     for model in models:
         price = model.rates
         table.add_row(
-            Text(model.name), model.provider or price.source,
+            cell(model.name), cell(model.provider or price.source),
             *(_per_million(x) for x in (price.input, price.output)),
             *(_per_million(x) for x in (price.cache_read, price.cache_write)),
             f"{model.max_output:,}" if model.max_output else "—",
@@ -108,9 +107,7 @@ def _print_list(models: list[KnownModel], *, as_json: bool, filtered: str | None
     count = f"{len(models)} prices, in dollars per million tokens."
     screen.print(f"\n[dim]{count} A guard takes the first provider that makes the model.[/]")
     if filtered:
-        screen.print(
-            f"[dim]No model is called {escape(repr(filtered))}; these names contain it.[/]"
-        )
+        screen.print(cell(f"No model is called {filtered!r}; these names contain it.", "dim"))
 
 
 def _print_one(found: Resolved, *, as_json: bool) -> None:
@@ -126,8 +123,10 @@ def _print_one(found: Resolved, *, as_json: bool) -> None:
     grid = Table.grid(padding=(0, 3))
     grid.add_column(style="dim")
     grid.add_column()
-    grid.add_row("resolved", Text.assemble((found.model or found.asked, "bold"), f", {found.how}"))
-    grid.add_row("source", " · ".join(filter(None, (price.source, found.provider))))
+    grid.add_row(
+        "resolved", Text.assemble(cell(found.model or found.asked, "bold"), f", {found.how}")
+    )
+    grid.add_row("source", cell(" · ".join(filter(None, (price.source, found.provider)))))
     grid.add_row("input", f"{_per_million(price.input)} / M")
     grid.add_row("output", f"{_per_million(price.output)} / M")
     grid.add_row("cache read", f"{_per_million(price.cache_read)} / M")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from rich.table import Table
 from rich.text import Text
 
-from budget_cli.output import console, print_json
+from budget_cli.output import cell, console, print_json
 from budget_core.hooks import PluginInfo, plugins
 
 
@@ -17,16 +17,16 @@ def show_plugins(*, as_json: bool) -> None:
         return
     table = Table("plugin", "from", "hooks")
     for plugin in listed:
-        table.add_row(Text(plugin.name), Text(plugin.source), _told(plugin))
+        table.add_row(cell(plugin.name), cell(plugin.source), _told(plugin))
     console().print(table)
 
 
 def _told(plugin: PluginInfo) -> Text:
     if plugin.problem is not None:
-        return Text(f"left out: {plugin.problem}", style="red")
+        return cell(f"left out: {plugin.problem}", "red")
     if not plugin.hooks:
         return Text("not in use", style="dim")
-    return Text(", ".join(plugin.hooks))
+    return cell(", ".join(plugin.hooks))
 
 
 __all__ = ["show_plugins"]

@@ -7,9 +7,10 @@ from time import time
 from typing import Any
 
 from rich.table import Table
+from rich.text import Text
 
 from budget_cli.ledgers import open_ledger
-from budget_cli.output import console, print_json
+from budget_cli.output import cell, console, print_json
 from budget_core.ledger.resolve import ENVIRONMENT
 from budget_core.quota.api import PREFIX
 from budget_core.quota.board import posted
@@ -30,8 +31,8 @@ def show_quotas(url: str | None, *, as_json: bool) -> None:
         name = api["api"]
         for limit in api["limits"]:
             table.add_row(
-                name,
-                limit["limit"],
+                cell(name),
+                cell(limit["limit"]),
                 *_counts(limit["used"], limit["held"]),
                 *_counts(limit["left"]),
                 "",
@@ -39,8 +40,8 @@ def show_quotas(url: str | None, *, as_json: bool) -> None:
             name = ""
         for kind, room in api["headroom"].items():
             table.add_row(
-                name,
-                f"[dim]it says:[/] {_says(kind, room)}",
+                cell(name),
+                Text.assemble(("it says: ", "dim"), cell(_says(kind, room))),
                 "",
                 "",
                 *_counts(room["remaining"]),
@@ -48,7 +49,7 @@ def show_quotas(url: str | None, *, as_json: bool) -> None:
             )
             name = ""
         if name:
-            table.add_row(name, "[dim]nothing known[/]", "", "", "", "")
+            table.add_row(cell(name), "[dim]nothing known[/]", "", "", "", "")
     console().print(table)
 
 

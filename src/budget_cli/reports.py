@@ -13,7 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from budget_cli.bars import bar, exact_dollars
-from budget_cli.output import console, fail, print_json
+from budget_cli.output import cell, console, fail, print_json
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -88,7 +88,7 @@ def rendered(report: Report) -> RenderableType:
         parts += [Text(), _children(report["children"])]
     if report["events"]:
         parts += [Text(), _events(report["events"])]
-    title = Text.assemble((report["session_id"], "bold"), f" · {_ending(report)}")
+    title = Text.assemble(cell(report["session_id"], "bold"), cell(f" · {_ending(report)}"))
     return Panel(Group(*parts), title=title, title_align="left", padding=(1, 2), border_style="dim")
 
 
@@ -154,7 +154,7 @@ def _money(report: Report) -> RenderableType:
         facts.append(f"{report['unpriced_calls']} calls without a price")
     for unit, both in report["limits"].items():
         facts.append(f"{both.get('spent'):,} of {both.get('limit'):,} {unit.replace('_', ' ')}")
-    below = Text(" · ".join(facts), "dim")
+    below = cell(" · ".join(facts), "dim")
     if report["overage"]:
         below.append(f" · {exact_dollars(report['overage'])} over the budget", "bold red")
     return Group(line, below)
@@ -175,7 +175,7 @@ def _breakdown(report: Report) -> RenderableType:
         for at, (name, amount) in enumerate(by_name.items()):
             share = f"{amount / total:.0%}" if total else ""
             counted = f"{label} ({calls} call{'s' * (calls != 1)})" if calls else label
-            table.add_row("" if at else counted, Text(name), exact_dollars(amount), share)
+            table.add_row("" if at else counted, cell(name), exact_dollars(amount), share)
     tokens = [f"{n:,} {kind.replace('_', ' ')}" for kind, n in parts["tokens"].items() if n]
     if tokens:
         table.add_row("tokens", " · ".join(tokens), "", "")
@@ -188,9 +188,7 @@ def _children(children: list[Report]) -> RenderableType:
         spent, limit = child.get("total_spent"), child.get("budget")
         of = f"{exact_dollars(spent)} of {exact_dollars(limit)}" if limit else exact_dollars(spent)
         label = Text("" if at else "children", "dim")
-        table.add_row(
-            label, Text(str(child.get("session_id"))), bar(spent or 0, limit, width=16), of
-        )
+        table.add_row(label, cell(child.get("session_id")), bar(spent or 0, limit, width=16), of)
     return table
 
 
@@ -201,8 +199,8 @@ def _events(events: list[Report]) -> RenderableType:
         table.add_row("", Text(f"… {len(events) - len(shown)} earlier events", "dim"), "")
     for event in shown:
         kind = str(event.get("type", "event"))
-        label = Text(kind.replace("_", " "), _STYLES.get(kind, ""))
-        table.add_row(Text(_clock(event.get("timestamp")), "dim"), label, Text(_details(event)))
+        label = cell(kind.replace("_", " "), _STYLES.get(kind, ""))
+        table.add_row(Text(_clock(event.get("timestamp")), "dim"), label, cell(_details(event)))
     return table
 
 

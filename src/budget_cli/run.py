@@ -14,11 +14,11 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Final
 
 import typer
-from rich.markup import escape
 
-from budget_cli.output import console, fail
+from budget_cli.output import console, fail, to_json
 from budget_cli.reports import read_report, rendered
 from budget_core import AgentBudgetError, BudgetExhausted, BudgetSession, InvalidBudget, init
+from budget_core.runtime.printing import printable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -59,7 +59,7 @@ def _opened(limit: str, agents: Mapping[str, str], name: str) -> BudgetSession:
     try:
         return init(limit, scope="process", name=name, agents=agents)
     except InvalidBudget as error:
-        raise typer.BadParameter(str(error)) from None
+        raise typer.BadParameter(printable(str(error))) from None
     except AgentBudgetError as error:
         raise fail(str(error)) from None
 
@@ -141,7 +141,7 @@ def _exit_code(error: BaseException | None) -> int:
 
 
 def _exhausted(why: str) -> int:
-    console(stderr=True).print(f"[bold red]budget:[/] {escape(why)}", soft_wrap=True)
+    fail(why, "budget")
     return EXHAUSTED
 
 
@@ -187,9 +187,9 @@ def _of_program(trace: TracebackType | None) -> TracebackType | None:
 def _report(session: BudgetSession, saved: Path | None, *, as_json: bool) -> None:
     report = session.report()
     if saved is not None:
-        _save(json.dumps(report, indent=2, ensure_ascii=False) + "\n", saved)
+        _save(to_json(report, indent=2) + "\n", saved)
     if as_json:
-        sys.stderr.write(json.dumps(report, ensure_ascii=False) + "\n")
+        sys.stderr.write(to_json(report) + "\n")
     else:
         console(stderr=True).print(rendered(read_report(json.dumps(report))))
 

@@ -15,7 +15,8 @@ from budget_cli.bars import bar, dollars
 from budget_cli.demo.agent import QUESTION
 from budget_cli.demo.run import MOST_CALLS, RESERVE, Kind, Outcome, Setting, Step
 from budget_cli.demo.verdict import Promise
-from budget_cli.output import PLAIN_WIDTH
+from budget_cli.output import PLAIN_WIDTH, cell
+from budget_core.runtime.printing import printable
 
 TITLES: Final[dict[Kind, str]] = {
     "unbudgeted": "1 · No budget",
@@ -46,7 +47,7 @@ class Screen:
         grid.add_column(style="dim", no_wrap=True)
         grid.add_column()
         grid.add_row("question", f"[bold]{QUESTION}[/]")
-        grid.add_row("model", self.setting.model)
+        grid.add_row("model", cell(self.setting.model))
         grid.add_row("provider", where)
         grid.add_row("budget", _usd(self.setting.budget))
         title = "[bold]a research agent[/]"
@@ -90,7 +91,7 @@ class Screen:
 
     def refused(self, run: Kind, why: str) -> None:  # noqa: ARG002
         """Draw a refusal."""
-        self.console.print(Text.assemble(("  ✗ refused ", "bold red"), (why, "red")))
+        self.console.print(Text.assemble(("  ✗ refused ", "bold red"), cell(why, "red")))
 
     def ended(self, outcome: Outcome) -> None:
         """Draw how the run ended."""
@@ -138,6 +139,7 @@ class Screen:
 
     def _line(self, number: str, action: str, *rest: str) -> Text:
         room = max(12, self.console.width - _FIXED)
+        action = printable(action)
         shown = action if len(action) <= room else f"{action[: room - 1]}…"
         *figures, style = rest
         tokens_in, tokens_out, cap, cost, total = figures

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from budget_core.errors import BudgetExhausted, SessionCancelled, SessionFinalized
 from budget_core.money.amounts import format_amount, readable
 from budget_core.money.usd import format_usd
+from budget_core.runtime.printing import printable
 
 if TYPE_CHECKING:
     from budget_core.calls.payer import PaidCall
@@ -57,16 +58,16 @@ def stopped_by(
         spent: likewise.
         remaining: likewise.
     """
-    held = format_usd(call.reservation.amounts.usd)
+    held, model = format_usd(call.reservation.amounts.usd), printable(call.request.model)
     if call.ended:
         why = (
-            f"Session {session_id!r} was closed while the answer of {call.request.model} was still "
+            f"Session {session_id!r} was closed while the answer of {model} was still "
             f"coming: it was stopped, and the {held} that were held for it are charged. Close the "
             "session after its streams."
         )
     else:
         why = (
-            f"The answer of {call.request.model} outgrew the {held} that session {session_id!r} "
+            f"The answer of {model} outgrew the {held} that session {session_id!r} "
             f"could hold for it, and was stopped. {_NEXT}"
         )
     return BudgetExhausted(
@@ -81,7 +82,7 @@ def stopped_by(
 
 
 def _message(denial: Denial, session_id: str, request: CallRequest, *, paid: bool) -> str:
-    what = request.name or request.model or "the call"
+    what = printable(request.name or request.model or "the call")
     where = f"account {denial.account!r}"
     if denial.account != session_id and not denial.account.endswith(f"/{session_id}"):
         where += f" (above session {session_id!r})"

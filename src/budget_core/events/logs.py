@@ -6,6 +6,7 @@ import logging
 from typing import Final
 
 from budget_core.events.types import Event, EventKind
+from budget_core.runtime.printing import printable
 
 _LEVELS: Final[dict[EventKind, int]] = {
     "call": logging.DEBUG,
@@ -34,7 +35,8 @@ class LogListener:
         if self._log.isEnabledFor(level):
             told = ", ".join(f"{key}={value}" for key, value in event.data.items())
             extra = {"budget": event.as_dict()}
-            self._log.log(level, "%s in %s: %s", event.kind, event.session_id, told, extra=extra)
+            where = printable(event.session_id)
+            self._log.log(level, "%s in %s: %s", event.kind, where, printable(told), extra=extra)
 
 
 __all__ = ["LogListener"]

@@ -40,7 +40,7 @@ def shown(url: str) -> str:
 
 
 def ambiguous(url: str) -> bool:
-    """Return whether an @ stands behind the server: what is the server, and what a password?"""
+    """Return whether an @ stands behind the server, so that a password may pass for one."""
     return _BEHIND.search(url) is not None
 
 
