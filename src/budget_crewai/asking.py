@@ -12,10 +12,10 @@ from budget_core.calls.estimator import WRAP_UP_TOKENS
 from budget_core.errors import SessionCancelled, SessionFinalized
 from budget_core.frameworks.last_word import may_finalize
 from budget_crewai import active, steps
-from budget_crewai.lastwords import final_call, spoken
+from budget_crewai.errors import plain, stopping
+from budget_crewai.last_word import final_call, spoken
 from budget_crewai.payer import Payer, role_of
 from budget_crewai.requests import apart, request_of, said
-from budget_crewai.stops import plain, stopping
 
 if TYPE_CHECKING:
     from budget_core import CallRequest

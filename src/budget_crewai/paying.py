@@ -14,7 +14,7 @@ from budget_core.calls.outcomes import handled, unbilled
 from budget_core.frameworks import outcomes
 from budget_core.frameworks.last_word import SPEECHLESS
 from budget_core.money.usage import Receipt, Usage
-from budget_crewai.stops import stopping
+from budget_crewai.errors import stopping
 
 if TYPE_CHECKING:
     from budget_core import Call

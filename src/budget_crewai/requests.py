@@ -9,7 +9,7 @@ from typing import Any, Final
 from budget_core import CallRequest, Prompt
 from budget_core.calls import context
 from budget_core.frameworks.parameters import answers, own_cap
-from budget_crewai.stops import stop
+from budget_crewai.errors import stop
 
 NAMES: Final = (
     "messages", "tools", "callbacks", "available_functions", "from_task", "from_agent",

@@ -10,9 +10,9 @@ from budget_core import AgentBudgetError, BudgetExhausted, CallRequest
 from budget_core.errors import SessionCancelled
 from budget_core.frameworks.last_word import TOOL_REFUSED
 from budget_crewai import active, steps
+from budget_crewai.errors import stop, stopping
 from budget_crewai.payer import Payer, role_of
 from budget_crewai.requests import tool_fingerprint
-from budget_crewai.stops import stop, stopping
 
 if TYPE_CHECKING:
     from budget_core import BudgetSession, Call
