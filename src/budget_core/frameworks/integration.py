@@ -26,6 +26,9 @@ if TYPE_CHECKING:
 
 _entered: Final[Stack[Integration]] = Stack("budget_integrations")
 _watching: Final[dict[BudgetSession, tuple[Integration, ...]]] = {}
+_begun: Final[dict[BudgetSession, tuple[Integration, ...]]] = {}
+"""Entered somewhere: they pay in threads that are bound to there, and enter none themselves."""
+
 _lock = RLock()  # reentrant: a finalizer may run in here
 
 
@@ -128,13 +131,13 @@ class Integration:
 
     @classmethod
     def _each_active(cls) -> Iterator[Self]:
-        for entered in reversed(_entered.get()):
-            if isinstance(entered, cls):
-                yield entered
-        for session in paying() if _watching else ():
-            for watching in reversed(_watching.get(session, ())):
-                if isinstance(watching, cls):
-                    yield watching
+        entered = [one for one in reversed(_entered.get()) if isinstance(one, cls)]
+        yield from entered
+        for session in paying() if _watching or _begun else ():
+            begun = () if entered else _begun.get(session, ())
+            for one in (*reversed(begun), *reversed(_watching.get(session, ()))):
+                if isinstance(one, cls):
+                    yield one
 
     @contextmanager
     def activated(self) -> Iterator[None]:
@@ -144,19 +147,17 @@ class Integration:
 
     def watch(self) -> Callable[[], None]:
         """Be `active` wherever the session pays, without a ``with``; return what ends that."""
-        with _lock:
-            _watching[self.session] = (*_watching.get(self.session, ()), self)
-        return partial(_unwatch, self)
+        return _kept(_watching, self)
 
     def begin(self) -> None:
         """Pay for what is asked in this context from here on; ``with`` does it."""
         context.guard(self.session)
         _entered.attach(self)
-        self.watch()
+        _kept(_begun, self)
 
     def end(self) -> None:
-        """Undo `begin`; in a context that never saw it, only watch no longer."""
-        _unwatch(self)
+        """Undo `begin`; in a context that never saw it, end only what is bound to it."""
+        _drop(_begun, self)
         _entered.detach(self)
         context.unguard(self.session)
 
@@ -250,8 +251,16 @@ def _agent_sessions(
     }
 
 
-def _unwatch(one: Integration) -> None:
+def _kept(
+    among: dict[BudgetSession, tuple[Integration, ...]], one: Integration
+) -> Callable[[], None]:
     with _lock:
-        left = without(_watching.pop(one.session, ()), one)
+        among[one.session] = (*among.get(one.session, ()), one)
+    return partial(_drop, among, one)
+
+
+def _drop(among: dict[BudgetSession, tuple[Integration, ...]], one: Integration) -> None:
+    with _lock:
+        left = without(among.pop(one.session, ()), one)
         if left:
-            _watching[one.session] = left
+            among[one.session] = left

@@ -23,6 +23,9 @@ class OpenCalls:
         self._calls: dict[str, PaidCall] = {}
         self._lock = RLock()  # reentrant: a finalizer may run in here
 
+    def __len__(self) -> int:
+        return len(self._calls)
+
     def opened(self, call: PaidCall) -> None:
         """Keep an open call, so that it can be swept."""
         self._calls[call.id] = call

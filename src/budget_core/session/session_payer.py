@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from budget_core.calls.estimator import Estimator
     from budget_core.calls.payer import Admitted, PaidCall, Payer
     from budget_core.calls.request import CallRequest
-    from budget_core.errors import BudgetExhausted
+    from budget_core.errors import AgentBudgetError, BudgetExhausted
     from budget_core.events import EventKind
     from budget_core.ledger import Entry, Ledger
     from budget_core.money.amounts import Amounts
@@ -72,6 +72,11 @@ class SessionPayer(BalanceView):
     def final(self) -> tuple[Ledger, str] | None:
         """Return the account whose reserve a call made here may use, if one is finalizing."""
         return self.standing.final()
+
+    @property
+    def in_flight(self) -> int:
+        """How many calls have not ended, those of its children included."""
+        return len(self._calls)
 
     def top_ups(self) -> int:
         """Count the top-ups of this session and its parents."""
@@ -173,6 +178,10 @@ class SessionPayer(BalanceView):
     def keep_back(self, amounts: Amounts) -> None:
         """Keep this much back for the last call, in place of what was kept back before."""
         self.standing.keep_back(amounts)
+
+    def owns(self, error: AgentBudgetError) -> bool:
+        """Return whether an error is about this very session's limit."""
+        return self.standing.owns(error)
 
     # -- inside ------------------------------------------------------------------------------
 

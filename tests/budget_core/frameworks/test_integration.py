@@ -56,6 +56,19 @@ def test_all_that_pay_are_told_innermost_first():
     assert Mine.all_active() == ()
 
 
+def test_who_was_entered_elsewhere_pays_only_where_nobody_else_was():
+    """Two requests of one server that share a session: each has limits of its own."""
+    with AgentBudget("$1").session() as session, Mine(session=session) as other:
+        assert elsewhere(bind(Mine.all_active)) == (other,)
+
+        def request():
+            with Mine(session=session) as own:
+                return own, Mine.all_active()
+
+        own, active = elsewhere(bind(request))
+    assert active == (own,)
+
+
 def test_one_is_active_where_something_else_pays():
     mine = Mine("$1")
     with mine.activated():
