@@ -12,8 +12,8 @@ from budget_core.calls.outcomes import unbilled
 from budget_core.frameworks.integration import Integration
 from budget_core.money.limits import Limit
 from budget_core.money.usd import Money
-from budget_langchain import ambient, batches, outcomes, paying, runs
-from budget_langchain.careful import raising, silent
+from budget_langchain import active, batches, outcomes, paying, runs
+from budget_langchain.errors import raising, silent
 from budget_langchain.messages import streamed_text, tool_fingerprint
 from budget_langchain.requests import agent_name, bubble, model_request
 
@@ -83,7 +83,7 @@ class LangChainBudgetCallback(Integration, BaseCallbackHandler):
 
     def __enter__(self) -> Self:
         super().__enter__()
-        ambient.activate(self)
+        active.activate(self)
         return self
 
     def __exit__(
@@ -92,7 +92,7 @@ class LangChainBudgetCallback(Integration, BaseCallbackHandler):
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        ambient.deactivate(self)
+        active.deactivate(self)
         self.sweep()
         super().__exit__(kind, error, trace)
 

@@ -15,12 +15,12 @@ from budget_core import BudgetExhausted
 from budget_core.errors import SessionCancelled, SessionFinalized
 from budget_core.frameworks.last_word import TOOL_REFUSED, WRAP_UP, may_finalize
 from budget_core.sdk.installing import is_guarded
-from budget_langchain import ambient
+from budget_langchain import active
 from budget_langchain.callback import LangChainBudgetCallback
+from budget_langchain.last_word import final_answer, final_request
 from budget_langchain.models import agent_request, cap_setting, sdk_of, thinking_budget
 from budget_langchain.paying import around
 from budget_langchain.runs import Offer, offering
-from budget_langchain.wrapup import final_answer, final_request
 
 if TYPE_CHECKING:
     from langgraph.prebuilt.tool_node import ToolCallRequest
@@ -154,11 +154,11 @@ class BudgetMiddleware(AgentMiddleware[Any, Any, Any]):
 
     @contextmanager
     def _active(self) -> Iterator[None]:
-        ambient.activate(self.callback)
+        active.activate(self.callback)
         try:
             yield
         finally:
-            ambient.deactivate(self.callback)
+            active.deactivate(self.callback)
 
     def _call(self, request: ModelRequest[Any], handler: Callable[..., Any]) -> Any:
         session, asked = self._asked(request)
