@@ -1,35 +1,43 @@
-"""The handler that is active in this context, which LangChain then adds to every run."""
+"""How LangChain is told which handlers are active: it asks at the start of every run."""
 
 from __future__ import annotations
 
-from contextvars import ContextVar
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, Final
 
 from langchain_core.tracers.context import register_configure_hook
 
 if TYPE_CHECKING:
     from langchain_core.callbacks import BaseCallbackHandler
 
-_active: ContextVar[BaseCallbackHandler | None] = ContextVar("budget_handler", default=None)
-_stack: ContextVar[tuple[BaseCallbackHandler, ...]] = ContextVar("budget_handlers", default=())
-
-register_configure_hook(_active, inheritable=True)
+_slots: Final[list[_Slot]] = []
 
 
-def activate(handler: BaseCallbackHandler) -> None:
-    """Add `handler` to every run that starts in this context."""
-    _set((*_stack.get(), handler))
+class _Slot:
+    """What LangChain takes for a context variable that holds a handler.
+
+    A real one holds one handler, and is not seen in threads, where a session of `init` pays all
+    the same.
+    """
+
+    def __init__(self, active: Callable[[], Sequence[BaseCallbackHandler]]) -> None:
+        self._active = active
+        self._at = len(_slots)
+
+    def get(self) -> BaseCallbackHandler | None:
+        """Return the handler that is active here: of the first slot the innermost, and so on."""
+        handlers = self._active()
+        if len(handlers) > len(_slots):
+            add_to_runs(self._active)  # LangChain comes to the new slot in the same round
+        return handlers[self._at] if self._at < len(handlers) else None
 
 
-def deactivate(handler: BaseCallbackHandler) -> None:
-    """Undo `activate`; in a context that never saw it, do nothing."""
-    stack = _stack.get()
-    for at in range(len(stack) - 1, -1, -1):
-        if stack[at] is handler:
-            _set(stack[:at] + stack[at + 1 :])
-            return
+def add_to_runs(active: Callable[[], Sequence[BaseCallbackHandler]]) -> None:
+    """Add to every run the handlers that are active where it starts.
 
-
-def _set(stack: tuple[BaseCallbackHandler, ...]) -> None:
-    _stack.set(stack)
-    _active.set(stack[-1] if stack else None)
+    Args:
+        active: returns them, the innermost first.
+    """
+    slot: Any = _Slot(active)
+    _slots.append(slot)
+    register_configure_hook(slot, inheritable=True)

@@ -3,22 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any
 
 from langchain_core.callbacks import BaseCallbackHandler
 
-from budget_core import AgentBudget, AgentBudgetError, BudgetSession, CallRequest
+from budget_core import AgentBudget, AgentBudgetError, BudgetSession
 from budget_core.calls.outcomes import unbilled
-from budget_core.frameworks.integration import Integration
+from budget_core.frameworks import WRAP_UP, AgentIntegration, OnExhausted
 from budget_core.money.limits import Limit
 from budget_core.money.usd import Money
 from budget_langchain import active, batches, outcomes, paying, runs
-from budget_langchain.errors import raising, silent
-from budget_langchain.messages import streamed_text, tool_fingerprint
-from budget_langchain.requests import agent_name, bubble, model_request
+from budget_langchain.errors import bubble
+from budget_langchain.events import raising, silent
+from budget_langchain.requests import agent_name, model_request
 
 if TYPE_CHECKING:
-    from types import TracebackType
     from uuid import UUID
 
     from langchain_core.messages import BaseMessage
@@ -27,7 +26,7 @@ if TYPE_CHECKING:
     from budget_langchain.runs import Run
 
 
-class LangChainBudgetCallback(Integration, BaseCallbackHandler):
+class LangChainBudgetCallback(AgentIntegration, BaseCallbackHandler):
     """Holds every model and tool call before it is made, and settles it afterwards.
 
     Use it with ``with`` or ``async with``, where it guards all that runs inside, or pass it as
@@ -40,6 +39,8 @@ class LangChainBudgetCallback(Integration, BaseCallbackHandler):
         agents: a limit for all calls of an agent, by its name (``create_agent(name=…)``) or by
             the name of a graph's node. It holds for the life of this callback, however often the
             agent is run, and covers the agents that this one uses as tools.
+        on_exhausted: what `BudgetMiddleware` does at the limit; a callback alone only refuses.
+        wrap_up: likewise, what the model is told at its last call.
         session: the session whose money it is, in place of `budget`; it is not closed at exit.
         name: the session's id; on a durable ledger the same name goes on where it left off.
         guard_sdks: guard the provider SDKs beneath, so that output is capped and usage exact.
@@ -50,6 +51,7 @@ class LangChainBudgetCallback(Integration, BaseCallbackHandler):
             each also a ``GraphBubbleUp`` where LangGraph is installed.
     """
 
+    calls_back = True
     raise_error = True
     run_inline = True
 
@@ -57,6 +59,8 @@ class LangChainBudgetCallback(Integration, BaseCallbackHandler):
         self,
         budget: Money | Limit | AgentBudget | None = None,
         *,
+        on_exhausted: OnExhausted = "finalize",
+        wrap_up: str = WRAP_UP,
         tool_costs: Mapping[str, Money] | None = None,
         agents: Mapping[str, Money] | None = None,
         session: BudgetSession | None = None,
@@ -66,6 +70,8 @@ class LangChainBudgetCallback(Integration, BaseCallbackHandler):
     ) -> None:
         super().__init__(
             budget,
+            on_exhausted=on_exhausted,
+            wrap_up=wrap_up,
             tool_costs=tool_costs,
             agents=agents,
             session=session,
@@ -81,20 +87,10 @@ class LangChainBudgetCallback(Integration, BaseCallbackHandler):
         """Return the session that pays for a run: its agent's own if it has a limit of its own."""
         return self.session_of(agent_name(metadata))
 
-    def __enter__(self) -> Self:
-        super().__enter__()
-        active.activate(self)
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        active.deactivate(self)
+    def end(self) -> None:
+        """Pay no more for what is asked in this context."""
         self.sweep()
-        super().__exit__(kind, error, trace)
+        super().end()
 
     def sweep(self) -> None:
         """End what LangChain never ended, as unknown: silence is never free."""
@@ -135,13 +131,13 @@ class LangChainBudgetCallback(Integration, BaseCallbackHandler):
         self, token: Any, *, run_id: UUID, chunk: Any = None, **_kwargs: Any
     ) -> None:
         """Meter a stream that no SDK guard meters; raises when its hold is spent."""
-        self._meter(run_id, "token", streamed_text(token, chunk))
+        self._meter(run_id, "token", outcomes.streamed_text(token, chunk))
 
     @raising
     def on_stream_event(self, event: Any, *, run_id: UUID, **_kwargs: Any) -> None:
         """Meter a stream of protocol events likewise."""
         if isinstance(event, Mapping):
-            self._meter(run_id, "event", streamed_text([event.get("delta") or ()], None))
+            self._meter(run_id, "event", outcomes.streamed_text([event.get("delta") or ()], None))
 
     @silent
     def on_llm_end(self, response: LLMResult, *, run_id: UUID, **_kwargs: Any) -> None:
@@ -182,14 +178,8 @@ class LangChainBudgetCallback(Integration, BaseCallbackHandler):
         """Hold a tool's cost, and count it."""
         metadata = metadata or {}
         name = (serialized or {}).get("name") or kwargs.get("name") or "tool"
-        request = CallRequest(
-            kind="tool",
-            name=name,
-            cost=self.tool_cost(name),
-            fingerprint=tool_fingerprint(name, inputs, input_str),
-            agent=agent_name(metadata),
-            mixin=bubble(),
-        )
+        arguments = input_str if inputs is None else inputs
+        request = self.tool_request(name, arguments, agent=agent_name(metadata), mixin=bubble())
         session = self.session_for(metadata)
         run = paying.tool_run(self, run_id, request, session)
         self._keep(run_id, run)
@@ -239,3 +229,6 @@ class LangChainBudgetCallback(Integration, BaseCallbackHandler):
     def _keep(self, run_id: UUID, run: Run) -> None:
         self._runs[run_id] = run
         runs.remember(run_id, run)
+
+
+active.add_to_runs(LangChainBudgetCallback.all_active)

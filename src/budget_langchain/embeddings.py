@@ -12,7 +12,7 @@ from budget_core import BudgetSession, CallRequest, Prompt, Usage, register_mode
 from budget_core.calls import context
 from budget_core.frameworks.outcomes import ending
 from budget_core.sdk.installing import guard_loaded
-from budget_langchain.requests import bubble
+from budget_langchain.errors import bubble
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

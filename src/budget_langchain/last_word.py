@@ -8,7 +8,7 @@ from langchain.agents.middleware.types import ExtendedModelResponse, ModelRespon
 from langchain.agents.structured_output import ToolStrategy
 from langchain_core.messages import AIMessage, BaseMessage, HumanMessage
 
-from budget_core.frameworks.last_word import SPEECHLESS
+from budget_core.frameworks import SPEECHLESS
 from budget_langchain.models import needs_tools_for_history
 
 if TYPE_CHECKING:

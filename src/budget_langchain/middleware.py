@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import inspect
-from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Awaitable, Callable
+from inspect import isawaitable
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
 
 from langchain.agents.middleware.types import AgentMiddleware, ModelRequest, ModelResponse
@@ -13,9 +12,15 @@ from langchain_core.runnables.config import ensure_config
 
 from budget_core import BudgetExhausted
 from budget_core.errors import SessionCancelled, SessionFinalized
-from budget_core.frameworks.last_word import TOOL_REFUSED, WRAP_UP, may_finalize
+from budget_core.frameworks import (
+    TOOL_REFUSED,
+    LastWord,
+    given_or_new,
+    may_finalize,
+    spoken,
+    spoken_sync,
+)
 from budget_core.sdk.installing import is_guarded
-from budget_langchain import active
 from budget_langchain.callback import LangChainBudgetCallback
 from budget_langchain.last_word import final_answer, final_request
 from budget_langchain.models import agent_request, cap_setting, sdk_of, thinking_budget
@@ -50,7 +55,8 @@ class BudgetMiddleware(AgentMiddleware[Any, Any, Any]):
         on_exhausted: "finalize" makes one last call from the `finalization_reserve`, without
             tools and with `wrap_up`; if even that does not fit, the error propagates. "raise"
             lets it propagate at once. A callable gets the error and returns the final message.
-        wrap_up: what the model is told at its last call.
+            By default what the callback has, which is "finalize".
+        wrap_up: what the model is told at its last call; by default what the callback has.
         **options: everything else that `LangChainBudgetCallback` takes.
     """
 
@@ -59,22 +65,20 @@ class BudgetMiddleware(AgentMiddleware[Any, Any, Any]):
         budget: Money | Limit | AgentBudget | LangChainBudgetCallback | None = None,
         *,
         callback: LangChainBudgetCallback | None = None,
-        on_exhausted: OnExhausted = "finalize",
-        wrap_up: str = WRAP_UP,
+        on_exhausted: OnExhausted | None = None,
+        wrap_up: str | None = None,
         **options: Any,
     ) -> None:
         super().__init__()
         if isinstance(budget, LangChainBudgetCallback):
             budget, callback = None, budget
-        if callback is not None and (budget is not None or options):
-            raise TypeError("callback= brings its own budget: pass nothing else that describes one")
-        if not callable(on_exhausted) and on_exhausted not in ("finalize", "raise"):
-            raise ValueError(
-                f"on_exhausted= is 'finalize', 'raise' or a callable; got {on_exhausted!r}"
-            )
-        self.callback = callback or LangChainBudgetCallback(budget, **options)
-        self.wrap_up = wrap_up
-        self._on_exhausted = on_exhausted
+        self.callback = given_or_new(LangChainBudgetCallback, callback, "callback", budget, options)
+        self.wrap_up = self.callback.wrap_up if wrap_up is None else wrap_up
+        self._on_exhausted = (
+            self.callback.on_exhausted
+            if on_exhausted is None
+            else self.callback.checked(on_exhausted)
+        )
         self._contexts: dict[Any, Any] = {}
 
     @property
@@ -92,41 +96,30 @@ class BudgetMiddleware(AgentMiddleware[Any, Any, Any]):
         self, request: ModelRequest[Any], handler: Callable[[ModelRequest[Any]], ModelResponse[Any]]
     ) -> Any:
         """Hold, call, settle; at the limit, do as `on_exhausted` says."""
-        with self._active():
-            try:
+
+        def ask(last: LastWord | None) -> Any:
+            if last is None:
                 return self._call(request, handler)
-            except BudgetExhausted as error:
-                refusal = error
-            if callable(self._on_exhausted):
-                return _message(self._on_exhausted(refusal))
-            with self._to_finalize(refusal).finalize():
-                try:
-                    answer = self._call(final_request(request, self.wrap_up), handler)
-                except BudgetExhausted:
-                    raise refusal from None
-            return final_answer(answer)
+            return final_answer(self._call(final_request(request, last.wrap_up), handler))
+
+        with self.callback.activated():
+            return spoken_sync(ask, self._last_word)
 
     async def awrap_model_call(
         self,
         request: ModelRequest[Any],
         handler: Callable[[ModelRequest[Any]], Awaitable[ModelResponse[Any]]],
     ) -> Any:
-        """Do what `wrap_model_call` does, awaiting."""
-        with self._active():
-            try:
+        """Async version of `wrap_model_call`."""
+
+        async def ask(last: LastWord | None) -> Any:
+            if last is None:
                 return await self._call_async(request, handler)
-            except BudgetExhausted as error:
-                refusal = error
-            if callable(self._on_exhausted):
-                said = self._on_exhausted(refusal)
-                return _message(await said if inspect.isawaitable(said) else said)
-            with self._to_finalize(refusal).finalize():
-                try:
-                    final = final_request(request, self.wrap_up)
-                    answer = await self._call_async(final, handler)
-                except BudgetExhausted:
-                    raise refusal from None
-            return final_answer(answer)
+            final = final_request(request, last.wrap_up)
+            return final_answer(await self._call_async(final, handler))
+
+        with self.callback.activated():
+            return await spoken(ask, self._last_word)
 
     # -- tools -------------------------------------------------------------------------------
 
@@ -134,7 +127,7 @@ class BudgetMiddleware(AgentMiddleware[Any, Any, Any]):
         self, request: ToolCallRequest, handler: Callable[[ToolCallRequest], Any]
     ) -> Any:
         """Tell the model when the budget refused a tool or stopped an agent in it."""
-        with self._active():
+        with self.callback.activated():
             try:
                 return handler(request)
             except BudgetExhausted as error:
@@ -143,22 +136,14 @@ class BudgetMiddleware(AgentMiddleware[Any, Any, Any]):
     async def awrap_tool_call(
         self, request: ToolCallRequest, handler: Callable[[ToolCallRequest], Awaitable[Any]]
     ) -> Any:
-        """Do what `wrap_tool_call` does, awaiting."""
-        with self._active():
+        """Async version of `wrap_tool_call`."""
+        with self.callback.activated():
             try:
                 return await handler(request)
             except BudgetExhausted as error:
                 return self._unaffordable(request, error)
 
     # -- inside ------------------------------------------------------------------------------
-
-    @contextmanager
-    def _active(self) -> Iterator[None]:
-        active.activate(self.callback)
-        try:
-            yield
-        finally:
-            active.deactivate(self.callback)
 
     def _call(self, request: ModelRequest[Any], handler: Callable[..., Any]) -> Any:
         session, asked = self._asked(request)
@@ -185,9 +170,11 @@ class BudgetMiddleware(AgentMiddleware[Any, Any, Any]):
             self._conclude(request, offer)
 
     def _asked(self, request: ModelRequest[Any]) -> tuple[BudgetSession, CallRequest | None]:
-        metadata = ensure_config().get("metadata") or {}
         context = self._contexts.get(_shape(request))
-        return self.callback.session_for(metadata), agent_request(request, metadata, context)
+        return self._payer(), agent_request(request, _metadata(), context)
+
+    def _payer(self) -> BudgetSession:
+        return self.callback.session_for(_metadata())
 
     def _capped(self, request: ModelRequest[Any], call: Call) -> ModelRequest[Any]:
         """Put the cap on the wire, where no SDK guard will."""
@@ -214,15 +201,18 @@ class BudgetMiddleware(AgentMiddleware[Any, Any, Any]):
         elif not offer.call.over:
             offer.call.finish()
 
-    def _to_finalize(self, error: BudgetExhausted) -> BudgetSession:
-        """Return the session whose reserve pays for the last call, or raise the error."""
-        session = self.callback.session_for(ensure_config().get("metadata") or {})
-        if self._on_exhausted == "raise" or not may_finalize(session, error):
+    def _last_word(self, error: BudgetExhausted) -> LastWord:
+        """Return how the agent may end, or raise the error."""
+        session, how = self._payer(), self._on_exhausted
+        if callable(how):
+            said = how(error)
+            return LastWord(session, answer=_awaited(said) if isawaitable(said) else _message(said))
+        if how == "raise" or not may_finalize(session, error):
             raise error
-        return session
+        return LastWord(session, self.wrap_up)
 
     def _unaffordable(self, request: ToolCallRequest, error: BudgetExhausted) -> ToolMessage:
-        over = isinstance(error, SessionFinalized) and error.account == self.session.account
+        over = isinstance(error, SessionFinalized) and self.session.owns(error)
         if over or isinstance(error, SessionCancelled) or self._on_exhausted == "raise":
             raise error
         call = request.tool_call
@@ -245,6 +235,14 @@ def _shape(request: ModelRequest[Any]) -> tuple[Any, ...]:
         repr(request.tool_choice),
         *settings,
     )
+
+
+def _metadata() -> dict[str, Any]:
+    return ensure_config().get("metadata") or {}
+
+
+async def _awaited(said: Awaitable[Answer]) -> AIMessage:
+    return _message(await said)
 
 
 def _message(said: object) -> AIMessage:

@@ -8,10 +8,10 @@ from langchain_core.utils.function_calling import convert_to_openai_tool
 
 from budget_core import CallRequest
 from budget_core.calls.prompt import unbounded_in
-from budget_core.frameworks.parameters import answers, own_cap
+from budget_core.frameworks import answers, message_fingerprint, own_cap
 from budget_core.money.usage import tier_of
-from budget_langchain.messages import fingerprint_of, prompt_of
-from budget_langchain.requests import agent_name, bubble
+from budget_langchain.errors import bubble
+from budget_langchain.requests import agent_name, prompt_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -66,7 +66,7 @@ def agent_request(
         output_cap=own_cap(model, params, said.get("ls_max_tokens")),
         n=answers(params),
         tier=tier_of(params.get("service_tier")),
-        fingerprint=fingerprint_of(model, messages),
+        fingerprint=message_fingerprint(model, prompt.messages),
         agent=agent_name(metadata),
         mixin=bubble(),
         unbounded=unbounded_in(params),
@@ -96,7 +96,7 @@ def thinking_budget(request: ModelRequest[Any]) -> int:
 
 
 def needs_tools_for_history(model: Any) -> bool:
-    """Tell whether the provider refuses a history with tool calls in it unless given the tools."""
+    """Return whether a history with tool calls is refused unless the tools come with it."""
     return described(model, {}).get("ls_provider") == "anthropic"
 
 

@@ -1,21 +1,45 @@
-"""What LangChain's end and error events say about money."""
+"""What LangChain's answers, and its end and error events, say about money."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from budget_core.frameworks import outcomes
-from budget_langchain.messages import streamed_text
-from budget_langchain.usage import read_result
+from budget_core import Receipt, Usage, frameworks
+from budget_core.calls.responses import read_receipt, read_usage
+from budget_core.hooks import UsageRequest, hookimpl
+from budget_core.money.usage import tier_of
 
 if TYPE_CHECKING:
-    from langchain_core.outputs import LLMResult
+    from langchain_core.outputs import ChatResult, LLMResult
 
     from budget_core import Call
 
 
+@hookimpl
+def budget_usage(request: UsageRequest) -> Receipt | None:
+    """Read a result of LangChain, wherever the core is handed one."""
+    response = request.response
+    return read_result(response) if hasattr(response, "generations") else None
+
+
+def read_result(result: LLMResult | ChatResult) -> Receipt:
+    """Return what a result says; of several answers to a prompt, each repeats its usage."""
+    generations: list[Any] = result.generations
+    several = bool(generations) and isinstance(generations[0], list)
+    firsts = [each[0] for each in generations if each] if several else generations[:1]
+    receipts = [read_receipt(first) for first in firsts]
+    output = result.llm_output or {}
+    head = receipts[0] if receipts else Receipt(None)
+    return Receipt(
+        _summed([receipt.usage for receipt in receipts]) or read_usage(output.get("token_usage")),
+        head.model or _text(output.get("model_name") or output.get("model")),
+        head.tier or tier_of(output.get("service_tier")),
+    )
+
+
 def was_cached(response: LLMResult) -> bool:
-    """Tell whether an answer came from LangChain's cache: nothing was asked of a provider."""
+    """Return whether an answer came from LangChain's cache: nothing was asked of a provider."""
     if response.llm_output or not response.generations or not response.generations[0]:
         return False
     message = getattr(response.generations[0][0], "message", None)
@@ -24,14 +48,14 @@ def was_cached(response: LLMResult) -> bool:
 
 
 def says_usage(response: LLMResult) -> bool:
-    """Tell whether a response says what it used."""
+    """Return whether a response says what it used."""
     return read_result(response).usage is not None
 
 
 def finish(call: Call, response: LLMResult) -> None:
     """Charge a complete answer: as its usage says, else by what can be seen of it."""
     shown = (_shown(answer) for answers in response.generations for answer in answers)
-    outcomes.finish(call, read_result(response), shown)
+    frameworks.finish(call, read_result(response), shown)
 
 
 def _shown(answer: Any) -> str:
@@ -43,5 +67,34 @@ def _shown(answer: Any) -> str:
 
 
 def interrupted(error: BaseException) -> bool:
-    """Tell whether a tool stopped to ask a human, and will start again."""
+    """Return whether a tool stopped to ask a human, and will start again."""
     return any(kind.__name__ == "GraphInterrupt" for kind in type(error).__mro__)
+
+
+def streamed_text(token: Any, chunk: Any) -> str:
+    """Return everything that a streamed chunk shows of the model's output."""
+    message = getattr(chunk, "message", None)
+    content = token if message is None else message.content
+    if not isinstance(content, str):
+        return _strings(content)
+    calls = getattr(message, "tool_call_chunks", None) or ()
+    written = "".join((call.get("name") or "") + (call.get("args") or "") for call in calls)
+    reasoning = getattr(message, "additional_kwargs", {}).get("reasoning_content") or ""
+    return content + written + (reasoning if isinstance(reasoning, str) else "")
+
+
+def _strings(value: Any) -> str:
+    if isinstance(value, str):
+        return value
+    if isinstance(value, Mapping):
+        return "".join(_strings(v) for k, v in value.items() if k not in ("type", "id", "index"))
+    return "".join(_strings(item) for item in value) if isinstance(value, list | tuple) else ""
+
+
+def _summed(usages: list[Usage | None]) -> Usage | None:
+    known = [usage for usage in usages if usage is not None]
+    return Usage(*map(sum, zip(*known, strict=True))) if len(known) == len(usages) > 0 else None
+
+
+def _text(value: object) -> str | None:
+    return value if isinstance(value, str) and value else None

@@ -3,30 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from functools import cache
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
-from budget_core import CallRequest
+from langchain_core.messages import AIMessage, BaseMessage, ToolMessage
+
+from budget_core import CallRequest, Prompt
 from budget_core.calls.prompt import unbounded_in
-from budget_core.frameworks.parameters import answers, own_cap
+from budget_core.frameworks import answers, message_fingerprint, own_cap
 from budget_core.money.usage import tier_of
-from budget_langchain.messages import fingerprint_of, prompt_of
+from budget_langchain.errors import bubble
 
-if TYPE_CHECKING:
-    from langchain_core.messages import BaseMessage
-
+_CONTEXT: Final = (
+    "tools", "functions", "tool_choice", "function_call", "response_format", "system",
+    "instructions", "thinking", "text", "output_config", "mcp_servers",
+)  # fmt: skip
+"""What of a model's parameters the provider may count as input."""
 _INNER_NODES: Final = frozenset({"model", "tools", "agent"})
 """Nodes that every agent has: their names tell nothing of who calls."""
-
-
-@cache
-def bubble() -> type[BaseException] | None:
-    """Return LangGraph's control-flow exception, which none of its error handlers swallows."""
-    try:
-        from langgraph.errors import GraphBubbleUp  # noqa: PLC0415  an extra
-    except ImportError:
-        return None
-    return GraphBubbleUp
 
 
 def model_request(
@@ -37,15 +30,15 @@ def model_request(
     params: Mapping[str, Any],
 ) -> CallRequest:
     """Return the request of a model call that is about to start."""
-    model = model_name(serialized, metadata, params)
+    model, prompt = model_name(serialized, metadata, params), prompt_of(messages, params)
     return CallRequest(
         model=model,
         provider=metadata.get("ls_provider"),
-        prompt=prompt_of(messages, params),
+        prompt=prompt,
         output_cap=own_cap(model, params, metadata.get("ls_max_tokens")),
         n=answers(params),
         tier=tier_of(params.get("service_tier")),
-        fingerprint=fingerprint_of(model, messages),
+        fingerprint=message_fingerprint(model, prompt.messages),
         agent=agent_name(metadata),
         mixin=bubble(),
         unbounded=unbounded_in(params),
@@ -70,3 +63,37 @@ def agent_name(metadata: Mapping[str, Any]) -> str | None:
     if not name and (node := metadata.get("langgraph_node")) not in _INNER_NODES:
         name = node
     return name if isinstance(name, str) and name else None
+
+
+def prompt_of(messages: Sequence[BaseMessage | str], params: Mapping[str, Any]) -> Prompt:
+    """Return what a model call sends."""
+    return Prompt([as_json(message) for message in messages], context_of(params))
+
+
+def context_of(params: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the part of a model's parameters that counts as input: tools, formats.
+
+    That tools may or must not be called costs no more than the default, which is left out.
+    """
+    found = {key: params[key] for key in _CONTEXT if params.get(key) is not None}
+    if found.get("tool_choice") in ("auto", "none", {"type": "auto"}, {"type": "none"}):
+        del found["tool_choice"]
+    return found
+
+
+def as_json(message: BaseMessage | str) -> Any:
+    """Return a message as JSON-like data: everything in it that may be sent."""
+    if isinstance(message, str):
+        return message
+    shown: dict[str, Any] = {"role": message.type, "content": message.content}
+    if message.name:
+        shown["name"] = message.name
+    if isinstance(message, AIMessage) and message.tool_calls:
+        shown["tool_calls"] = message.tool_calls
+    if isinstance(message, ToolMessage):
+        shown["tool_call_id"] = message.tool_call_id
+    extra = message.additional_kwargs
+    more = {k: v for k, v in extra.items() if v is not None and k != "tool_calls"} if extra else {}
+    if more:
+        shown["additional_kwargs"] = more
+    return shown

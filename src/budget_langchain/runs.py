@@ -51,7 +51,7 @@ class Run:
         return not self.call.ended and not self.call.claimed
 
     def heard(self, source: str) -> bool:
-        """Tell whether this kind of event is to be metered: the first that shows text.
+        """Return whether this kind of event is to be metered: the first that shows text.
 
         Some streams show the same text twice, as tokens and as protocol events.
         """

@@ -12,8 +12,9 @@ from langchain_core.language_models import FakeListChatModel
 
 from budget_core import BudgetExhausted, UnknownModel, bind, hooks, init, teardown
 from budget_core.calls import context
+from budget_core.frameworks import integration, joining
 from budget_core.testing import Reply, ToolCall
-from budget_langchain import LangChainBudgetCallback, dropin
+from budget_langchain import LangChainBudgetCallback
 
 GO = {"messages": [("user", "go")]}
 
@@ -21,7 +22,7 @@ GO = {"messages": [("user", "go")]}
 @pytest.fixture(autouse=True)
 def _nothing_is_left():
     yield
-    assert dropin._watches == {}
+    assert integration._watching == {}
     assert context.offered() == ()
 
 
@@ -215,7 +216,7 @@ def test_after_teardown_nothing_is_watched(provider, gpt, researcher, steps):
 
 def test_a_call_that_langchain_never_ended_is_charged_at_teardown(gpt):
     session = init("$1")
-    handler = dropin._watches[session].handler
+    (handler,) = integration._watching[session]
     handler.on_chat_model_start(
         {}, [[]], run_id=1, metadata={"ls_model_name": "gpt-4o"}, invocation_params={}
     )
@@ -240,9 +241,9 @@ def test_what_the_agents_cannot_have_is_logged_and_the_budget_holds(caplog):
 
 @pytest.mark.usefixtures("no_crewai")
 def test_without_langchain_nobody_watches(monkeypatch, caplog):
-    monkeypatch.setattr(dropin, "find_spec", lambda _: None)
+    monkeypatch.setattr(joining, "find_spec", lambda _: None)
     with init("$1"):
-        assert dropin._watches == {}
+        assert integration._watching == {}
     assert not caplog.records
     with init("$1", agents={"scout": "$0.10"}):
         assert "scout" in caplog.text
@@ -305,14 +306,14 @@ print(hasattr(SyncAPIClient.request, "__wrapped__"))
 def test_an_import_does_not_fail_because_of_it():
     code = """
 import budget_core
-from budget_langchain import dropin
+from budget_core.frameworks import integration
 session = budget_core.init("$1", agents={"scout": "$0.10"})
 gone = budget_core.init("$1", parent=None)
 budget_core.teardown(gone)
 session.child_session = None
 import langchain_core
-print(sorted(watch.handler is None for watch in dropin._watches.values()))
+print(integration._watching)
 """
     done = python(code)
-    assert done.stdout.strip() == "[True]"
-    assert "could not join LangChain" in done.stderr
+    assert done.stdout.strip() == "{}"
+    assert "LangChainBudgetCallback could not join" in done.stderr

@@ -89,7 +89,8 @@ class _Joining:
             return front(session=session, agents=self._request.agents, guard_sdks=False)
         except AgentBudgetError:
             _log.exception(
-                "%s does not apply the limits of agents=; the budget itself holds", front.__name__
+                "The limits of agents= are not applied by %s; the budget itself holds",
+                front.__name__,
             )
             return front(session=session, guard_sdks=False)
 

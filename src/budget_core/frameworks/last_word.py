@@ -91,6 +91,8 @@ def spoken_sync(ask: Callable[[LastWord | None], T], payer: Payer, *, finalize: 
     except BudgetExhausted as error:
         refusal = error
     word = _chosen(payer, refusal, finalize=finalize)
+    if isawaitable(word.answer):
+        raise TypeError(f"on_exhausted= gave {word.answer!r}, which nothing can await here")
     if word.answer is not None:
         return cast("T", word.answer)
     with _speaking(word, refusal):

@@ -210,7 +210,7 @@ def test_it_joins_without_limits_of_agents_that_it_cannot_open(framework, caplog
         end = join(request, framework="their_framework.core", adapter="their_adapter:Theirs")
         assert sys.modules["their_adapter"].Theirs.active().agents == {}
         end()
-    assert "does not apply the limits" in caplog.text
+    assert "are not applied by Theirs" in caplog.text
 
 
 def test_one_that_ended_before_joins_no_more(framework):
