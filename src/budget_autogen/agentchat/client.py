@@ -215,7 +215,7 @@ class BudgetedChatCompletionClient(ChatCompletionClient, Component[BudgetedClien
                     if isinstance(part, CreateResult):
                         self._conclude(call, part)
                     elif not call.claimed:
-                        call.meter(part)
+                        await call.meter_async(part)
                     yield part
         except BaseException as error:
             outcomes.failed(call, error)

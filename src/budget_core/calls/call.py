@@ -13,7 +13,7 @@ from budget_core.calls.responses import read_receipt
 from budget_core.errors import AgentBudgetError
 from budget_core.money.amounts import ZERO, Amounts
 from budget_core.money.usage import Receipt, Usage
-from budget_core.runtime.background import told
+from budget_core.runtime.background import asked, told
 from budget_core.runtime.finalizers import collecting, later
 
 if TYPE_CHECKING:
@@ -213,6 +213,15 @@ class Call:
                     return
         raise self.payer.stopped(self)
 
+    async def meter_async(self, seen: str | int) -> None:
+        """Async version of `meter`: a ledger that blocks is asked in a thread."""
+        size = seen if isinstance(seen, int) else len(seen.encode())
+        await asked(partial(self.meter, seen), blocks=self.asks(size))
+
+    def asks(self, size: int) -> bool:
+        """Return whether `size` more bytes of output may make `meter` ask a ledger that blocks."""
+        return self.reservation.blocks and self._seen + size > self.output
+
     def settle(self, outcome: Any = None, *, model: str | None = None) -> None:
         """End the call with what it really cost; the rest of the hold is free again.
 
@@ -328,6 +337,7 @@ class OpenerHandle(Protocol):
     @property
     def claimed(self) -> bool: ...
     def meter(self, seen: str | int) -> None: ...
+    async def meter_async(self, seen: str | int) -> None: ...
     def finish(self, outcome: Any = None) -> None: ...
     def abort(self) -> None: ...
 
@@ -343,6 +353,7 @@ class GuardHandle(Protocol):
     def ended(self) -> bool: ...
     def reprice(self, request: CallRequest, joining: tuple[Payer, ...] = ()) -> None: ...
     def meter(self, seen: str | int) -> None: ...
+    def asks(self, size: int) -> bool: ...
     def settle(self, outcome: Any = None, *, model: str | None = None) -> None: ...
     def release(self) -> None: ...
 

@@ -123,6 +123,10 @@ class WatchedRequest:
     def meter(self, _seen: int, /) -> None:
         """Do nothing: tokens are counted when the answer is whole."""
 
+    def asks(self, _size: int, /) -> bool:
+        """Return whether `meter` may ask the ledger: never."""
+        return False
+
     def settle(self, outcome: Receipt | None, /) -> None:
         """End the request with the tokens that its answer told."""
         usage = None if outcome is None else outcome.usage

@@ -56,6 +56,7 @@ class Exchange:
         self.body = body
         self._asked = body
         self._streaming = False
+        self._next: Call | None = None
         self._before = handled()
 
     # -- before the request ------------------------------------------------------------------
@@ -73,6 +74,14 @@ class Exchange:
                 await self._session.open_call_async(self._request(), joining=self.claim.joining)
             )
         self._seal()
+
+    async def retry_async(self) -> None:
+        """Hold the next attempt where the SDK can await, if the ledger blocks."""
+        call = self.call
+        if call is not None and call.ended and call.reservation.blocks:
+            self._next = await self._session.open_call_async(
+                self._request(again=True), joining=call.sessions
+            )
 
     def check(self, body: Body) -> Body:
         """Make sure, right before a body is built, that it is the one that is held.
@@ -93,8 +102,7 @@ class Exchange:
             self._asked = {**moved, **self._unsealed(body)}
         if retry:
             # the attempt before it has been settled or released
-            payers = self.call.sessions if self.call is not None else self.claim.joining
-            self._own(self._session.open_call(self._request(again=True), joining=payers))
+            self._own(self._retried(same=same))
         elif self.call is not None:
             self.call.reprice(self._request(again=True))
         self._seal()
@@ -114,6 +122,8 @@ class Exchange:
 
     def failed(self, error: BaseException) -> None:
         """End the call after the error that the caller gets to see."""
+        if self._next is not None:
+            self._next.release()
         if not self.sent and self.call is not None:
             self.call.release()
             return
@@ -158,6 +168,17 @@ class Exchange:
     @property
     def _session(self) -> BudgetSession:
         return self.claim.session
+
+    def _retried(self, *, same: bool) -> Call:
+        """Return the call of a further attempt, whose hold may have been made already."""
+        request, call = self._request(again=True), self._next
+        if call is None:
+            payers = self.call.sessions if self.call is not None else self.claim.joining
+            return self._session.open_call(request, joining=payers)
+        self._next = None
+        if not same:
+            call.reprice(request)
+        return call
 
     def _own(self, call: Call) -> None:
         call.guarded = True

@@ -61,8 +61,8 @@ class StainlessGuard(Guard):
         patches.wrap(sync, "request", self._request)
         patches.wrap(asynchronous, "request", self._request_async)
         patches.wrap(base.BaseClient, "_build_request", _build_request)
-        for client in (sync, asynchronous):
-            patches.wrap(client, "_sleep_for_retry", _sleep_for_retry)
+        patches.wrap(sync, "_sleep_for_retry", _sleep_for_retry)
+        patches.wrap(asynchronous, "_sleep_for_retry", _sleep_for_retry_async)
         patches.wrap(sync, "_process_response", _process_response)
         patches.wrap(asynchronous, "_process_response", _process_response_async)
 
@@ -200,6 +200,13 @@ def _sleep_for_retry(original: Any, client: Any, **kwargs: Any) -> Any:
     if (exchange := current.get()) is not None:
         exchange.attempt_failed(kwargs.get("response"), sys.exc_info()[1])
     return original(client, **kwargs)
+
+
+async def _sleep_for_retry_async(original: Any, client: Any, **kwargs: Any) -> Any:
+    result = await _sleep_for_retry(original, client, **kwargs)
+    if (exchange := current.get()) is not None:
+        await exchange.retry_async()
+    return result
 
 
 def _process_response(original: Any, client: Any, *, response: Any, **kwargs: Any) -> Any:

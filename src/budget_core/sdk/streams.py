@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol
 
 from budget_core.calls.responses import read_on
 from budget_core.errors import BudgetExhausted
 from budget_core.money.usage import Receipt
+from budget_core.runtime.background import asked
 
 if TYPE_CHECKING:
     from budget_core.sdk.stream_events import Dialect, Event
@@ -18,7 +20,10 @@ class Metered(Protocol):
     """What is held for an answer: a `Call`, or a request against an API's quota."""
 
     def meter(self, seen: int, /) -> None:
-        """Take note of pieces of the answer; raise if they outgrow what is held."""
+        """Count pieces of the answer; raise if they outgrow what is held."""
+
+    def asks(self, size: int, /) -> bool:
+        """Return whether `meter` may ask a ledger that blocks, for `size` more bytes."""
 
     def settle(self, outcome: Receipt | None, /) -> None:
         """End it, as unknown if `outcome` is None."""
@@ -42,6 +47,10 @@ class StreamMeter:
         self._receipt = read_on(self._receipt, event)
         self._whole = self._whole or self._dialect.last(event)
         self._call.meter(self._dialect.pieces(event))
+
+    def asks(self, size: int) -> bool:
+        """Return whether `note` may ask a ledger that blocks, for events of `size` bytes."""
+        return self._call.asks(size)
 
     def answer(self, body: Any) -> None:
         """Take note of an answer that is no stream."""
@@ -115,10 +124,12 @@ class BodyMeter:
             self._pulling = True
             async for chunk in chunks:
                 self._pulling = False
-                if passed := self._pass(chunk):
+                blocks = self._meter.asks(len(self._buffer) + len(chunk))
+                if passed := await asked(partial(self._pass, chunk), blocks=blocks):
                     yield passed
                 self._pulling = True
-            if self._buffer and (last := self._last()):
+            blocks = self._meter.asks(len(self._buffer))
+            if self._buffer and (last := await asked(self._last, blocks=blocks)):
                 yield last
         except BudgetExhausted:
             await close()

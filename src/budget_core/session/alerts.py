@@ -37,11 +37,14 @@ class Alerts:
         self._asking = RLock()
         self._due = self._next()
         self._enforced = policy.mode == "enforce"
-        self.hard_limit_told = self._asked = False
+        self.hard_limit_told = self._asked = self._begun = False
         self.top_ups = 0
 
     def watch(self, spent: Amounts) -> None:
         """Tell of each threshold that `spent` has reached."""
+        if not self._begun:
+            self._begun = True
+            self.pass_over(self._standing.spent_before)
         if self._enforced:
             for at, amount in self._due:
                 if spent[at] >= amount:

@@ -95,7 +95,6 @@ class BudgetSession(SessionPayer):
         self._calls = OpenCalls()
         self._admission = Admission(policy, self._log, self._calls.fingerprints)
         self.alerts: Alerts = Alerts(policy, self.standing, self._log)
-        self.alerts.pass_over(self.standing.spent_before)
         self._lock = RLock()  # reentrant: a finalizer may run in here
         self._children: weakref.WeakSet[BudgetSession] = weakref.WeakSet()
         self._overdrawn: BudgetExhausted | None = None
@@ -314,9 +313,7 @@ class BudgetSession(SessionPayer):
         self._calls.sweep()
 
     def __enter__(self) -> Self:
-        if self._ended is not None:
-            self.alerts.pass_over(self.standing.open())
-            self._ended = None
+        self._reopen()
         context.enter(self)
         return self
 
@@ -325,11 +322,18 @@ class BudgetSession(SessionPayer):
         self.close()
 
     async def __aenter__(self) -> Self:
-        return self.__enter__()
+        await asked(self._reopen, blocks=self.ledger.blocks)
+        context.enter(self)
+        return self
 
     async def __aexit__(self, *_: object) -> None:
         context.leave(self)
         await asked(self.close, blocks=self.ledger.blocks)
+
+    def _reopen(self) -> None:
+        if self._ended is not None:
+            self.alerts.pass_over(self.standing.open())
+            self._ended = None
 
     def __repr__(self) -> str:
         return f"<BudgetSession {self.id} spent={self.spent} limit={self.limit}>"

@@ -84,6 +84,7 @@ class SessionPayer(BalanceView):
 
     def admit(self, request: CallRequest) -> Admitted:
         """Return what may be sent: loops, risks and plugins are asked."""
+        self.standing.start()
         return self._admission.admit(request)
 
     def approved(self, refusal: Refusal, before: int) -> bool:
@@ -188,6 +189,7 @@ class SessionPayer(BalanceView):
     def _charge(
         self, request: CallRequest, amounts: Amounts, usage: Usage | None, *, priced: bool
     ) -> BudgetExhausted | None:
+        self.standing.start()
         sessions = (self, *self._joined(()))
         reservation = Reservation(groups_of(sessions), self.final())
         before = self.top_ups()

@@ -11,10 +11,10 @@ from budget_core.calls.request import CallRequest
 from budget_core.errors import AgentBudgetError, InvalidBudget, LedgerUnavailable
 from budget_core.ledger import Account, Balance, Denial, Lasts, Ledger
 from budget_core.ledger.reservation import Group, Reservation
-from budget_core.money.amounts import UNITS, Amounts
+from budget_core.money.amounts import UNITS, ZERO, Amounts
 from budget_core.money.limits import UNLIMITED, Limit, Limits
 from budget_core.money.usd import Money, to_usd
-from budget_core.runtime.background import drain
+from budget_core.runtime.background import drain, in_event_loop
 from budget_core.runtime.finalizers import reap
 from budget_core.session.open_accounts import openers_of
 from budget_core.session.policy import Policy, reserve_for
@@ -22,6 +22,9 @@ from budget_core.session.policy import Policy, reserve_for
 
 class Standing:
     """How a session stands with its ledger. It alone asks the ledger for the account.
+
+    In an event loop, an account in a ledger that blocks is opened at its first use: by ``async
+    with``, or by the first call, in a thread.
 
     Args:
         name: the session's id.
@@ -40,6 +43,7 @@ class Standing:
         named: the account can be opened again by its name, where the ledger outlives the process.
         group: the account, by its ledger.
         groups: the accounts through which its money runs, by ledger.
+        spent_before: what had been spent of it when it was opened.
 
     Raises:
         BudgetExhausted: there is not enough to set aside.
@@ -68,7 +72,7 @@ class Standing:
         self.account: str = (
             f"{parent.account}/{name}" if parent and inside and ledger.outlives else name
         )
-        self.limits: Limits = limits if parent is None else limits.lowered(parent.unspent(limits))
+        self.limits: Limits = limits
         self.named: bool = not made_up and (parent is None or not inside or parent.named)
         self.group = Group(ledger, (self.account,))
         self.groups: tuple[Group, ...] = (
@@ -76,19 +80,34 @@ class Standing:
             if parent is None
             else own_groups(self.group, parent.group, parent.groups)
         )
-        lasts: Lasts = "name" if self.named else "run"
-        self._terms = Account(
-            self.account,
-            parent.account if parent is not None and inside else under,
-            self._enforced(self.limits if allocate else limits),
-            self._reserve(self.limits if allocate else limits),
-            allocate,
-            lasts,
-        )
+        self._parent = parent.account if parent is not None and inside else under
+        self._allocate = allocate
+        self._update = update
+        self._terms: Account | None = None
         self._openers = openers_of(ledger, self.account)
-        self.spent_before = self.open(update=update)
+        self.spent_before = ZERO
+        if not (ledger.blocks and in_event_loop()):
+            self.start()
         if made_up:
             weakref.finalize(self, ledger.forget, self.account).atexit = False
+
+    def start(self) -> None:
+        """Open the account if that was not done before."""
+        with self._openers.lock:
+            if self._terms is not None:
+                return
+            limits = self.limits
+            if self._above:
+                self.limits = limits.lowered(self._above[0].unspent(limits))
+            asked = self._enforced(self.limits if self._allocate else limits)
+            lasts: Lasts = "name" if self.named else "run"
+            reserve = reserve_for(self._policy.finalization_reserve, asked)
+            self._terms = Account(self.account, self._parent, asked, reserve, self._allocate, lasts)
+            try:
+                self.spent_before = self.open(update=self._update)
+            except BaseException:
+                self.limits, self._terms = limits, None
+                raise
 
     @property
     def lineage(self) -> tuple[Standing, ...]:
@@ -99,6 +118,7 @@ class Standing:
 
     def balance(self) -> Balance:
         """Return the account's balance, exact."""
+        self.start()
         reap()
         drain()
         balance = self.ledger.balance(self.account)
@@ -122,12 +142,14 @@ class Standing:
 
     def would_exceed(self, cost: int) -> bool:
         """Return whether `cost` nanos more would be refused now. Records nothing."""
+        self.start()
         drain()
         room = Reservation(self.groups, self.final()).headroom().usd
         return room is not None and cost > room
 
     def unspent(self, limits: Limits) -> int:
         """Return the most nanos that this account and its parents leave a child with `limits`."""
+        self.start()
         most = limits.lifelong("usd") or 0
         for each in self.lineage:
             usd = each.limits.lifelong("usd")
@@ -138,6 +160,7 @@ class Standing:
 
     def allocatable(self, max_spend: Money | Limit) -> float:
         """Return `max_spend` in dollars, cut to what can be set aside at this moment."""
+        self.start()
         usd, room = Limit.parse(max_spend).amount, Reservation(self.groups).headroom().usd
         return to_usd(usd if room is None else min(usd, room))
 
@@ -155,7 +178,10 @@ class Standing:
     # -- changing ----------------------------------------------------------------------------
 
     def open(self, *, update: bool = False) -> Amounts:
-        """Open the account, or find it open; return what was spent of it before."""
+        """Open the account again, or find it open; return what was spent of it before."""
+        if self._terms is None:
+            self.start()
+            return self.spent_before
         with self._openers.lock:
             answer = self._opened(update=update)
             if isinstance(answer, Balance):
@@ -169,28 +195,35 @@ class Standing:
 
     def top_up(self, more: Amounts) -> None:
         """Raise the limits; a reserve that is a share of them grows with them."""
+        self.start()
         enforced = self._policy.mode == "enforce"
         if enforced:
             self.ledger.top_up(self.account, more)
         self.limits = self.limits.raised(more)
         if enforced and self._policy.finalization_reserve != "auto":
-            self.keep_back(self._reserve(self.limits))
+            reserve = reserve_for(self._policy.finalization_reserve, self.limits)
+            self.keep_back(reserve)
 
     def keep_back(self, amounts: Amounts) -> None:
         """Keep this much back for the last call, in place of what was kept back before."""
+        self.start()
         self.ledger.keep_back(self.account, amounts)
 
     def cancel(self) -> None:
         """Refuse every later call of this account and of those below it."""
+        self.start()
         self.ledger.close(self.account, "cancelled")
 
     def conclude(self) -> None:
         """Refuse every later call, as the last one was made."""
+        self.start()
         self.ledger.close(self.account, "finalized")
 
     def close(self) -> None:
         """Close the account, unless another session of this name has it open."""
         with self._openers.lock:
+            if self._terms is None:
+                return
             self._openers.open.discard(self)
             if self._openers.open:
                 return
@@ -206,17 +239,15 @@ class Standing:
     def _enforced(self, limits: Limits) -> Limits:
         return limits if self._policy.mode == "enforce" else UNLIMITED
 
-    def _reserve(self, limits: Limits) -> Amounts:
-        return reserve_for(self._policy.finalization_reserve, self._enforced(limits))
-
     def _opened(self, *, update: bool) -> Balance | Denial:
+        assert self._terms is not None  # noqa: S101  `start` says them
         try:
             return self.ledger.open(self._terms, update=update)
         except KeyError:
             raise InvalidBudget(
-                f"Session {self._id!r} is to spend the money of account {self._terms.parent!r}, "
+                f"Session {self._id!r} is to spend the money of account {self._parent!r}, "
                 f"which {self.ledger!r} does not know. Declare it once: budget account set "
-                f"{self._terms.parent} '$500/month', or declare(...) in code."
+                f"{self._parent} '$500/month', or declare(...) in code."
             ) from None
         except LedgerUnavailable as error:
             raise error.seen_by(self._id) from error.__cause__

@@ -10,10 +10,12 @@ import json
 import weakref
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from typing import Any, Final
 from urllib.parse import urlsplit
 
 from budget_core.calls.request import CallRequest
+from budget_core.runtime.background import asked
 from budget_core.runtime.finalizers import later
 from budget_core.sdk.claims import claim
 from budget_core.sdk.exchange import Exchange
@@ -163,7 +165,8 @@ class _Segments:
     async def _aread(self, segments: AsyncIterator[Any]) -> AsyncIterator[Any]:
         try:
             async for segment in segments:
-                self._note(segment)
+                blocks = self._meter.asks(len(str(segment)))
+                await asked(partial(self._note, segment), blocks=blocks)
                 yield segment
         finally:
             await self.aclose()
