@@ -17,6 +17,7 @@ def collect(url: str | None, host: str, port: int, keys: list[str], log: Path | 
         import uvicorn  # noqa: PLC0415  an extra
 
         from budget_cli.collector import build_app  # noqa: PLC0415  an extra
+        from budget_cli.collector.connections import bounded  # noqa: PLC0415  likewise
     except ModuleNotFoundError as error:
         raise fail(f"{error.name} is missing; run: pip install 'budget-suite[collector]'") from None
     if not keys and not _is_loopback(host):
@@ -28,7 +29,7 @@ def collect(url: str | None, host: str, port: int, keys: list[str], log: Path | 
     with open_ledger(url, new=True) as ledger:
         app = build_app(resilient(ledger), keys=keys, log=None if log is None else JsonLines(log))
         console(stderr=True).print(cell(f"collecting on http://{host}:{port} into {ledger!r}"))
-        uvicorn.run(app, host=host, port=port, log_level="warning")
+        uvicorn.run(app, host=host, port=port, log_level="warning", http=bounded())
 
 
 def _is_loopback(host: str) -> bool:

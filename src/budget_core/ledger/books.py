@@ -89,7 +89,8 @@ class BookLedger(Ledger):
                 node = Node(account, parent, now)
                 denial = node.begin()
             else:
-                if node.account != account:
+                if _changes(node.account, account):
+                    update = update or node.account.lasts == "implied"
                     if not update or _moved(node.account, account):
                         raise AccountConflict(conflict(node.account, account, update=update))
                     denial = node.change(account, now)
@@ -97,7 +98,7 @@ class BookLedger(Ledger):
                     denial = node.begin()
             if denial is not None:
                 return denial
-            node.owners.add(STANDING if account.lasts == "standing" else self._owner)
+            node.owners.add(STANDING if account.stands else self._owner)
             self._nodes[account.id] = node
             balance = node.balance(now)
         if update:
@@ -353,6 +354,12 @@ class BookLedger(Ledger):
         if live.hold != Hold(hold_id, tuple(accounts), amounts) or last != final:
             raise HoldConflict(f"Hold {hold_id} is live with another payload: {live.hold}.")
         return live.hold
+
+
+def _changes(known: Account, asked: Account) -> bool:
+    if "implied" in (known.lasts, asked.lasts):
+        return asked.lasts != "implied"
+    return known != asked
 
 
 def _moved(known: Account, asked: Account) -> bool:

@@ -50,7 +50,8 @@ class Ledger(ABC):
 
         Raises:
             AccountConflict: it exists with other limits or another reserve and `update` is not
-                set, or with another parent or allocation.
+                set, or with another parent or allocation. What is "implied" is no conflict with
+                any limits, nor any limits with that.
             KeyError: its parent is not open here.
         """
 

@@ -11,7 +11,7 @@ from budget_core.money.limits import UNLIMITED, Limit, Limits
 State: TypeAlias = Literal["open", "finalized", "cancelled", "closed"]
 
 
-Lasts: TypeAlias = Literal["run", "name", "standing"]
+Lasts: TypeAlias = Literal["run", "name", "standing", "implied"]
 
 
 OnExpiry: TypeAlias = Literal["charge", "release"]
@@ -30,6 +30,8 @@ class Account:
             drain it, instead of only capping this account.
         lasts: how long it is kept where accounts outlive the process: for this "run" only (nobody
             can name it again), by its "name", or "standing" open until somebody closes it.
+            One that is "implied" stands, too, but was declared by nobody: it is opened without
+            terms, by what was spent in its name, and takes the first that it is opened with.
     """
 
     id: str
@@ -38,6 +40,11 @@ class Account:
     reserve: Amounts = ZERO
     allocated: bool = False
     lasts: Lasts = field(default="name", compare=False)
+
+    @property
+    def stands(self) -> bool:
+        """Return whether it stays open without a process that has it open."""
+        return self.lasts in {"standing", "implied"}
 
     def limits_vector(self) -> Amounts:
         """Return the life-long limits as amounts, 0 where there is none."""

@@ -220,6 +220,82 @@ class TestRefusing:
         runner.stop()
 
 
+class TestRefusingEarly:
+    """What is sent without a key is not waited for: all but the beginning is missing here."""
+
+    @staticmethod
+    def answered(collector, sent, headers=()):
+        with socket.create_connection(
+            ("127.0.0.1", int(collector.url.rpartition(":")[2])), 20
+        ) as raw:
+            lines = ["POST /v1/ingest HTTP/1.1", "Host: x", "Content-Length: 900000", *headers]
+            raw.sendall("\r\n".join([*lines, "", sent]).encode())
+            answer = b""
+            while chunk := raw.recv(9_999):
+                answer += chunk
+            return answer
+
+    @pytest.mark.parametrize("token", ["other", ""])
+    def test_a_wrong_key_in_the_headers(self, collector, token):
+        answer = self.answered(collector, "{", [f"Authorization: Bearer {token}"])
+        assert answer.startswith(b"HTTP/1.1 401")
+
+    @pytest.mark.parametrize(
+        "beginning", ["", '"projectApiKey": "other",', '"projectApiKey": "\\ud800",']
+    )
+    def test_a_wrong_key_or_none_in_the_body(self, collector, beginning):
+        answer = self.answered(collector, "{" + beginning + " " * 5_000)
+        assert answer.startswith(b"HTTP/1.1 401")
+
+    def test_a_length_that_is_too_much(self, collector):
+        key = ["Authorization: Bearer key", "Content-Length: 1000001"]
+        with socket.create_connection(
+            ("127.0.0.1", int(collector.url.rpartition(":")[2])), 20
+        ) as raw:
+            raw.sendall("\r\n".join(["POST /v1/ingest HTTP/1.1", "Host: x", *key, "", ""]).encode())
+            assert raw.recv(99).startswith(b"HTTP/1.1 413")
+
+    def test_a_long_body_with_its_key_at_its_beginning_is_read(self, collector):
+        document = {"projectApiKey": "key", "events": [SEEN] * 1_000}
+        answer = httpx.post(f"{collector.url}/v1/ingest", json=document)
+        assert (answer.status_code, answer.json()["accepted"]) == (202, 1_000)
+
+    def test_a_key_in_a_text_within_the_body_is_no_key(self, collector):
+        events = [{"note": '"projectApiKey": "key"'}, {"projectApiKey": "key"}]
+        document = json.dumps({"events": events, "rest": "x" * 9_000})
+        answer = httpx.post(f"{collector.url}/v1/ingest", content=document)
+        assert answer.status_code == 401
+
+
+def test_a_name_that_no_ledger_takes_is_the_client_s_fault(http):
+    event = {**CALL, "session_id": "\U0001f600" * 200}
+    told = send(http, {"events": [event, CALL]}).json()
+    assert told["accepted"] + told["rejected"] == 2
+    assert told["accepted"] >= 1
+    assert http.get("/v1/budget-check", params={"session_id": "x" * 9_000}).status_code in {
+        200,
+        400,
+    }
+
+
+def test_an_event_that_cannot_be_booked_is_rejected_alone():
+    class Picky(MemoryLedger):
+        def charge(self, charge_id, accounts, amounts, *, final=None):
+            if "watched:bad" in accounts:
+                raise OverflowError("beyond what can be kept")
+            return super().charge(charge_id, accounts, amounts, final=final)
+
+    ledger = Picky()
+    runner = Runner(build_app(ledger))
+    runner.start()
+    with httpx.Client(base_url=f"http://127.0.0.1:{runner.port}") as http:
+        events = [CALL, {**CALL, "session_id": "bad"}, {**CALL, "session_id": "t"}]
+        answer = send(http, {"events": events})
+        assert (answer.status_code, answer.json()) == (202, {"accepted": 2, "rejected": 1})
+    runner.stop()
+    assert ledger.balance("team:growth").spent.usd == 500_000_000
+
+
 class TestChecking:
     def test_a_session_that_nobody_knows_has_spent_nothing(self, http):
         assert check(http, session_id="s", limit_usd=2) == {

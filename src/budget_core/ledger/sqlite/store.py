@@ -296,8 +296,8 @@ class Entries:
 def _state(node: Node) -> tuple[Any, Any]:
     """Return what is written of an account: what every call changes, and the rest."""
     return (node.spent, *node.held), (
-        node.account, node.limits, *node.kept, *node.aside, *node.excess, node.state, node.final,
-        node.gone, len(node.owners), *node.owners,
+        node.account, node.account.lasts, node.limits, *node.kept, *node.aside, *node.excess,
+        node.state, node.final, node.gone, len(node.owners), *node.owners,
         [window.saved() for window in node.windows] if node.windows else None,
     )  # fmt: skip
 

@@ -43,10 +43,11 @@ end
 
 local function change(n, a)
   local parent = a.parent ~= cjson.null and a.parent or nil
-  if n.parent ~= parent or n.allocated ~= a.allocated or not a.update then
-    say({c = cold(n).terms, lasts = cold(n).lasts})
-  end
   local c = cold(n)
+  if n.parent ~= parent or n.allocated ~= a.allocated or not (a.update or c.lasts == 'implied') then
+    say({c = c.terms, lasts = c.lasts})
+  end
+  if c.lasts == 'implied' then c.lasts = a.lasts end
   c.terms, c.reserve, n.caps = a.terms, a.reserve, caps_from(a.caps)
   n.windows = windows_of(a.windows, n.windows)
   if (n.state == 'open' or n.state == 'finalized') and not n.final then
@@ -72,13 +73,14 @@ operation('open', function(told)
   if not n then
     n = fresh(a)
   else
-    if cold(n).terms ~= a.terms then change(n, a) end
+    local implied = cold(n).lasts == 'implied' and a.lasts ~= 'implied'
+    if implied or (cold(n).terms ~= a.terms and a.lasts ~= 'implied') then change(n, a) end
     if n.state == 'closed' or (n.state == 'open' and next(cold(n).owners) == nil) then
       local refused = begin(n)
       if refused then say({d = refused}) end
     end
   end
-  local who = a.lasts == 'standing' and '*' or owner
+  local who = (a.lasts == 'standing' or a.lasts == 'implied') and '*' or owner
   if not cold(n).owners[who] then
     cold(n).owners[who] = true
     later('SADD', P .. ':own:' .. who, n.id)

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from typing import Any, Final, NamedTuple
 
-from budget_cli.collector.shapes import Spend
-from budget_core.errors import HoldConflict
+from budget_cli.collector.payloads import Spend
+from budget_core.errors import HoldConflict, LedgerUnavailable
 from budget_core.ledger import Account, Ledger
 from budget_core.money.amounts import Amounts
 from budget_core.money.usd import to_usd
 
 SESSION: Final = "watched:"
 """With which the accounts of sessions begin; those of teams are ``team:…``, as for clients."""
+_MOST_KNOWN: Final = 100_000
+_log = logging.getLogger("budget_core")
 
 
 class Use(NamedTuple):
@@ -29,7 +32,7 @@ class Use(NamedTuple):
         return self.limit is not None and self.spent >= self.limit
 
 
-class Book:
+class Spending:
     """Charges what was reported, and tells what is left. Thread-safe.
 
     Args:
@@ -45,23 +48,32 @@ class Book:
         """Its ledger may block on I/O."""
         return self._ledger.blocks
 
-    def charge(self, spends: Iterable[Spend]) -> None:
-        """Charge each to its session, and to its team.
+    def charge(self, spends: Iterable[Spend | None]) -> list[bool]:
+        """Charge each to its session, and to its team; return which could be booked.
 
         Raises:
             LedgerUnavailable: the ledger does not answer; what was charged before stays charged,
                 and is not charged again when it is sent again.
         """
-        for spend in spends:
-            accounts = [f"{SESSION}{spend.session_id}"]
-            if spend.team is not None:
-                accounts.append(f"team:{spend.team}")
+        return [spend is None or self._booked(spend) for spend in spends]
+
+    def _booked(self, spend: Spend) -> bool:
+        accounts = [f"{SESSION}{spend.session_id}"]
+        if spend.team is not None:
+            accounts.append(f"team:{spend.team}")
+        llm = spend.kind == "llm"
+        amounts = Amounts(spend.cost, spend.tokens, int(llm), int(not llm))
+        try:
             for account in accounts:
                 self._ensure(account)
-            llm = spend.kind == "llm"
-            amounts = Amounts(spend.cost, spend.tokens, int(llm), int(not llm))
             with suppress(HoldConflict):  # sent again after its model got another price
                 self._ledger.charge(spend.id, accounts, amounts)
+        except LedgerUnavailable:
+            raise
+        except Exception:  # noqa: BLE001  whatever a ledger has against it: the others are booked
+            _log.exception("An event could not be booked, and was rejected.")
+            return False
+        return True
 
     def standing(self, session_id: str, limit: int | None, team: str | None) -> dict[str, Any]:
         """Return how a session stands, or its team if that has spent its budget. JSON-ready.
@@ -110,5 +122,7 @@ class Book:
         try:
             self._ledger.balance(account)
         except KeyError:
-            self._ledger.open(Account(account, lasts="standing"))
+            self._ledger.open(Account(account, lasts="implied"))
+        if len(self._open) >= _MOST_KNOWN:  # names come from outside
+            self._open.clear()
         self._open.add(account)

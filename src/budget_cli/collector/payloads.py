@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from hashlib import sha256
 from typing import Any, Final, NamedTuple, TypeAlias
@@ -17,6 +18,7 @@ Event: TypeAlias = Mapping[str, Any]
 SHARED: Final = "shared"
 """What an event's `ledger` says whose money a shared ledger has counted already."""
 _LONGEST_NAME: Final = 200
+_KEY: Final = re.compile(rb'"projectApiKey"\s*:\s*("(?:[^"\\]|\\.)*")')
 _MOST_TOKENS: Final = 1_000_000_000
 
 
@@ -52,6 +54,15 @@ def key_in(document: Any) -> str | None:
     """Return the API key that QuotaWatch's clients send in the body."""
     key = document.get("projectApiKey") if isinstance(document, Mapping) else None
     return key if isinstance(key, str) else None
+
+
+def key_near(head: bytes) -> str | None:
+    """Return the key that stands at the beginning of a body of which not all has been read."""
+    found = _KEY.search(head)
+    try:
+        return None if found is None else str(json.loads(found[1]))
+    except ValueError:
+        return None
 
 
 def spend_in(event: Event) -> Spend | None:
