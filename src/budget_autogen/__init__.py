@@ -24,17 +24,17 @@ from budget_core.runtime.lazy import lazy
 
 if TYPE_CHECKING:
     from budget_autogen.agentchat import BudgetedChatCompletionClient, BudgetTermination
+    from budget_autogen.agents import BudgetedAssistantAgent, BudgetedUserProxyAgent
     from budget_autogen.classic import BudgetedConversableAgent
-    from budget_autogen.either import BudgetedAssistantAgent, BudgetedUserProxyAgent
     from budget_autogen.tracker import AutoGenBudgetTracker
 
 _HOME = {
     "AutoGenBudgetTracker": "tracker",
     "BudgetTermination": "agentchat",
-    "BudgetedAssistantAgent": "either",
+    "BudgetedAssistantAgent": "agents",
     "BudgetedChatCompletionClient": "agentchat",
     "BudgetedConversableAgent": "classic",
-    "BudgetedUserProxyAgent": "either",
+    "BudgetedUserProxyAgent": "agents",
 }
 
 __all__ = [

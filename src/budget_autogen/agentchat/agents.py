@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from autogen_core import CancellationToken
     from autogen_core.models import ChatCompletionClient
 
-    from budget_autogen.payers import Payers
+    from budget_autogen.paying import Payers
     from budget_core import BudgetSession
 
 

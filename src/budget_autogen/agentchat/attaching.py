@@ -16,7 +16,7 @@ from budget_autogen.agentchat.teams import (
     end_without,
     manager_of,
 )
-from budget_autogen.payers import Payers, payers_of
+from budget_autogen.paying import Payers, payers_of
 
 if TYPE_CHECKING:
     from budget_autogen.tracker import AutoGenBudgetTracker

@@ -17,11 +17,11 @@ from autogen_core.models import (
 )
 from pydantic import BaseModel
 
-from budget_autogen.agentchat.lastword import final_answer, final_ask, said
+from budget_autogen.agentchat.last_word import final_answer, final_ask, said
 from budget_autogen.agentchat.requests import Asked, ToolChoice, model_of, request_of, shown
 from budget_autogen.agentchat.settings import cap_setting, stream_setting
 from budget_autogen.agentchat.steps import stepped, visible
-from budget_autogen.payers import Payers
+from budget_autogen.paying import Payers
 from budget_autogen.saved import SavedTracker, load_tracker, save_tracker
 from budget_autogen.tracker import AutoGenBudgetTracker
 from budget_core import AgentBudgetError, BudgetExhausted, Usage

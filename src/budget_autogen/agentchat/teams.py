@@ -15,7 +15,7 @@ from budget_autogen.agentchat.agents import paid_client
 from budget_autogen.agentchat.steps import stepped
 from budget_autogen.agentchat.termination import BudgetTermination
 from budget_autogen.agentchat.tools import teaming
-from budget_autogen.payers import Noted, Payers
+from budget_autogen.paying import Noted, Payers
 
 if TYPE_CHECKING:
     from budget_autogen.tracker import AutoGenBudgetTracker

@@ -10,7 +10,7 @@ from autogen_agentchat.messages import BaseAgentEvent, BaseChatMessage, StopMess
 from autogen_core import Component
 from pydantic import BaseModel
 
-from budget_autogen.payers import payers_of
+from budget_autogen.paying import payers_of
 from budget_autogen.saved import SavedTracker, load_tracker, save_tracker
 from budget_autogen.tracker import AutoGenBudgetTracker
 from budget_core import BudgetSession

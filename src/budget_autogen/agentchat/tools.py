@@ -22,7 +22,7 @@ from budget_core.frameworks.last_word import TOOL_REFUSED
 if TYPE_CHECKING:
     from autogen_core import FunctionCall
 
-    from budget_autogen.payers import Payers
+    from budget_autogen.paying import Payers
 
 Executed: TypeAlias = "tuple[FunctionCall, FunctionExecutionResult]"
 

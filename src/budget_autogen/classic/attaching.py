@@ -14,7 +14,7 @@ from autogen.agentchat.group.patterns.pattern import Pattern
 from budget_autogen.classic.guarded_agent import GuardedAgent
 from budget_autogen.classic.guarded_group import GuardedGroupChat
 from budget_autogen.classic.paying import ChatPayers, payers_of
-from budget_autogen.payers import PAYERS, Trackers
+from budget_autogen.paying import PAYERS, Trackers
 
 if TYPE_CHECKING:
     from budget_autogen.tracker import AutoGenBudgetTracker

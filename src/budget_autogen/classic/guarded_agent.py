@@ -14,8 +14,8 @@ from typing import Any, TypeVar
 
 from autogen import ConversableAgent
 
-from budget_autogen.classic.clients import guarded
-from budget_autogen.classic.lastword import begin, end, is_over, last_word, noting_refusal
+from budget_autogen.classic.last_word import begin, end, is_over, last_word, noting_refusal
+from budget_autogen.classic.models import guarded
 from budget_autogen.classic.paying import ChatPayers, Reply, payers_of, paying, replying
 from budget_autogen.classic.tools import tool_request, unaffordable
 from budget_core import BudgetExhausted

@@ -8,7 +8,7 @@ from autogen import GroupChat
 from autogen.exception_utils import NoEligibleSpeakerError
 
 from budget_autogen.classic.guarded_agent import attaching
-from budget_autogen.classic.lastword import is_over
+from budget_autogen.classic.last_word import is_over
 from budget_autogen.classic.paying import ChatPayers, payers_of
 from budget_core import BudgetExhausted
 

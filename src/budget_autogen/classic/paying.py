@@ -13,7 +13,7 @@ from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from budget_autogen.payers import PAYERS, Payers, Trackers
+from budget_autogen.paying import PAYERS, Payers, Trackers
 from budget_core.calls import context
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ from budget_core.errors import SessionCancelled, SessionFinalized
 from budget_core.frameworks.last_word import TOOL_REFUSED
 
 if TYPE_CHECKING:
-    from budget_autogen.payers import Payers
+    from budget_autogen.paying import Payers
 
 
 def tool_request(agent: Any, payers: Payers, call: Mapping[str, Any]) -> CallRequest | None:

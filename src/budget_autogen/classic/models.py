@@ -21,7 +21,7 @@ from budget_core.sdk.installing import is_guarded
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from budget_autogen.payers import Payers
+    from budget_autogen.paying import Payers
     from budget_core import Call
 
 _SDKS: Final = {
