@@ -49,6 +49,8 @@ class BookLedger(Ledger):
     """Every operation, on accounts, holds and records that a backend keeps.
 
     Attributes:
+        _lock: taken before all of these, by one that an interrupt cannot leave locked: entered and
+            left in C, where no signal's handler runs.
         _for_writing: entered for an operation that may write; nothing else happens meanwhile.
         _for_appending: entered for one that writes holds and records, and accounts only through
             these.
@@ -56,6 +58,7 @@ class BookLedger(Ledger):
         _owner: this process.
     """
 
+    _lock: AbstractContextManager[object]
     _for_writing: AbstractContextManager[object]
     _for_appending: AbstractContextManager[object]
     _for_reading: AbstractContextManager[object]
@@ -80,7 +83,7 @@ class BookLedger(Ledger):
         return self._for_writing if self._forgotten else self._for_reading
 
     def open(self, account: Account, *, update: bool = False) -> Balance | Denial:
-        with self._for_writing:
+        with self._lock, self._for_writing:
             self._drop_forgotten()
             now, node = self._now(), self._nodes.get(account.id)
             denial: Denial | None = None
@@ -113,7 +116,7 @@ class BookLedger(Ledger):
         *,
         final: str | None = None,
     ) -> Hold | Denial:
-        with self._for_appending:
+        with self._lock, self._for_appending:
             if self._forgotten:
                 self._drop_forgotten()
             if hold_id in self._live or hold_id in self._records:
@@ -127,7 +130,7 @@ class BookLedger(Ledger):
             return hold
 
     def extend(self, hold_id: str, amounts: Amounts, accounts: Sequence[str] = ()) -> Hold | Denial:
-        with self._for_appending:
+        with self._lock, self._for_appending:
             live = self._live.get(hold_id)
             if live is None:
                 raise HoldConflict(f"Hold {hold_id} is not live, so it cannot be extended.")
@@ -146,7 +149,7 @@ class BookLedger(Ledger):
         return hold
 
     def commit(self, hold_id: str, amounts: Amounts, accounts: Sequence[str]) -> Entry:
-        with self._for_appending:
+        with self._lock, self._for_appending:
             if self._forgotten:
                 self._drop_forgotten()
             live = self._live.pop(hold_id, None)
@@ -158,7 +161,7 @@ class BookLedger(Ledger):
         return entry
 
     def release(self, hold_id: str) -> Entry | None:
-        with self._for_appending:
+        with self._lock, self._for_appending:
             if self._forgotten:
                 self._drop_forgotten()
             live = self._live.pop(hold_id, None)
@@ -176,7 +179,7 @@ class BookLedger(Ledger):
         *,
         final: str | None = None,
     ) -> Entry:
-        with self._for_appending if final is None else self._for_writing:
+        with self._lock, self._for_appending if final is None else self._for_writing:
             if self._forgotten:
                 self._drop_forgotten()
             if known := self._records.get(charge_id):
@@ -188,24 +191,24 @@ class BookLedger(Ledger):
             return entry
 
     def balance(self, account: str) -> Balance:
-        with self._reading():
+        with self._lock, self._reading():
             if self._forgotten:
                 self._drop_forgotten()
             return self._nodes[account].balance(self._now())
 
     def accounts(self) -> list[Balance]:
-        with self._reading():
+        with self._lock, self._reading():
             self._drop_forgotten()
             now = self._now()
             nodes = sorted(self._nodes.values(), key=lambda node: node.id)
             return [node.balance(now) for node in nodes]
 
     def describe(self, account: str) -> Account:
-        with self._for_reading:
+        with self._lock, self._for_reading:
             return self._nodes[account].account
 
     def holds(self, account: str | None = None) -> list[LiveHoldView]:
-        with self._reading():
+        with self._lock, self._reading():
             self._drop_forgotten()
             now = self._now()
             return [
@@ -215,14 +218,14 @@ class BookLedger(Ledger):
             ]
 
     def headroom(self, accounts: Sequence[str], *, final: str | None = None) -> Headroom:
-        with self._reading():
+        with self._lock, self._reading():
             if self._forgotten:
                 self._drop_forgotten()
             last = self._nodes[final] if final is not None else None
             return self._route(accounts).headroom(last, self._now())
 
     def keep_back(self, account: str, amounts: Amounts) -> Amounts:
-        with self._for_writing:
+        with self._lock, self._for_writing:
             self._drop_forgotten()
             node = self._nodes[account]
             if node.state != "open" or node.final is not None:
@@ -232,7 +235,7 @@ class BookLedger(Ledger):
         return granted
 
     def top_up(self, account: str, amounts: Amounts) -> Balance:
-        with self._for_writing:
+        with self._lock, self._for_writing:
             self._drop_forgotten()
             node = self._nodes[account]
             if denial := node.raise_limits(amounts):
@@ -245,7 +248,7 @@ class BookLedger(Ledger):
         return balance
 
     def close(self, account: str, state: State = "closed") -> None:
-        with self._for_writing:
+        with self._lock, self._for_writing:
             self._drop_forgotten()
             node = self._nodes[account]
             node.owners.discard(self._owner)
@@ -258,19 +261,19 @@ class BookLedger(Ledger):
         self._forgotten.append(account)
 
     def entries(self, account: str | None = None) -> Iterator[Entry]:
-        with self._reading():
+        with self._lock, self._reading():
             self._drop_forgotten()
             kept = list(self._records)
         return (entry for entry in kept if account is None or account in entry.path)
 
     def verify(self) -> list[str]:
-        with self._reading():
+        with self._lock, self._reading():
             self._drop_forgotten()
-        with self._for_reading:  # others may write meanwhile
+        with self._lock, self._for_reading:  # others may write meanwhile
             return list(faults(self._nodes.values(), list(self._live.values()), self._records))
 
     def llm_holds(self, account: str, besides: Collection[str] = ()) -> bool:
-        with self._for_reading:
+        with self._lock, self._for_reading:
             node = self._nodes[account]
             return any(
                 live.hold.amounts.llm_calls and node.holds_for(live.route) and key not in besides

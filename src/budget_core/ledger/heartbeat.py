@@ -33,7 +33,11 @@ def keep_alive(ledger: Beating) -> None:
         _told.add(ledger)
     gone: SimpleQueue[None] = SimpleQueue()  # may be filled by the garbage collector
     known = ref(ledger, lambda _: gone.put(None))
-    Thread(target=_tell, args=(known, gone), name="budget-heartbeat", daemon=True).start()
+    try:
+        Thread(target=_tell, args=(known, gone), name="budget-heartbeat", daemon=True).start()
+    except BaseException:
+        _told.discard(ledger)
+        raise
 
 
 def _tell(known: ref[Beating], gone: SimpleQueue[None]) -> None:

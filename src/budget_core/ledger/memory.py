@@ -29,7 +29,7 @@ class MemoryLedger(BookLedger):
     def __init__(self, keep_entries: int = 10_000, *, clock: Clock | None = None) -> None:
         super().__init__(clock)
         # reentrant: a finalizer that only reads may run inside an operation
-        self._for_writing = self._for_appending = self._for_reading = RLock()
+        self._lock = self._for_writing = self._for_appending = self._for_reading = RLock()
         self._nodes: dict[str, Node] = {}
         self._live: dict[str, LiveHold] = {}
         self._records: MemoryRecords = MemoryRecords(keep_entries, self._nodes)

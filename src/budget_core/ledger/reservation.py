@@ -50,12 +50,15 @@ class Reservation:
         done: list[Ledger] = []
         try:
             for ledger, accounts in self.groups:
+                done.append(ledger)  # an interrupt may come once it is held
                 answer = ledger.reserve(self.id, accounts, amounts, final=self._final_in(ledger))
                 if isinstance(answer, Denial):
+                    done.pop()
                     self._take_back(done)
                     return Refusal(ledger, answer)
-                done.append(ledger)
-        except BaseException:
+        except BaseException as error:
+            if isinstance(error, Exception):
+                done.pop()  # what it may hold is its own affair
             self._take_back(done)
             raise
         self.amounts = amounts

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
+from contextlib import suppress
 from functools import cache
 from hashlib import sha1
 from importlib.resources import files
@@ -30,6 +31,12 @@ _OPERATIONS: Final = (
     "extend", "forget", "headroom", "keep_back", "llm_holds", "open", "release", "reserve",
     "top_up",
 )  # fmt: skip
+_PLAIN: dict[str, Any] = {}
+"""No question about maintenance in a handshake: it takes the lock of `logging`, too."""
+with suppress(ImportError):  # it came with redis 7
+    from redis.maint_notifications import MaintNotificationsConfig
+
+    _PLAIN["maint_notifications_config"] = MaintNotificationsConfig(enabled=False)
 _PASSING: Final = (NoConnection, NoAnswer, BusyLoadingError, TryAgainError)
 _PAUSES: Final = (0.0, 0.05, 0.1, 0.2, 0.4)
 
@@ -67,6 +74,7 @@ def connect(url: str, timeout: float) -> redis.Redis:
             socket_connect_timeout=timeout,
             retry=Retry(NoBackoff(), 0),
             health_check_interval=0,
+            **_PLAIN,
         )
     except ValueError:  # what it says may quote a password
         raise InvalidBudget(
@@ -109,9 +117,9 @@ class Functions:
                 raise _unavailable(error) from error
 
     def close(self) -> None:
-        """Let the connections go; the next script makes new ones."""
+        """Let the connections go; the next function makes new ones."""
         while self._idle:
-            self.client.connection_pool.release(self._idle.pop())
+            self._idle.pop().disconnect()
         self.client.close()
 
     def start_anew(self) -> None:
@@ -130,18 +138,50 @@ class Functions:
         return self._ask(*command)
 
     def _ask(self, *command: Any) -> Any:
-        """Ask on a connection that is kept: a turn in a pool takes as long as the question."""
-        if not hasattr(self.client, "connection_pool"):  # a cluster's knows whom to ask
-            return self.client.execute_command(*command)  # type: ignore[no-untyped-call]
+        """Ask on a connection of our own: to take one from a pool takes as long as the question.
+
+        It is kept only if its answer was read whole. An interrupt may come anywhere: the answer
+        that it leaves unread would be taken for that to the next question.
+        """
+        pool = getattr(self.client, "connection_pool", None)
+        if pool is None:
+            return self._ask_cluster(*command)
         try:
             line = self._idle.pop()
         except IndexError:
-            line = self.client.connection_pool.get_connection()
+            line = _connected(pool)
         try:
             line.send_command(*command)
-            return line.read_response(disable_decoding=True)
-        finally:
+            answer = line.read_response(disable_decoding=True)
+        except ResponseError:
             self._idle.append(line)
+            raise
+        except BaseException:
+            line.disconnect()
+            raise
+        self._idle.append(line)
+        return answer
+
+    def _ask_cluster(self, *command: Any) -> Any:
+        """Ask a cluster's client, which knows whom to ask, and keeps connections of its own."""
+        try:
+            return self.client.execute_command(*command)  # type: ignore[no-untyped-call]
+        except Exception:
+            raise
+        except BaseException:  # one may have been given back with its answer unread
+            self.client.disconnect_connection_pools()  # type: ignore[attr-defined]
+            raise
+
+
+def _connected(pool: Any) -> Any:
+    """Return a connection of which nobody else knows: authenticated, in its database, or none."""
+    line = pool.connection_class(**pool.connection_kwargs)
+    try:
+        line.connect()
+    except BaseException:
+        line.disconnect()
+        raise
+    return line
 
 
 def _unavailable(error: RedisError) -> LedgerUnavailable:

@@ -277,10 +277,10 @@ class RedisLedger(Ledger):
         return self._asked("dump", what)
 
     def _drop_forgotten(self) -> None:
-        ids = []
-        while self._forgotten:
-            ids.append(self._forgotten.popleft())
+        ids: list[str] = []
         try:
+            while self._forgotten:
+                ids.append(self._forgotten.popleft())
             self._run("forget", names(ids))
         except BaseException:
             self._forgotten.extendleft(ids)

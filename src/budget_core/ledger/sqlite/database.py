@@ -85,9 +85,8 @@ class Database:
             LedgerUnavailable: the file cannot be opened, or is of a newer version.
         """
         if self._pid != os.getpid():
-            _inherited.append(
-                (self._connection, self._write_lock)
-            )  # closing it is the parent's business
+            # closing it is the parent's business
+            _inherited.append((self._connection, self._write_lock))
             self._connection = self._write_lock = None
             self._pid = os.getpid()
         if self._connection is not None and self._opened_as is None:
@@ -132,19 +131,25 @@ class Database:
             except sqlite3.Error as error:
                 raise self.unavailable(error) from error
 
-    def end(self, connection: sqlite3.Connection, *, commit: bool) -> None:
-        """Commit or take back what a transaction wrote, if there is one; release the write lock.
+    def end(self, connection: sqlite3.Connection) -> None:
+        """Commit a transaction, if there is one, and release the write lock.
 
         Raises:
-            LedgerUnavailable: it could not be written, and nothing of it was.
+            LedgerUnavailable: it could not be written, and nothing of it is once it was given up.
         """
+        if connection.in_transaction:
+            connection.execute("COMMIT")
+        if self._write_lock is not None:
+            self._write_lock.release()
+
+    def give_up(self) -> None:
+        """Take back what a transaction wrote, if there is one; release the write lock."""
+        connection = self._connection
         try:
-            if connection.in_transaction:
-                connection.execute("COMMIT" if commit else "ROLLBACK")
-        except sqlite3.Error as error:
-            with suppress(sqlite3.Error):
+            if connection is not None and connection.in_transaction:
                 connection.execute("ROLLBACK")
-            raise self.unavailable(error) from error
+        except sqlite3.Error:
+            self.close()
         finally:
             if self._write_lock is not None:
                 self._write_lock.release()
@@ -161,11 +166,14 @@ class Database:
     def close(self) -> None:
         """Close this process's connection; the next operation opens another one."""
         with self.lock:
-            if self._pid == os.getpid() and self._connection is not None:
-                self._connection.close()
-                if self._write_lock is not None:
-                    self._write_lock.close()
+            connection, lock = self._connection, self._write_lock
             self._connection = self._write_lock = None
+            if connection is not None and self._pid == os.getpid():
+                connection.close()
+                if lock is not None:
+                    lock.close()
+            elif lock is not None:
+                _inherited.append((connection, lock))
 
     def __del__(self) -> None:
         self.close()

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
-from types import TracebackType
+from types import FrameType, TracebackType
 from typing import Any, Final, Literal, TypeAlias
 from uuid import uuid4
 
@@ -82,10 +83,11 @@ class SqliteLedger(BookLedger):
         self._nodes: Accounts = Accounts(self._oplog)
         self._live: Holds = Holds(self._oplog, self._nodes)
         self._records: Entries = Entries(self._oplog, self._nodes)
+        self._lock = self.database.lock
         self._for_writing: AbstractContextManager[object] = _Operation(self, "write")
         self._for_appending: AbstractContextManager[object] = _Operation(self, "append")
         self._for_reading: AbstractContextManager[object] = _Operation(self, "read")
-        self._depth = 0
+        self._outermost: FrameType | None = None
         self._moment = 0.0
         self._pid = 0
         self._owner = ""
@@ -96,7 +98,7 @@ class SqliteLedger(BookLedger):
         """Say that this process is alive, and let the holds of dead ones expire."""
         if self._pid == os.getpid() and not self._resting:
             self._seen = float("-inf")
-            with self._for_writing:
+            with self._lock, self._for_writing:
                 self._gone = True
 
     def close_connection(self) -> None:
@@ -110,31 +112,55 @@ class SqliteLedger(BookLedger):
 
     # -- operations --------------------------------------------------------------------------
 
-    def enter(self, mode: Mode) -> None:
-        """Begin an operation, with everything as the file has it."""
-        self.database.lock.acquire()
-        self._depth += 1
-        if self._depth > 1:  # a finalizer or a signal's handler, in the middle of an operation
+    def enter(self, mode: Mode, frame: FrameType) -> None:
+        """Begin an operation in `frame`, with everything as the file has it; under the lock."""
+        if self._nested(frame):
             if mode != "read":
                 self._whole = self._oplog.writing = True
             return
+        if self._outermost is not None:
+            self._give_up(None)
+        self._outermost = frame
         try:
             self._begin(mode)
-        except BaseException as error:
-            self._depth -= 1
-            self.database.lock.release()
+        except Exception as error:
+            self._give_up(error)
             raise self.database.unavailable(error) from error
+        except BaseException:
+            self._give_up(None)
+            raise
 
-    def leave(self, error: BaseException | None) -> None:
+    def leave(self, error: BaseException | None, frame: FrameType) -> None:
         """End an operation: all of it is in the file, or nothing."""
+        if self._outermost is not frame:
+            return
+        if error is not None:
+            self._give_up(error)
+            if (told := self.database.unavailable(error)) is not error:
+                raise told from error
+            return
         try:
-            if self._depth == 1:
-                self._finish(error)
-        finally:
-            self._depth -= 1
-            self.database.lock.release()
-        if error is not None and (told := self.database.unavailable(error)) is not error:
-            raise told from error
+            self._write()
+            self.database.end(self._oplog.connection)
+            self._outermost = None
+        except Exception as failure:
+            self._give_up(failure)
+            raise self.database.unavailable(failure) from failure
+        except BaseException:
+            self._give_up(None)
+            raise
+
+    def _nested(self, frame: FrameType | None) -> bool:
+        """Return whether this is a finalizer's or a signal's handler, inside an operation.
+
+        An operation whose frame is gone did not end: an interrupt came as it was about to.
+        """
+        outermost = self._outermost
+        while outermost is not None and frame is not None:
+            if frame is outermost:
+                return True
+            frame = frame.f_back
+        return False
 
     def _begin(self, mode: Mode) -> None:
         if self._resting or self._pid != os.getpid():
@@ -145,40 +171,32 @@ class SqliteLedger(BookLedger):
         if connection is not oplog.connection:
             oplog.connection = connection
             self._stale()
-        try:
-            if mode == "read":
-                connection.execute("BEGIN")
-            due = mode != "read" and self._due()
-            self._whole = mode == "write" or due
-            if self._whole:
-                database.begin(connection)
-            oplog.writing = True
-            self._catch_up()
-            if due:
-                self._live_on()
-                oplog.write()
-            oplog.writing = mode != "read"
-        except BaseException:
-            self._fail()
-            raise
+        if mode == "read":
+            connection.execute("BEGIN")
+        due = mode != "read" and self._due()
+        self._whole = mode == "write" or due
+        if self._whole:
+            database.begin(connection)
+        oplog.writing = True
+        self._catch_up()
+        if due:
+            self._live_on()
+            oplog.write()
+        oplog.writing = mode != "read"
 
-    def _finish(self, error: BaseException | None) -> None:
-        try:
-            if error is None:
-                self._write()
-                self.database.end(self._oplog.connection, commit=True)
-            else:
-                self._fail()
-        except BaseException as failure:
-            self._fail()
-            raise self.database.unavailable(failure) from failure
+    def _give_up(self, error: BaseException | None) -> None:
+        """Take back what an operation has done, in the file and in memory.
 
-    def _fail(self) -> None:
-        """Take back what an operation has done, in the file and in memory."""
+        After an interrupt the connection is not used again: a statement may be half read.
+        """
         self._stale()
         if self._whole:
             self._seen = self._swept = float("-inf")  # the lease may be taken back, too
-        self.database.end(self._oplog.connection, commit=False)
+        if isinstance(error, Exception):
+            self.database.give_up()
+        else:
+            self.database.close()
+        self._outermost = None
 
     def _write(self) -> None:
         oplog = self._oplog
@@ -253,9 +271,10 @@ class SqliteLedger(BookLedger):
         self._resting = False
         self._stale()
         if self._pid != os.getpid():
-            self._pid, self._owner = os.getpid(), uuid4().hex[:16]
             self._records.forked()
             self._seen = self._swept = float("-inf")
+            self._owner = uuid4().hex[:16]
+            self._pid = os.getpid()
 
     def _now(self) -> float:
         return self._moment
@@ -280,7 +299,8 @@ class SqliteLedger(BookLedger):
         return bool(self._forgotten) or self.clock.uptime() - self._swept > min(self.ttl / 10, 1.0)
 
     def _reading(self) -> AbstractContextManager[object]:
-        return self._for_appending if self._depth == 0 and self._due() else self._for_reading
+        nested = self._nested(sys._getframe(1))  # noqa: SLF001
+        return self._for_appending if not nested and self._due() else self._for_reading
 
     def _sweep(self, now: float) -> None:
         dead = self._oplog.execute(
@@ -358,7 +378,7 @@ class _Operation(AbstractContextManager[None]):
         self._enter, self._leave, self._mode = ledger.enter, ledger.leave, mode
 
     def __enter__(self) -> None:
-        self._enter(self._mode)
+        self._enter(self._mode, sys._getframe(1))  # noqa: SLF001
 
     def __exit__(
         self,
@@ -366,7 +386,7 @@ class _Operation(AbstractContextManager[None]):
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self._leave(error)
+        self._leave(error, sys._getframe(1))  # noqa: SLF001
 
 
 __all__ = ["SqliteLedger"]

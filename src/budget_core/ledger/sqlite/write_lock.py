@@ -21,6 +21,8 @@ class WriteLock:
     SQLite's own way of waiting, longer and longer, starves processes.
     """
 
+    _file = -1
+
     def __init__(self, path: Path, wait: float) -> None:
         self._path = path
         self._wait = wait
@@ -51,7 +53,11 @@ class WriteLock:
 
     def close(self) -> None:
         """Close the file."""
-        os.close(self._file)
+        file, self._file = self._file, -1
+        if file >= 0:
+            os.close(file)
+
+    __del__ = close
 
 
 __all__ = ["WriteLock", "fcntl"]
