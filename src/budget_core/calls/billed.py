@@ -53,7 +53,7 @@ class BilledPrompts:
         if known is None:
             return None
         if len(known.messages) == len(prompt.messages) and known.context == prompt.context:
-            return Bound(known.tokens)
+            return tuple.__new__(Bound, (known.tokens, False))
         added = [measure(message) for message in prompt.messages[len(known.messages) :]]
         extra = _EXTRA * len(added)
         if known.context != prompt.context:

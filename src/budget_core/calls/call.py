@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from budget_core.calls.payer import Payer
     from budget_core.calls.quote import Quote
     from budget_core.calls.request import CallRequest
-    from budget_core.ledger.records import Entry
     from budget_core.ledger.reservation import Group, Reservation
 
 State: TypeAlias = Literal["open", "adopted", "left", "settled", "over"]
@@ -233,7 +232,7 @@ class Call:
         if collecting():
             later(partial(self.settle, outcome, model=model))
             return
-        if self.ended:
+        if self._state in ("settled", "over"):
             return
         receipt = _receipt(outcome, model)
         amounts = self.payer.estimator.price(self.request, receipt, self.quote)
@@ -243,7 +242,10 @@ class Call:
             self.priced = self.priced and not self.request.unpriced
             amounts = Amounts(*map(max, self.reservation.amounts, self.metered))
         self.usage, self.model, self.cost = receipt.usage, receipt.model, amounts.usd
-        told(partial(self._commit, amounts), blocks=self.reservation.blocks)
+        if self.reservation.blocks:
+            told(partial(self._commit, amounts), blocks=True)
+        else:
+            self._commit(amounts)
 
     def finish(self, outcome: Any = None) -> None:
         """Say, as the framework that opened it, that the call is over.
@@ -291,7 +293,7 @@ class Call:
 
     def _end(self) -> bool:
         with self._lock:
-            if self.ended:
+            if self._state in ("settled", "over"):
                 return False
             self._state = "settled" if self._state == "adopted" else "over"
             inside = self._state == "settled"
@@ -300,9 +302,7 @@ class Call:
         return True
 
     def _commit(self, amounts: Amounts) -> None:
-        self._after(self.reservation.commit(amounts))
-
-    def _after(self, entries: list[Entry]) -> None:
+        entries = self.reservation.commit(amounts)
         if self.usage is not None and self.usage.input and self._prompts:
             one_hour = self.quote is not None and self.quote.one_hour
             self.payer.estimator.learn(

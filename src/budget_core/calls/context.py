@@ -61,21 +61,23 @@ class _Process:
 _NOTHING: Final = Context()
 _here: ContextVar[Context] = ContextVar("budget_context", default=_NOTHING)
 _process: Final = _Process()
+here: Final = _here.get
+"""Returns the `Context` of this thread or task."""
 
 
 def publish(call: PaidCall) -> None:
     """Make an open call visible in this context and in those it starts."""
-    here = _here.get()
-    calls = (*(known for known in here.calls if not known.over), call) if here.calls else (call,)
-    _here.set(Context(calls, *here[1:]))
+    calls, *rest = _here.get()
+    calls = (*[known for known in calls if not known.over], call) if calls else (call,)
+    _here.set(tuple.__new__(Context, (calls, *rest)))
 
 
 def retire(call: PaidCall) -> None:
     """Take a call out of this context; elsewhere it is passed over because it is over."""
-    here = _here.get()
-    if call in here.calls:
-        left = tuple(known for known in here.calls if known is not call and not known.over)
-        _here.set(Context(left, *here[1:]))
+    calls, *rest = _here.get()
+    if call in calls:
+        left = tuple([known for known in calls if known is not call and not known.over])
+        _here.set(tuple.__new__(Context, (left, *rest)))
 
 
 def open_calls() -> tuple[PaidCall, ...]:

@@ -60,26 +60,27 @@ class Estimator:
         """
         if request.unbounded and not self.allows_unbounded:
             raise Unbounded(request.unbounded)
-        bound = Bound(request.input_tokens or 0)
-        if request.input_tokens is None:
-            bound = input_bound(
+        tokens, one_hour = request.input_tokens, self.billed.one_hour
+        if tokens is None:
+            tokens, hour = input_bound(
                 request.model,
                 request.provider,
                 request.prompt or _EMPTY,
                 self.billed,
                 allow_unbounded=self.allows_unbounded,
             )
+            one_hour = one_hour or hour
         return quote(
             request.model,
             self._rates(request),
-            input_tokens=bound.tokens,
+            input_tokens=tokens,
             output_cap=request.output_cap,
             ceiling=request.ceiling,
             least=request.least,
             n=request.n,
             longest=self.longest.get(request.model, 0),
             provider=request.provider,
-            one_hour=bound.one_hour or self.billed.one_hour,
+            one_hour=one_hour,
         )
 
     def price(self, request: CallRequest, receipt: Receipt, held: Quote | None) -> Amounts | None:
@@ -91,8 +92,11 @@ class Estimator:
             return None
         if held is not None and held.rates is None:
             return Amounts(0, usage.total, 1, 0)
-        rates = self._settling(request, receipt, held)
-        return Amounts(rates.cost(usage), usage.total, 1, 0)
+        price = None if held is None else held.rates  # as it was when the call was held
+        other = receipt.tier or request.tier or receipt.model not in (None, request.model)
+        if price is None or other:
+            price = self._settling(request, receipt, held)
+        return tuple.__new__(Amounts, (price.cost(usage), usage.input + usage.output, 1, 0))
 
     def learn(
         self, model: str, prompts: Sequence[Prompt], usage: Usage, *, one_hour: bool = False

@@ -13,7 +13,14 @@ from budget_core.ledger.reservation import Refusal, Reservation
 from budget_core.money.amounts import UNITS, Amounts
 from budget_core.runtime.background import drain
 from budget_core.runtime.finalizers import reap
-from budget_core.runtime.waiting import Pause, Steps, run, run_async
+from budget_core.runtime.waiting import (
+    DEFAULT_WAIT,
+    Pause,
+    Steps,
+    default_wait,
+    run,
+    run_async,
+)
 
 if TYPE_CHECKING:
     from budget_core.calls.quote import Quote
@@ -37,7 +44,9 @@ class Opening:
         self._payer = payer
         self._asked = self._request = request
         self._payers = (payer, *joining) if joining else (payer,)
-        self._reservation = Reservation(groups_of(self._payers), payer.final())
+        groups = groups_of(self._payers) if joining else payer.groups
+        final = payer.final() if context.here().finalizing else None
+        self._reservation = Reservation(groups, final)
         self._quote: Quote | None = None
         self._output = 0
         self._risks: tuple[str, ...] = ()
@@ -55,7 +64,7 @@ class Opening:
             AgentBudgetError: a plugin refuses it.
         """
         try:
-            if self.blocks:
+            if self._reservation.blocks:
                 drain()
             self._request, self._risks = self._payer.admit(self._asked)
             return self._call() if self._hold() is None else None
@@ -86,20 +95,14 @@ class Opening:
         return error.recast(self._request.mixin)
 
     def _call(self) -> Call:
-        payers = everyone(self._payers)
-        call = Call(
-            self._payer,
-            payers,
-            self._request,
-            self._reservation,
-            self._quote,
-            self._output,
-        )
+        payer, reservation = self._payer, self._reservation
+        payers = payer.lineage if len(self._payers) == 1 else everyone(self._payers)
+        call = Call(payer, payers, self._request, reservation, self._quote, self._output)
         call.risks = self._risks
         if self._request is not self._asked:
             call.wired = False  # the caller has not put this cap on the wire as yet
-        for payer in payers:
-            payer.opened(call)
+        for each in payers:
+            each.opened(call)
         return call
 
     def _hold(self) -> Refusal | None:
@@ -150,15 +153,18 @@ class Opening:
         return refusal.ledger.llm_holds(denial.account, mine)
 
 
-def open_now(opening: Opening, wait: float) -> Call:
-    """Open a call in this thread, which waits."""
-    call = opening.at_once() or run(opening.steps(wait))
+def open_now(opening: Opening, wait: float | None = None) -> Call:
+    """Open a call in this thread, which waits; not at all by default where it runs a loop."""
+    call = opening.at_once()
+    if call is None:
+        call = run(opening.steps(default_wait() if wait is None else wait))
     context.publish(call)
     return call
 
 
-async def open_soon(opening: Opening, wait: float) -> Call:
+async def open_soon(opening: Opening, wait: float | None = None) -> Call:
     """Open a call in this task, which awaits; a ledger that blocks is asked in a thread."""
+    wait = DEFAULT_WAIT if wait is None else wait
     call = None if opening.blocks else opening.at_once()
     if call is None:
         steps = _all_steps(opening, wait) if opening.blocks else opening.steps(wait)

@@ -47,7 +47,7 @@ class Quote(NamedTuple):
     def amounts(self, output: int) -> Amounts:
         """Return what to hold for an answer of at most `output` tokens."""
         cost = self.input_cost - (-output * self.output_rate // _MILLION)  # rounded up
-        return Amounts(cost, self.input_tokens + output, 1, 0)
+        return tuple.__new__(Amounts, (cost, self.input_tokens + output, 1, 0))
 
     def output_for(self, room: Headroom | Amounts) -> float:
         """Return the most output tokens that `room` pays for; negative if not even the input."""

@@ -37,16 +37,29 @@ class Reservation:
     its part, and a refusal by one gives back what the others held.
     """
 
-    __slots__ = ("amounts", "final", "groups", "id")
+    __slots__ = ("amounts", "blocks", "final", "groups", "id")
 
     def __init__(self, groups: Iterable[Group], final: tuple[Ledger, str] | None = None) -> None:
         self.id = new_id()
         self.groups = tuple(groups)
         self.final = final
         self.amounts = ZERO
+        self.blocks: bool = _block(self.groups)
 
     def reserve(self, amounts: Amounts) -> Refusal | None:
         """Hold `amounts`, or return who refused."""
+        if len(self.groups) == 1 and self.final is None:
+            ledger, accounts = self.groups[0]
+            try:
+                answer = ledger.reserve(self.id, accounts, amounts)
+            except BaseException:
+                self.id = new_id()
+                raise
+            if isinstance(answer, Denial):
+                self.id = new_id()
+                return Refusal(ledger, answer)
+            self.amounts = amounts
+            return None
         done: list[Ledger] = []
         try:
             for ledger, accounts in self.groups:
@@ -95,17 +108,24 @@ class Reservation:
             undo()
             raise
         self.groups = tuple(Group(ledger, accounts) for ledger, accounts in groups.items())
+        self.blocks = _block(self.groups)
         self.amounts = amounts
         return None
 
     def commit(self, amounts: Amounts) -> list[Entry]:
         """End the hold with what the call came to."""
+        if len(self.groups) == 1:
+            ledger, names = self.groups[0]
+            return [ledger.commit(self.id, amounts, names)]
         return _every(
             [partial(ledger.commit, self.id, amounts, names) for ledger, names in self.groups]
         )
 
     def charge(self, amounts: Amounts) -> list[Entry]:
         """Record what was spent without a hold."""
+        if len(self.groups) == 1 and self.final is None:
+            ledger, names = self.groups[0]
+            return [ledger.charge(self.id, names, amounts)]
         return _every(
             [
                 partial(ledger.charge, self.id, names, amounts, final=self._final_in(ledger))
@@ -138,11 +158,6 @@ class Reservation:
             rooms.append(Reservation(joining).headroom())
         return Headroom(*(_least(column) for column in zip(*rooms, strict=True)))
 
-    @property
-    def blocks(self) -> bool:
-        """One of the ledgers may block on I/O."""
-        return any(group.ledger.blocks for group in self.groups)
-
     def _take_back(self, held_in: list[Ledger]) -> None:
         _every([partial(ledger.release, self.id) for ledger in held_in])
         self.id = new_id()  # a release may still be on its way
@@ -164,6 +179,10 @@ def _every(steps: Sequence[Callable[[], T]]) -> list[T]:
     if failed is not None:
         raise failed
     return answers
+
+
+def _block(groups: Sequence[Group]) -> bool:
+    return groups[0].ledger.blocks if len(groups) == 1 else any(g.ledger.blocks for g in groups)
 
 
 def _sum(free: int | None, own: int) -> int | None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 import re
 from decimal import ROUND_CEILING, ROUND_FLOOR, Context, Decimal, InvalidOperation
+from functools import lru_cache
 from typing import Final, TypeAlias
 
 from budget_core.errors import AgentBudgetError, InvalidBudget, InvalidCost
@@ -44,7 +45,10 @@ def parse_cost(value: Money) -> int:
     Raises:
         InvalidCost: as `parse_usd` raises InvalidBudget.
     """
-    return _parse(value, "cost", InvalidCost, ROUND_CEILING)
+    try:
+        return _known_cost(value)
+    except TypeError:  # what cannot be hashed is no cost either
+        return _parse(value, "cost", InvalidCost, ROUND_CEILING)
 
 
 def to_usd(nanos: int) -> float:
@@ -62,6 +66,11 @@ def format_usd(nanos: int) -> str:
     dollars, rest = divmod(abs(nanos), NANOS_PER_USD)
     digits = f"{rest:09d}".rstrip("0").ljust(2, "0")
     return f"{sign}${dollars:,}.{digits}"
+
+
+@lru_cache(maxsize=1024, typed=True)  # tools cost the same again and again
+def _known_cost(value: Money) -> int:
+    return _parse(value, "cost", InvalidCost, ROUND_CEILING)
 
 
 def _parse(value: Money, what: str, error: type[AgentBudgetError], rounding: str) -> int:

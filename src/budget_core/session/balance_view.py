@@ -20,34 +20,25 @@ class BalanceView:
     """Reads a session's standing.
 
     Attributes:
-        standing: its account in the ledger.
+        ledger: where its account is.
+        account: its account in the ledger: the id, behind its parents' where ledgers outlive it.
+        standing: how it stands there.
         alerts: its thresholds.
+        totals: the running sums behind the report.
     """
 
+    ledger: Ledger
+    account: str
+    totals: Totals
     standing: Standing
     alerts: Alerts
     _calls: OpenCalls
     _log: SessionLog
 
     @property
-    def ledger(self) -> Ledger:
-        """Where its account is."""
-        return self.standing.ledger
-
-    @property
-    def account(self) -> str:
-        """Its account in the ledger: the id, behind its parents' where ledgers outlive it."""
-        return self.standing.account
-
-    @property
     def limits(self) -> Limits:
         """Its limits as they stand, top-ups included."""
         return self.standing.limits
-
-    @property
-    def totals(self) -> Totals:
-        """The running sums behind the report."""
-        return self._calls.totals
 
     @property
     def limit(self) -> float | None:

@@ -36,12 +36,17 @@ class SessionLog:
         self.session = session
         self.session_id = session_id
         self._policy = policy
-        self._events: deque[Event] = deque(maxlen=KEPT_EVENTS)
+        self._events: deque[Event | _Ended] = deque(maxlen=KEPT_EVENTS)
         self.terminated_by: str | None = None
 
     def events(self) -> tuple[Event, ...]:
         """Return the last events, oldest first."""
-        return tuple(self._events)
+        return tuple(
+            Event("call", self.session_id, kept.at, kept.data())
+            if isinstance(kept, _Ended)
+            else kept
+            for kept in tuple(self._events)
+        )
 
     def emit(self, kind: EventKind, /, **data: Any) -> None:
         """Keep an event, and tell those who listen."""
@@ -61,32 +66,61 @@ class SessionLog:
         """Record what ended the session, if nothing had before."""
         self.terminated_by = self.terminated_by or why
 
-    def ended(self, call: PaidCall, entries: Sequence[Entry], *, iteration: int | None) -> None:
+    def ended(self, call: PaidCall, entries: Sequence[Entry], llm_calls: int) -> None:
         """Tell of a call that was settled.
 
         Args:
             call: the call.
             entries: what the ledgers recorded of it.
-            iteration: how many LLM calls there were by now, if it is one.
+            llm_calls: how many LLM calls there were by now.
         """
-        request = call.request
-        name = request.name or request.model
-        self.emit(
-            "call",
-            kind=request.kind,
-            name=name,
-            cost=to_usd(call.cost),
-            agent=request.agent,
-            provider=request.provider,
-            model=call.model,
-            usage=call.usage,
-            priced=call.priced,
-            seconds=time() - call.began,
-            risks=list(call.risks),
-            iteration=iteration,
-        )
+        told = _Ended(call, time(), llm_calls)
+        if self._policy.labels or self._policy.listeners or asking.listening("budget_event"):
+            self.emit("call", **told.data())
+        else:
+            self._events.append(told)
         for entry in entries:
             if entry.late:
+                name = call.request.name or call.request.model
                 self.emit("late", name=name, cost=to_usd(call.cost))
             if (over := entry.over) is not None and over.spent > over.limit:
                 self.emit("overage", account=over.account, unit=over.unit)
+
+
+class _Ended:
+    """A call that was settled: kept as it is, and made an event when one is asked for."""
+
+    __slots__ = (
+        "agent", "at", "cost", "iteration", "kind", "model", "name", "priced", "provider", "risks",
+        "seconds", "usage",
+    )  # fmt: skip
+
+    def __init__(self, call: PaidCall, at: float, llm_calls: int) -> None:
+        request = call.request  # which is not kept: its prompt may be long
+        self.kind = request.kind
+        self.name = request.name or request.model
+        self.agent = request.agent
+        self.provider = request.provider
+        self.at = at
+        self.seconds = at - call.began
+        self.cost = call.cost
+        self.iteration = llm_calls if request.kind == "llm" else None
+        self.model = call.model
+        self.priced = call.priced
+        self.risks = call.risks
+        self.usage = call.usage
+
+    def data(self) -> dict[str, Any]:
+        return {
+            "kind": self.kind,
+            "name": self.name,
+            "cost": to_usd(self.cost),
+            "agent": self.agent,
+            "provider": self.provider,
+            "model": self.model,
+            "usage": self.usage,
+            "priced": self.priced,
+            "seconds": self.seconds,
+            "risks": list(self.risks),
+            "iteration": self.iteration,
+        }

@@ -28,7 +28,7 @@ class OpenCalls:
 
     def opened(self, call: PaidCall) -> None:
         """Keep an open call, so that it can be swept."""
-        self._calls[call.id] = call
+        self._calls[call.reservation.id] = call
 
     def released(self, call: PaidCall) -> None:
         """Drop a call that was released."""
@@ -37,8 +37,8 @@ class OpenCalls:
     def count(self, call: PaidCall) -> None:
         """Count a call that was settled."""
         with self._lock:
-            self._calls.pop(call.id, None)
-            self.totals.add(call.request, call.cost, call.usage, priced=call.priced)
+            self._calls.pop(call.reservation.id, None)
+            self.totals.add(call)
 
     def fingerprints(self) -> list[Any]:
         """Return the fingerprints of the calls in flight."""

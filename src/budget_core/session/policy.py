@@ -72,6 +72,16 @@ class Policy:
         for listener in self.listeners:
             callable_listener(listener)
 
+    @property
+    def allows_unpriced(self) -> bool:
+        """Models without a price may run."""
+        return self.mode == "observe" or self.unknown_model == "allow"
+
+    @property
+    def allows_unbounded(self) -> bool:
+        """What has no worst case may run."""
+        return self.mode == "observe" or self.unbounded == "allow"
+
     def marks(self) -> Sequence[tuple[float, str]]:
         """Return the shares of a limit at which somebody is told, with the kind of event."""
         marks = [(mark / 100, "warning") for mark in self.warning_thresholds]

@@ -7,11 +7,10 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 from budget_core.money.amounts import UNITS
-from budget_core.money.usage import Usage
 from budget_core.money.usd import to_usd
 
 if TYPE_CHECKING:
-    from budget_core.calls.request import CallRequest
+    from budget_core.calls.payer import PaidCall
     from budget_core.session.log import SessionLog
     from budget_core.session.standing import Standing
 
@@ -34,8 +33,9 @@ class Totals:
         self.tokens = [0, 0, 0, 0, 0]
         self.unpriced = 0
 
-    def add(self, request: CallRequest, cost: int, usage: Usage | None, *, priced: bool) -> None:
+    def add(self, call: PaidCall) -> None:
         """Count one ended call."""
+        request, cost, usage = call.request, call.cost, call.usage
         if request.kind == "tool":
             self.tool_calls += 1
             self.tools[request.name] += cost
@@ -44,19 +44,16 @@ class Totals:
             self.llm_calls += 1
             self.models[request.model] += cost
             if usage is not None:
-                self._add_tokens(usage)
-            if not priced:
+                tokens = self.tokens
+                tokens[0] += usage.input
+                tokens[1] += usage.cache_read
+                tokens[2] += usage.cache_write
+                tokens[3] += usage.output
+                tokens[4] += usage.reasoning
+            if not call.priced:
                 self.unpriced += 1
         if request.agent is not None:
             self.agents[request.agent] += cost
-
-    def _add_tokens(self, usage: Usage) -> None:
-        tokens = self.tokens
-        tokens[0] += usage.input
-        tokens[1] += usage.cache_read
-        tokens[2] += usage.cache_write
-        tokens[3] += usage.output
-        tokens[4] += usage.reasoning
 
     def breakdown(self) -> dict[str, Any]:
         """Return the totals as reports give them, in dollars and tokens."""

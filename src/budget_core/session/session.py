@@ -25,7 +25,6 @@ from budget_core.money.usd import Money, parse_cost, parse_usd
 from budget_core.runtime.background import asked, drain
 from budget_core.runtime.finalizers import collecting, later, reap
 from budget_core.runtime.settings import check_settings
-from budget_core.runtime.waiting import DEFAULT_WAIT, default_wait
 from budget_core.session.admission import Admission
 from budget_core.session.alerts import Alerts
 from budget_core.session.log import SessionLog
@@ -53,7 +52,7 @@ class BudgetSession(SessionPayer):
         id: its name, or a made-up one.
         parent: the session whose money it spends, or None.
         policy: its settings.
-        standing: its account in the ledger.
+        standing: how its account stands in the ledger.
         estimator: what its calls may cost, and did.
         alerts: its thresholds.
     """
@@ -74,10 +73,9 @@ class BudgetSession(SessionPayer):
         self.parent = parent
         self.policy = policy
         self._above: tuple[BudgetSession, ...] = parent.lineage if parent else ()
-        observing = policy.mode == "observe"
         self.estimator: Estimator = Estimator(
-            allows_unpriced=observing or policy.unknown_model == "allow",
-            allows_unbounded=observing or policy.unbounded == "allow",
+            allows_unpriced=policy.allows_unpriced,
+            allows_unbounded=policy.allows_unbounded,
             above=parent.estimator if parent else None,
         )
         self.standing = Standing(
@@ -91,8 +89,12 @@ class BudgetSession(SessionPayer):
             allocate=allocate,
             update=update,
         )
+        self.ledger, self.account = ledger, self.standing.account
+        self.groups, self.blocks = self.standing.groups, self.standing.blocks
         self._log = SessionLog(self.id, policy, weakref.ref(self))  # no cycle: it is collected
         self._calls = OpenCalls()
+        self.totals = self._calls.totals
+        self.opened, self.count = self._calls.opened, self._calls.count
         self._admission = Admission(policy, self._log, self._calls.fingerprints)
         self.alerts: Alerts = Alerts(policy, self.standing, self._log)
         self._lock = RLock()  # reentrant: a finalizer may run in here
@@ -150,8 +152,8 @@ class BudgetSession(SessionPayer):
             BudgetExhausted: it does not fit. LoopDetected, UnknownModel, Unbounded: as they say.
         """
         reap()
-        seconds = default_wait() if (wait := self._wait(wait)) is None else wait
-        return open_now(Opening(self, request, self._joined(joining)), seconds)
+        joined = self._joined(joining) if joining or context.here().claiming else ()
+        return open_now(Opening(self, request, joined), self.policy.wait if wait is None else wait)
 
     async def open_call_async(
         self,
@@ -162,8 +164,9 @@ class BudgetSession(SessionPayer):
     ) -> Call:
         """Async version of `open_call`; waits 30 seconds by default."""
         reap()
-        seconds = DEFAULT_WAIT if (wait := self._wait(wait)) is None else wait
-        return await open_soon(Opening(self, request, self._joined(joining)), seconds)
+        joined = self._joined(joining) if joining or context.here().claiming else ()
+        wait = self.policy.wait if wait is None else wait
+        return await open_soon(Opening(self, request, joined), wait)
 
     def track(self, result: T = None, cost: Money = 0, tool_name: str = "tool") -> T:  # type: ignore[assignment]
         """Record what a tool cost, in dollars, after the fact; return `result`.
@@ -339,9 +342,6 @@ class BudgetSession(SessionPayer):
         return f"<BudgetSession {self.id} spent={self.spent} limit={self.limit}>"
 
     # -- inside ------------------------------------------------------------------------------
-
-    def _wait(self, wait: float | None) -> float | None:
-        return self.policy.wait if wait is None else wait
 
 
 AsyncBudgetSession = BudgetSession

@@ -7,16 +7,17 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Self, cast
 
 from budget_core.calls import context
-from budget_core.calls.payer import everyone, groups_of
+from budget_core.calls.payer import Admitted, everyone, groups_of
 from budget_core.calls.refusals import exhausted_by, stopped_by
 from budget_core.ledger.reservation import Group, Refusal, Reservation
 from budget_core.runtime.background import behind, in_event_loop
+from budget_core.runtime.plugins import asking
 from budget_core.session.balance_view import BalanceView
 from budget_core.session.recording import RecordedCall
 
 if TYPE_CHECKING:
     from budget_core.calls.estimator import Estimator
-    from budget_core.calls.payer import Admitted, PaidCall, Payer
+    from budget_core.calls.payer import PaidCall, Payer
     from budget_core.calls.request import CallRequest
     from budget_core.errors import AgentBudgetError, BudgetExhausted
     from budget_core.events import EventKind
@@ -34,11 +35,18 @@ class SessionPayer(BalanceView):
         id: the session's name.
         policy: its settings.
         estimator: what its calls may cost, and did.
+        groups: the accounts through which its money runs, by ledger.
+        blocks: one of these ledgers may block on I/O.
+        opened, count: keep a call that was opened, and count one that was settled.
     """
 
     id: str
     policy: Policy
     estimator: Estimator
+    groups: tuple[Group, ...]
+    blocks: bool
+    opened: Callable[[PaidCall], None]
+    count: Callable[[PaidCall], None]
     _above: tuple[Self, ...]
     _ended: float | None
     _overdrawn: BudgetExhausted | None
@@ -55,19 +63,9 @@ class SessionPayer(BalanceView):
         return (self, *self._above)
 
     @property
-    def groups(self) -> tuple[Group, ...]:
-        """The accounts through which its money runs, by ledger."""
-        return self.standing.groups
-
-    @property
-    def blocks(self) -> bool:
-        """One of the ledgers through which its money runs may block on I/O."""
-        return any(group.ledger.blocks for group in self.groups)
-
-    @property
     def refuses_unpriced(self) -> bool:
         """What has no price raises."""
-        return self.policy.unknown_model == "refuse" and self.policy.mode == "enforce"
+        return not self.policy.allows_unpriced
 
     def final(self) -> tuple[Ledger, str] | None:
         """Return the account whose reserve a call made here may use, if one is finalizing."""
@@ -84,8 +82,13 @@ class SessionPayer(BalanceView):
 
     def admit(self, request: CallRequest) -> Admitted:
         """Return what may be sent: loops, risks and plugins are asked."""
-        self.standing.start()
-        return self._admission.admit(request)
+        if not self.standing.started:
+            self.standing.start()
+        admission = self._admission
+        usual = request.fingerprint is None and admission.screening is None
+        if usual and not asking.listening("budget_reserve"):
+            return tuple.__new__(Admitted, (request, ()))
+        return admission.admit(request)
 
     def approved(self, refusal: Refusal, before: int) -> bool:
         """Tell the session that is exhausted; True if somebody topped it up, so try again."""
@@ -120,27 +123,23 @@ class SessionPayer(BalanceView):
         self.emit("stopped", name=call.request.model, seen=call.output)
         return cast("BudgetExhausted", error.recast(call.request.mixin))
 
-    def opened(self, call: PaidCall) -> None:
-        """Keep an open call, so that it can be swept."""
-        self._calls.opened(call)
-
-    def count(self, call: PaidCall) -> None:
-        """Count an ended call."""
-        self._calls.count(call)
-
     def ended(self, call: PaidCall, entries: Sequence[Entry]) -> None:
         """Tell of a call that was settled, and of thresholds that it crossed."""
-        if call.payer is cast("Payer", self):
-            iteration = self.totals.llm_calls if call.kind == "llm" else None
-            self._log.ended(call, entries, iteration=iteration)
+        if call.payer is self:
+            self._log.ended(call, entries, self.totals.llm_calls)
             if call.reservation.final is not None and self.finalized:
                 self._finalized()
-            self._admission.ended(call)
+            if self._admission.screening is not None:
+                self._admission.ended(call)
         if self.policy.finalization_reserve == "auto":
             self._keep_back_after(call)
+        account = self.account
         for entry in entries:
-            if self.account in entry.path:
-                self.alerts.watch(entry.after[entry.path.index(self.account)])
+            path = entry.path
+            if path[0] == account:
+                self.alerts.watch(entry.after[0])
+            elif account in path:
+                self.alerts.watch(entry.after[path.index(account)])
 
     def released(self, call: PaidCall) -> None:
         """Drop a call that was released."""
@@ -165,9 +164,9 @@ class SessionPayer(BalanceView):
         priced: bool = True,
     ) -> BudgetExhausted | None:
         """Record what was spent without a hold; return the error to raise if that was too much."""
-        charge = partial(self._charge, request, amounts, usage, priced=priced)
         if not (self.blocks and in_event_loop()):
-            return charge()
+            return self._charge(request, amounts, usage, priced=priced)
+        charge = partial(self._charge, request, amounts, usage, priced=priced)
 
         def later_on() -> None:
             self._overdrawn = charge() or self._overdrawn
@@ -189,18 +188,25 @@ class SessionPayer(BalanceView):
     def _charge(
         self, request: CallRequest, amounts: Amounts, usage: Usage | None, *, priced: bool
     ) -> BudgetExhausted | None:
-        self.standing.start()
-        sessions = (self, *self._joined(()))
-        reservation = Reservation(groups_of(sessions), self.final())
-        before = self.top_ups()
+        standing = self.standing
+        if not standing.started:
+            standing.start()
+        payers: tuple[Payer, ...] = (self, *self._above)
+        groups, final = self.groups, None
+        inside = context.here()
+        if inside.claiming and (joined := self._joined(())):
+            payers, groups = everyone((self, *joined)), groups_of((self, *joined))
+        if inside.finalizing:
+            final = standing.final()
+        before = self.top_ups() if self._above else self.alerts.top_ups
+        reservation = Reservation(groups, final)
         entries = reservation.charge(amounts)
         call = RecordedCall(self, request, reservation, amounts.usd, usage, priced=priced)
-        payers = everyone(sessions)
         for payer in payers:
             payer.count(call)
         for payer in payers:
             payer.ended(call, entries)
-        for entry, (ledger, _) in zip(entries, reservation.groups, strict=True):
+        for entry, (ledger, _) in zip(entries, groups, strict=True):
             if entry.over is not None:
                 refusal = Refusal(ledger, entry.over)
                 if not self.approved(refusal, before):

@@ -43,7 +43,9 @@ class Standing:
         named: the account can be opened again by its name, where the ledger outlives the process.
         group: the account, by its ledger.
         groups: the accounts through which its money runs, by ledger.
+        blocks: one of these ledgers may block on I/O.
         spent_before: what had been spent of it when it was opened.
+        started: it was opened.
 
     Raises:
         BudgetExhausted: there is not enough to set aside.
@@ -80,10 +82,12 @@ class Standing:
             if parent is None
             else own_groups(self.group, parent.group, parent.groups)
         )
+        self.blocks = any(group.ledger.blocks for group in self.groups)
         self._parent = parent.account if parent is not None and inside else under
         self._allocate = allocate
         self._update = update
         self._terms: Account | None = None
+        self.started = False
         self._openers = openers_of(ledger, self.account)
         self.spent_before = ZERO
         if not (ledger.blocks and in_event_loop()):
@@ -105,6 +109,7 @@ class Standing:
             self._terms = Account(self.account, self._parent, asked, reserve, self._allocate, lasts)
             try:
                 self.spent_before = self.open(update=self._update)
+                self.started = True
             except BaseException:
                 self.limits, self._terms = limits, None
                 raise

@@ -40,13 +40,15 @@ def known_max_output(model: str) -> int | None:
     return _listed(model)
 
 
+@lru_cache(_MOST_CACHED)
 def is_reasoning(model: str) -> bool:
-    """Tell whether `model` can think before it answers, which hides output and makes it longer.
+    """Return whether `model` can think before it answers, which hides output and makes it longer.
 
     True also where reasoning is opt-in or adjustable (Claude, gemini-2.5): whether it was asked
     for is the request's affair, and an answer cut short in its thoughts is of no use.
     """
-    return _reasons(model)
+    reasoning = _table().reasoning
+    return any(form in reasoning for form in candidates(model))
 
 
 @cache
@@ -64,12 +66,6 @@ def _table() -> _Table:
 def _listed(model: str) -> int | None:
     limits = _table().limits
     return next((limits[form] for form in candidates(model) if form in limits), None)
-
-
-@lru_cache(_MOST_CACHED)
-def _reasons(model: str) -> bool:
-    reasoning = _table().reasoning
-    return any(form in reasoning for form in candidates(model))
 
 
 __all__ = ["DEFAULT_MAX_OUTPUT", "is_reasoning", "known_max_output", "max_output_tokens"]

@@ -124,6 +124,9 @@ class Rates:
             audio: False if the request certainly holds no audio.
             one_hour: False if it certainly asks for no one-hour cache.
         """
+        if not (self.steps or audio or one_hour):
+            dearest = max(self.input, self.cache_read, self.cache_write)
+            return -(-tokens * dearest // MILLION) + self.request
         worst = tokens * self._dearest_input(audio, one_hour)
         for threshold, step in self.steps:
             if tokens > threshold:
@@ -132,6 +135,8 @@ class Rates:
 
     def worst_output_rate(self, input_tokens: int, *, audio: bool = True) -> int:
         """Return the most nanos that a million output tokens cost, up to that input size."""
+        if not self.steps:
+            return max(self.output, self.audio_output) if audio else self.output
         reached = [step for threshold, step in self.steps if input_tokens > threshold]
         return max(max(r.output, r.audio_output if audio else 0) for r in (self, *reached))
 

@@ -36,7 +36,8 @@ def until_change(make: Callable[[], T]) -> Callable[[], T]:
 
 def listening(hook: str) -> bool:
     """Tell whether any plugin implements `hook`."""
-    return bool(_implementations(hook))
+    found = _known.get(hook)
+    return bool(_look_up(hook) if found is None else found)
 
 
 def first(
