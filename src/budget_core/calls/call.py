@@ -156,6 +156,8 @@ class Call:
 
     def _reprice(self, request: CallRequest, joining: tuple[Payer, ...]) -> None:
         groups = groups_of(joining) if joining else ()
+        for payer in joining:
+            payer.start()
         request, risks = self.payer.admit(request)
         self.risks = risks or self.risks
         if self.kind == "tool":

@@ -67,6 +67,8 @@ class Opening:
             if self._reservation.blocks:
                 drain()
             self._request, self._risks = self._payer.admit(self._asked)
+            for payer in self._payers[1:]:
+                payer.start()
             return self._call() if self._hold() is None else None
         except AgentBudgetError as error:
             raise self._told(error) from None

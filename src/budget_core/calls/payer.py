@@ -87,6 +87,9 @@ class Payer(Protocol):
     @property
     def estimator(self) -> Estimator: ...
 
+    def start(self) -> None:
+        """Open its account, if that was left until it is used: asks the ledger, which may block."""
+
     def final(self) -> tuple[Ledger, str] | None:
         """Return the account whose reserve a call made here may use, if one is finalizing."""
 

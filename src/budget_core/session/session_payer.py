@@ -67,6 +67,10 @@ class SessionPayer(BalanceView):
         """What has no price raises."""
         return not self.policy.allows_unpriced
 
+    def start(self) -> None:
+        """Open its account, if that was left until it is used."""
+        self.standing.start()
+
     def final(self) -> tuple[Ledger, str] | None:
         """Return the account whose reserve a call made here may use, if one is finalizing."""
         return self.standing.final()
@@ -195,6 +199,8 @@ class SessionPayer(BalanceView):
         groups, final = self.groups, None
         inside = context.here()
         if inside.claiming and (joined := self._joined(())):
+            for session in joined:
+                session.start()
             payers, groups = everyone((self, *joined)), groups_of((self, *joined))
         if inside.finalizing:
             final = standing.final()

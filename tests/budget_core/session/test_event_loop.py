@@ -91,6 +91,16 @@ async def test_children(ledger, penny):
         call.settle(Usage(1, 10))
 
 
+async def test_others_whose_money_it_is(ledger, penny):
+    first, second, third = (session_of(ledger) for _ in range(3))
+    request = CallRequest(model=penny, output_cap=9)
+    async with first:
+        call = await first.open_call_async(request, joining=[second])
+        await asyncio.to_thread(call.reprice, request, (third,))
+        call.settle(Usage(1, 1))
+    assert await asyncio.to_thread(lambda: second.spent_nanos == third.spent_nanos > 0)
+
+
 async def test_a_call_whose_answer_outgrows_its_hold(ledger, penny):
     async with session_of(ledger, "$0.05") as session:
         call = await session.open_call_async(CallRequest(model=penny, prompt=Prompt(MESSAGES)))
