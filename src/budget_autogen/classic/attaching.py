@@ -6,18 +6,18 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cache, partial
 from threading import RLock
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from autogen import ConversableAgent, GroupChat, GroupChatManager
 from autogen.agentchat.group.patterns.pattern import Pattern
 
-from budget_autogen.classic.guarded_agent import GuardedAgent
-from budget_autogen.classic.guarded_group import GuardedGroupChat
 from budget_autogen.classic.paying import ChatPayers, payers_of
 from budget_autogen.paying import PAYERS, Trackers
 
 if TYPE_CHECKING:
     from budget_autogen.tracker import AutoGenBudgetTracker
+
+K = TypeVar("K", bound=type)
 
 
 def attach(tracker: AutoGenBudgetTracker, target: Any) -> None:
@@ -93,7 +93,18 @@ def inviting(chat: Any) -> Iterator[None]:
 
 
 _changing: Final = RLock()
+_guards: Final[dict[type, type]] = {}
 _DERIVED: Final = "_budget_derived_from"
+
+
+def guards(kind: type) -> Callable[[K], K]:
+    """Register the class that comes before the own class of whoever is of this kind."""
+
+    def register(guard: K) -> K:
+        _guards[kind] = guard
+        return guard
+
+    return register
 
 
 def _payers(one: Any, name: str = "", *, speaks: bool = True) -> ChatPayers:
@@ -105,8 +116,7 @@ def _payers(one: Any, name: str = "", *, speaks: bool = True) -> ChatPayers:
     one.__dict__[PAYERS] = payers
     kind: Any = type(one)
     one.__class__ = _guarded(kind)
-    if isinstance(one, GuardedAgent):
-        one._budget_mind()  # noqa: SLF001
+    _mind(one, wanted=True)
     return payers
 
 
@@ -114,17 +124,21 @@ def _release(one: Any, payers: ChatPayers) -> None:
     """Give back the class of one for whom nobody pays any more."""
     if payers.own or payers.chats or not hasattr(one, _DERIVED):
         return
-    if isinstance(one, GuardedAgent):
-        one._budget_mind(wanted=False)  # noqa: SLF001
+    _mind(one, wanted=False)
     one.__class__ = getattr(one, _DERIVED)
     for name in (PAYERS, "_budget_face", "_budget_answered"):
         one.__dict__.pop(name, None)
 
 
+def _mind(one: Any, *, wanted: bool) -> None:
+    if isinstance(one, ConversableAgent):
+        one._budget_mind(wanted=wanted)  # type: ignore[attr-defined]  # noqa: SLF001
+
+
 @cache
 def _guarded(kind: type) -> type:
     """Derive a class that looks like `kind`."""
-    guard = GuardedGroupChat if issubclass(kind, GroupChat) else GuardedAgent
+    guard = next(guard for known, guard in _guards.items() if issubclass(kind, known))
     about = {name: getattr(kind, name) for name in ("__module__", "__qualname__", "__doc__")}
     return type(kind)(kind.__name__, (guard, kind), {**about, _DERIVED: kind})
 
@@ -150,13 +164,13 @@ def _reached(target: Any, wanted: Callable[[Any], bool]) -> list[Any]:
 
 
 def _is_guest(one: Any) -> bool:
-    """Tell whether nobody pays for an agent or a group chat for good."""
+    """Return whether nobody pays for an agent or a group chat for good."""
     payers = payers_of(one)
     return payers is None or not payers.own
 
 
 def _is_free(tracker: AutoGenBudgetTracker, one: Any) -> bool:
-    """Tell whether nobody pays for one but perhaps this tracker."""
+    """Return whether nobody pays for one but perhaps this tracker."""
     payers = payers_of(one)
     return payers is None or not payers.own or tracker in payers.own
 

@@ -8,12 +8,11 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import partial
-from importlib import import_module
-from types import ModuleType
 from typing import Any, TypeVar
 
 from autogen import ConversableAgent
 
+from budget_autogen.classic.attaching import guards, inviting, share, share_manager
 from budget_autogen.classic.last_word import begin, end, is_over, last_word, noting_refusal
 from budget_autogen.classic.models import guarded
 from budget_autogen.classic.paying import ChatPayers, Reply, payers_of, paying, replying
@@ -23,6 +22,7 @@ from budget_core import BudgetExhausted
 T = TypeVar("T")
 
 
+@guards(ConversableAgent)
 class GuardedAgent(ConversableAgent):
     """Comes before an agent's own class once it is attached."""
 
@@ -148,7 +148,7 @@ class GuardedAgent(ConversableAgent):
     @contextmanager
     def _create_or_get_executor(self, *args: Any, **kwargs: Any) -> Iterator[Any]:
         with super()._create_or_get_executor(*args, **kwargs) as executor:
-            attaching().share(self._budget_payers.own, executor)
+            share(self._budget_payers.own, executor)
             yield executor
 
     @property
@@ -163,7 +163,7 @@ class GuardedAgent(ConversableAgent):
     def _group_manager(self, manager: Any) -> None:
         self.__dict__["_group_manager"] = manager
         if payers_of(manager) is None:
-            attaching().share_manager(self._budget_payers.own, manager)
+            share_manager(self._budget_payers.own, manager)
 
     # -- tools -------------------------------------------------------------------------------
 
@@ -217,12 +217,7 @@ class GuardedAgent(ConversableAgent):
             yield
 
     def _inviting(self, chat: Any) -> AbstractContextManager[None]:
-        return attaching().inviting(chat) if self._budget_payers.trackers else nullcontext()
-
-
-def attaching() -> ModuleType:
-    """Return the module that makes agents guarded, and so has to know their class first."""
-    return import_module("budget_autogen.classic.attaching")
+        return inviting(chat) if self._budget_payers.trackers else nullcontext()
 
 
 async def _in_thread(function: Callable[..., T], *args: Any, **kwargs: Any) -> T:

@@ -7,12 +7,13 @@ from typing import Any
 from autogen import GroupChat
 from autogen.exception_utils import NoEligibleSpeakerError
 
-from budget_autogen.classic.guarded_agent import attaching
+from budget_autogen.classic.attaching import guards, share
 from budget_autogen.classic.last_word import is_over
 from budget_autogen.classic.paying import ChatPayers, payers_of
 from budget_core import BudgetExhausted
 
 
+@guards(GroupChat)
 class GuardedGroupChat(GroupChat):
     """Comes before a group chat's own class once it is attached."""
 
@@ -49,7 +50,7 @@ class GuardedGroupChat(GroupChat):
         checking, choosing = super()._create_internal_agents(*args, **kwargs)
         selector = kwargs.get("selector") or args[-1]
         payers = payers_of(selector) or self._budget_payers
-        attaching().share(payers.trackers, choosing, selector.name, speaks=False)
+        share(payers.trackers, choosing, selector.name, speaks=False)
         return checking, choosing
 
     def _unchosen(self, last_speaker: Any, agents: Any, error: BudgetExhausted) -> Any:
