@@ -114,8 +114,7 @@ class Payers:
         sessions = [(tracker, self.session_for(tracker)) for tracker in self.trackers]
         for own in (True, False):
             for tracker, session in sessions:
-                accounts = (session,) if own else session.lineage
-                if error.account in [account.id for account in accounts]:
+                if any(one.owns(error) for one in ((session,) if own else session.lineage)):
                     return tracker, session
         return sessions[0]
 

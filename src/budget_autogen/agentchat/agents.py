@@ -82,7 +82,7 @@ def gives_way(payers: Payers, error: BudgetExhausted) -> bool:
         account.last_word_taken
         for tracker in payers.trackers
         for account in payers.session_for(tracker).lineage
-        if account.id == error.account
+        if account.owns(error)
     )
 
 

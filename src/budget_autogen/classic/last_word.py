@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from budget_core import BudgetSession
 
 _ended: ContextVar[frozenset[str]] = ContextVar("budget_autogen_ended", default=frozenset())
-"""The sessions whose last word was said in the chat of this context."""
+"""The accounts whose last word was said in the chat of this context."""
 
 
 def is_over(payers: ChatPayers | None, *, chatting: bool = True) -> bool:
@@ -31,20 +31,20 @@ def is_over(payers: ChatPayers | None, *, chatting: bool = True) -> bool:
     if payers is None or not payers.trackers:
         return False
     sessions = (payers.session, *payers.joining)
-    if chatting and any(session.id in _ended.get() for session in sessions):
+    if chatting and any(session.account in _ended.get() for session in sessions):
         return True
     return any(one.finalized for session in sessions for one in session.lineage)
 
 
 def end(session: BudgetSession) -> None:
     """Let all whom a session pays for be silent for the rest of this context's chat."""
-    _ended.set(_ended.get() | {session.id})
+    _ended.set(_ended.get() | {session.account})
 
 
 def begin(payers: ChatPayers) -> None:
     """Let a chat begin: what was said in one before is no matter."""
     if ended := _ended.get():
-        _ended.set(ended - {payers.session_for(tracker).id for tracker in payers.trackers})
+        _ended.set(ended - {payers.session_for(tracker).account for tracker in payers.trackers})
 
 
 @contextmanager

@@ -287,26 +287,29 @@ async def test_an_agent_with_a_budget_of_its_own_is_no_expense_of_whose_tool_it_
     assert helper.session.spent_nanos == provider.bills[0].nanos + provider.bills[2].nanos
 
 
+@pytest.mark.usefixtures("ledger_url")
 async def test_teams_that_reach_the_limit_together_end_together(client, provider, square):
     provider.default = Reply("hm", input_tokens=300, output_tokens=60)
     teams = [
         RoundRobinGroupChat([AssistantAgent(f"a{at}", client())], max_turns=20, name=f"t{at}")
         for at in range(4)
     ]
-    tracker = AutoGenBudgetTracker("$0.02", finalization_reserve=0.2, max_repeated_calls=None)
-    tracker.attach(*teams)
+    whole = AutoGenBudgetTracker("$1", max_repeated_calls=None)
+    tracker = whole.child_tracker("$0.02", *teams, finalization_reserve=0.2)
     results = await asyncio.gather(*(team.run(task=f"Talk {at}.") for at, team in enumerate(teams)))
     assert all(result.stop_reason.startswith("Budget ") for result in results)
     assert tracker.session.finalized
     square(tracker.session)
 
 
+@pytest.mark.usefixtures("ledger_url")
 async def test_the_last_word_is_paid_by_whose_limit_it_was(client, provider, square):
     alice = BudgetedAssistantAgent(
         "alice", client(), "$5", finalization_reserve=0.1, max_repeated_calls=None
     )
     team = RoundRobinGroupChat([alice], max_turns=20)
-    tracker = AutoGenBudgetTracker(llm_calls=3, finalization_reserve=0.3).attach(team)
+    whole = AutoGenBudgetTracker("$5")
+    tracker = whole.child_tracker(None, team, llm_calls=3, finalization_reserve=0.3)
     result = await team.run(task="Talk.")
     assert result.stop_reason.startswith("Budget finalized")
     assert tracker.session.finalized

@@ -2,6 +2,7 @@
 
 import contextlib
 
+import pytest
 from autogen_agentchat.agents import AssistantAgent
 from autogen_ext.models.openai import OpenAIChatCompletionClient
 
@@ -15,6 +16,8 @@ MODEL = {
     "structured_output": True,
     "family": "unknown",
 }
+
+pytestmark = pytest.mark.usefixtures("ledger_url")
 
 
 class TestAgentChat(AdapterConformance):

@@ -20,10 +20,11 @@ async def test_a_run_costs_what_the_provider_bills(scenario, begin, provider, sq
     assert tracker.get_report()["breakdown"]["llm"]["calls"] == len(play.replies)
 
 
-async def test_it_is_refused_at_every_call(tripping, begin, provider, square, guard_sdks):
+@pytest.mark.usefixtures("ledger_url")
+async def test_it_is_refused_at_every_call(tripping, begin, provider, square):
     name, k = tripping
     play, runnable = begin(name)
-    limits = {"llm_calls": k - 1, "on_exhausted": "raise", "guard_sdks": guard_sdks}
+    limits = {"llm_calls": k - 1, "on_exhausted": "raise"}
     tracker = AutoGenBudgetTracker("$5", **limits).attach(runnable)
     with pytest.raises(BudgetExhausted):
         await play.run(runnable)
@@ -33,6 +34,7 @@ async def test_it_is_refused_at_every_call(tripping, begin, provider, square, gu
     assert tracker.session.terminated_by == "budget_exhausted"
 
 
+@pytest.mark.usefixtures("ledger_url")
 async def test_the_last_word_is_had_at_every_call(speaking, begin, provider, square):
     name, k = speaking
     play, runnable = begin(name)

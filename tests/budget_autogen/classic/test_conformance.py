@@ -1,9 +1,12 @@
 """A chat of classic AutoGen with a tracker keeps what all adapters promise."""
 
+import pytest
 from autogen import AssistantAgent, ConversableAgent, register_function
 
 from budget_autogen import AutoGenBudgetTracker
 from budget_core.testing.conformance import AdapterConformance
+
+pytestmark = pytest.mark.usefixtures("ledger_url")
 
 
 class TestClassic(AdapterConformance):

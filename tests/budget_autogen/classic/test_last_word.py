@@ -37,6 +37,7 @@ def history(result):
 
 
 @pytest.mark.parametrize("shared", [True, False])
+@pytest.mark.usefixtures("ledger_url")
 @pytest.mark.parametrize("calls", range(1, CALLS + 1))
 async def test_the_last_of_the_calls_is_an_answer(
     steps, provider, assistant, proxy, tracker, searching, initiate, calls, shared, square
@@ -290,16 +291,17 @@ def test_a_limit_of_its_own_ends_one_agent(talking, assistant, tracker, square):
     square(budget.session)
 
 
+@pytest.mark.usefixtures("ledger_url")
 @pytest.mark.parametrize("tight", ["first", "second"])
 async def test_the_last_word_is_paid_by_whose_limit_it_was(
-    talking, assistant, proxy, tracker, initiate, tight, square
+    talking, assistant, proxy, tracker, tight, square
 ):
     user, agent = proxy(is_termination_msg=lambda _: False, default_auto_reply="on"), assistant()
     settings = [{"llm_calls": 3, "finalization_reserve": "$0.1"}, {"on_exhausted": "raise"}]
     if tight == "second":
         settings.reverse()
-    budgets = [tracker("$1", **options).attach(agent) for options in settings]
-    result = await initiate(user, agent, message="go")
+    budgets = [tracker("$1").child_tracker("$1", agent, **options) for options in settings]
+    result = await user.a_initiate_chat(agent, message="go")
     assert result.summary == "the end"
     assert talking.requests == 3
     assert [b.session.finalized for b in budgets] == [tight == "first", tight == "second"]
