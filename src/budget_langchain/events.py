@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import Any, Final, TypeVar
 
 from budget_core import AgentBudgetError
+from budget_core.runtime.signals import pass_on
 
 _log: Final = logging.getLogger("budget_langchain")
 F = TypeVar("F", bound=Callable[..., None])
@@ -22,7 +23,8 @@ def raising(event: F) -> F:
             event(*args, **kwargs)
         except AgentBudgetError:
             raise
-        except Exception:  # noqa: BLE001  logged with its trace
+        except Exception as error:  # noqa: BLE001  logged with its trace
+            pass_on(error)
             _log.exception("%s failed: this event is not accounted for", event.__name__)
 
     return handle  # type: ignore[return-value]
@@ -35,7 +37,8 @@ def silent(event: F) -> F:
     def handle(*args: Any, **kwargs: Any) -> None:
         try:
             event(*args, **kwargs)
-        except Exception:  # noqa: BLE001  logged with its trace
+        except Exception as error:  # noqa: BLE001  logged with its trace
+            pass_on(error)
             _log.exception("%s failed: this event is not accounted for", event.__name__)
 
     return handle  # type: ignore[return-value]

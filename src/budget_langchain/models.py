@@ -10,6 +10,7 @@ from budget_core import CallRequest
 from budget_core.calls.prompt import unbounded_in
 from budget_core.frameworks import answers, message_fingerprint, own_cap
 from budget_core.money.usage import tier_of
+from budget_core.runtime.signals import pass_on
 from budget_langchain.errors import bubble
 from budget_langchain.requests import agent_name, prompt_of
 
@@ -37,7 +38,8 @@ def described(model: Any, settings: Mapping[str, Any]) -> Mapping[str, Any]:
     """Return what a chat model says of itself to tracers: model, provider, cap."""
     try:
         return dict(model._get_ls_params(**settings))  # noqa: SLF001  where callbacks read it too
-    except Exception:  # noqa: BLE001  a model that is only made when it is called
+    except Exception as error:  # noqa: BLE001  a model that is only made when it is called
+        pass_on(error)
         return {}
 
 
@@ -118,5 +120,6 @@ def _tools(request: ModelRequest[Any]) -> dict[str, Any]:
 def _schema(tool: Any) -> Any:
     try:
         return convert_to_openai_tool(tool)
-    except Exception:  # noqa: BLE001  a shape that only the model itself understands
+    except Exception as error:  # noqa: BLE001  a shape that only the model itself understands
+        pass_on(error)
         return repr(tool)

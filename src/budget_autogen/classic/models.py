@@ -16,6 +16,7 @@ from budget_autogen.classic.requests import Params, capped, model_request, witho
 from budget_core.calls import context
 from budget_core.calls.responses import read_receipt, read_usage
 from budget_core.frameworks.outcomes import failed, finish
+from budget_core.runtime.signals import pass_on
 from budget_core.sdk.installing import is_guarded
 
 if TYPE_CHECKING:
@@ -139,7 +140,8 @@ def _conclude(call: Call, client: Any, response: Any) -> None:
         if receipt.usage is None:
             receipt = receipt._replace(usage=read_usage(client.get_usage(response)))
         finish(call, receipt, _shown(client, response))
-    except Exception:  # noqa: BLE001  whatever a stranger's client may raise
+    except Exception as error:  # noqa: BLE001  whatever a stranger's client may raise
+        pass_on(error)
         call.finish(receipt)
 
 

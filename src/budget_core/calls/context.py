@@ -17,7 +17,8 @@ from functools import wraps
 from inspect import iscoroutinefunction
 from threading import RLock
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, ParamSpec, TypeVar, cast
-from weakref import WeakSet
+
+from budget_core.runtime.weak import WeakBag
 
 if TYPE_CHECKING:
     from budget_core.calls.payer import PaidCall
@@ -54,7 +55,7 @@ class _Process:
     def __init__(self) -> None:
         self.offered: tuple[Any, ...] = ()
         self.everywhere: tuple[Any, ...] = ()
-        self.let_go: WeakSet[Any] = WeakSet()
+        self.let_go: WeakBag[Any] = WeakBag()
         self.lock = RLock()  # reentrant: a finalizer may run in here
 
 

@@ -15,6 +15,7 @@ from budget_core.money.amounts import Amounts
 from budget_core.money.prices.lookup import rates, settle_rates
 from budget_core.money.prices.rates import Rates
 from budget_core.runtime.plugins import asking
+from budget_core.runtime.signals import pass_on
 
 if TYPE_CHECKING:
     from budget_core.calls.request import CallRequest
@@ -118,7 +119,8 @@ class Estimator:
     def _settling(self, request: CallRequest, receipt: Receipt, quoted: Quote | None) -> Rates:
         try:
             return settle_rates(request.model, receipt.model, request.provider, receipt.tier)
-        except Exception:
+        except Exception as error:
+            pass_on(error)
             held = quoted.rates if quoted is not None else None
             if held is None:
                 raise

@@ -8,6 +8,7 @@ from time import monotonic
 from typing import TYPE_CHECKING, Any, Final
 
 from budget_core.errors import LoopDetected
+from budget_core.runtime.signals import pass_on
 
 if TYPE_CHECKING:
     from budget_core.calls.request import CallRequest
@@ -89,5 +90,6 @@ def _same(one: Any, other: Any) -> bool:
     """Compare arguments of any kind: what cannot be compared (an array) is not the same."""
     try:
         return bool(one == other)
-    except Exception:  # noqa: BLE001  whatever a foreign object's comparison may raise
+    except Exception as error:  # noqa: BLE001  whatever a foreign object's comparison may raise
+        pass_on(error)
         return False

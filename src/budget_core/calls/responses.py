@@ -12,6 +12,7 @@ from typing import Any, Final, TypeAlias, cast
 
 from budget_core.money.usage import NO_RECEIPT, TIERS, Receipt, Usage, tier_of
 from budget_core.runtime.plugins import asking
+from budget_core.runtime.signals import pass_on
 
 Get: TypeAlias = Callable[[str], Any]
 
@@ -52,7 +53,8 @@ def read_usage(usage: Any) -> Usage | None:
     """Read the usage part of a response; None if it does not say. Never raises."""
     try:
         return _usage(usage)
-    except Exception:  # noqa: BLE001  as in `read_receipt`
+    except Exception as error:  # noqa: BLE001  as in `read_receipt`
+        pass_on(error)
         return None
 
 
@@ -68,7 +70,8 @@ def _output_alone(event: Any) -> Usage | None:
     """Read the last words of a stream that told its input at the start (Anthropic's)."""
     try:
         output = _getter(_getter(event)("usage") or {})("output_tokens")
-    except Exception:  # noqa: BLE001  as in `read_receipt`
+    except Exception as error:  # noqa: BLE001  as in `read_receipt`
+        pass_on(error)
         return None
     return Usage(output=output) if type(output) is int and output > 0 else None
 
@@ -76,7 +79,8 @@ def _output_alone(event: Any) -> Usage | None:
 def _read(response: Any) -> Receipt:
     try:
         return _receipt(response)
-    except Exception:  # noqa: BLE001  whatever a foreign object's attributes may raise
+    except Exception as error:  # noqa: BLE001  whatever a foreign object's attributes may raise
+        pass_on(error)
         return NO_RECEIPT
 
 

@@ -11,6 +11,7 @@ from budget_core.events.types import Event, Listener
 from budget_core.runtime.plugins import asking, manager
 from budget_core.runtime.plugins.asking import outermost
 from budget_core.runtime.plugins.markers import hookimpl
+from budget_core.runtime.signals import pass_on
 
 _log = logging.getLogger("budget_core")
 
@@ -34,7 +35,8 @@ def ask(callback: Callable[[Any], Any] | None, about: Callable[[], Any]) -> Any:
         return None
     try:
         return outermost(callback, about())
-    except Exception:  # noqa: BLE001  whatever a user's callback may raise
+    except Exception as error:  # noqa: BLE001  whatever a user's callback may raise
+        pass_on(error)
         _log.exception("The callback %r failed; the budget is enforced without it", callback)
         return None
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from importlib.metadata import version
 from typing import Any
-from weakref import WeakValueDictionary
 
 from budget_core.events import semconv
 from budget_core.events.types import Event, SessionView
+from budget_core.runtime.weak import WeakBag
 
 try:
     from opentelemetry import metrics, trace
@@ -113,20 +113,21 @@ class _Sessions:
     """The budgets that were heard of and are still in use."""
 
     def __init__(self) -> None:
-        self._roots: WeakValueDictionary[int, SessionView] = WeakValueDictionary()
+        self._roots: WeakBag[SessionView] = WeakBag()
 
     def see(self, event: Event) -> None:
         if event.session is not None:
             root = event.session.lineage[-1]
-            self._roots[id(root)] = root
+            self._roots.add(root)
 
     def gauge(
         self, read: Callable[[SessionView], float]
     ) -> Callable[[metrics.CallbackOptions], Iterable[metrics.Observation]]:
         def observe(_options: metrics.CallbackOptions) -> Iterator[metrics.Observation]:
-            roots = [root for known in self._roots.valuerefs() if (root := known()) is not None]
             # several sessions may be of one account
-            accounts = {(id(root.ledger), root.account): root for root in roots if not root.closed}
+            accounts = {
+                (id(root.ledger), root.account): root for root in self._roots if not root.closed
+            }
             yield metrics.Observation(sum(map(read, accounts.values())))
 
         return observe

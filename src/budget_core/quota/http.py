@@ -14,7 +14,6 @@ from __future__ import annotations
 import json
 import math
 import sys
-import weakref
 from collections.abc import Awaitable, Callable, Sequence
 from contextvars import ContextVar
 from functools import partial
@@ -24,7 +23,7 @@ from typing import Any, Final, Self, TypeAlias
 
 from budget_core.errors import AgentBudgetError, QuotaExceeded
 from budget_core.quota.request import Outgoing, WatchedRequest
-from budget_core.runtime.finalizers import later, reap
+from budget_core.runtime.finalizers import reap, when_dropped
 from budget_core.runtime.imports import when_imported
 from budget_core.runtime.waiting import run, run_async
 from budget_core.sdk.patches import Patches
@@ -217,7 +216,7 @@ def _of_httpx(request: Any) -> Outgoing:
 
 def _meter_httpx(meter: StreamMeter, response: Any) -> None:
     BodyMeter(meter, response, None)
-    weakref.finalize(response, later, meter.end).atexit = False
+    when_dropped(response, meter.end)
 
 
 def _told(request: Any, error: AgentBudgetError) -> Any:
@@ -273,7 +272,7 @@ def _meter_aiohttp(meter: StreamMeter, response: Any) -> None:
 
     response.read = metered
     response.release, response.close = partial(ended, release), partial(ended, close)
-    weakref.finalize(response, later, meter.end).atexit = False
+    when_dropped(response, meter.end)
 
 
 _HOOKS: Final[dict[str, Callable[[Patches, Any], None]]] = {

@@ -1,26 +1,39 @@
-"""Ending calls from finalizers: streams and generators that were dropped half-way.
+"""Acting on what was dropped: streams, generators, clients and sessions that nobody ended.
 
-The garbage collector may run them at any point of any thread, inside our own locks too, so there
-they may only queue. Whoever next asks a session for anything does what was queued.
+No Python of ours runs in a garbage collection if it can be helped: what a signal's handler raises
+there (Ctrl-C, a time limit) is lost, and a collection may begin at any point of any thread, inside
+our own locks, too. So what is dropped is queued by C code alone, and the next that is asked of a
+session does what was queued. What of a generator must run (its ``finally``) may only queue.
 """
 
 from __future__ import annotations
 
 import gc
 import logging
+import sys
+import weakref
 from collections import deque
 from collections.abc import Callable
-from threading import get_ident
-from typing import Any
+from typing import Any, Final
+
+from budget_core.runtime.signals import is_from_signal
 
 _log = logging.getLogger("budget_core")
 _queue: deque[Callable[[], object]] = deque()
-_collecting: int | None = None
+_dropped: deque[weakref.ref[Any]] = deque()
+_actions: Final[dict[int, tuple[weakref.ref[Any], Callable[[], object]]]] = {}
+_FINALIZE: Final = weakref.finalize.__call__.__code__
+
+
+def when_dropped(thing: object, action: Callable[[], object]) -> None:
+    """Queue `action`, which does not refer to `thing`, when that is collected."""
+    gone = weakref.ref(thing, _dropped.append)
+    _actions[id(gone)] = gone, action
 
 
 def collecting() -> bool:
-    """Tell whether this code runs in the garbage collector."""
-    return _collecting == get_ident()
+    """Return whether this code may run in a garbage collection, and may only queue."""
+    return _finalizing() and not _can_collect()
 
 
 def later(action: Callable[[], object]) -> None:
@@ -30,20 +43,46 @@ def later(action: Callable[[], object]) -> None:
 
 def reap() -> None:
     """Do what was queued."""
-    while _queue and not collecting():
-        try:
-            action = _queue.popleft()
-        except IndexError:  # another thread was quicker
+    while _dropped or _queue:
+        if collecting():
             return
         try:
+            action = _actions.pop(id(_dropped.popleft()))[1] if _dropped else _queue.popleft()
+        except IndexError:  # another thread was quicker
+            continue
+        try:
             action()
-        except Exception:  # noqa: BLE001  it is nobody's in particular
+        except BaseException as error:
+            if not isinstance(error, Exception) or is_from_signal(error):
+                _queue.append(action)
+                raise
             _log.exception("What a finalizer asked for could not be done")
 
 
-def _note(phase: str, _info: dict[str, Any]) -> None:
-    global _collecting  # noqa: PLW0603
-    _collecting = get_ident() if phase == "start" else None
+def _finalizing() -> bool:
+    """Return whether a generator is being closed here, or a ``__del__`` runs."""
+    error = sys.exception()
+    while error is not None:
+        if isinstance(error, GeneratorExit):
+            return True
+        error = error.__context__
+    frame = sys._getframe(2)  # noqa: SLF001
+    while frame is not None:
+        if frame.f_code.co_name == "__del__" or frame.f_code is _FINALIZE:
+            return True
+        frame = frame.f_back  # type: ignore[assignment]
+    return False
 
 
-gc.callbacks.append(_note)
+class _Canary:
+    __slots__ = ("__weakref__", "itself")
+
+    def __init__(self) -> None:
+        self.itself = self
+
+
+def _can_collect() -> bool:
+    """Return whether no collection is under way: in one, another one does nothing."""
+    alive = weakref.ref(_Canary())
+    gc.collect(0)
+    return alive() is None

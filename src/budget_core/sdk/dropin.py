@@ -33,6 +33,7 @@ from budget_core.money.usd import Money
 from budget_core.runtime.finalizers import collecting, later
 from budget_core.runtime.plugins import asking
 from budget_core.runtime.settings import check_settings
+from budget_core.runtime.signals import pass_on
 from budget_core.sdk.claims import unclaimed
 from budget_core.sdk.installing import Hold
 from budget_core.session.budget import AgentBudget
@@ -250,7 +251,8 @@ def _watch(session: BudgetSession, agents: Mapping[str, Money], ending: ExitStac
 def _quietly(end: Callable[[], object]) -> None:
     try:
         end()
-    except Exception:  # noqa: BLE001  whatever a plugin may raise
+    except Exception as error:  # noqa: BLE001  whatever a plugin may raise
+        pass_on(error)
         _log.exception("An adapter of drop-in mode failed to end")
 
 

@@ -11,6 +11,7 @@ from budget_core.calls.outcomes import handled, unbilled
 from budget_core.calls.request import CallRequest
 from budget_core.calls.responses import read_receipt
 from budget_core.money.prices.output_limits import known_max_output
+from budget_core.runtime.signals import pass_on
 from budget_core.sdk.claims import Claim
 from budget_core.sdk.endpoints import Body, Endpoint
 from budget_core.sdk.stream_events import Event
@@ -239,5 +240,6 @@ class Exchange:
 def _read(body: Callable[[], Any]) -> Any:
     try:
         return body()
-    except Exception:  # noqa: BLE001  not JSON, or not text: it then says nothing of its usage
+    except Exception as error:  # noqa: BLE001  not JSON, or not text: it then says nothing of its usage
+        pass_on(error)
         return None

@@ -13,7 +13,6 @@ The methods are private to the SDKs; `StainlessGuard.hook` checks that they are 
 from __future__ import annotations
 
 import sys
-import weakref
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -21,7 +20,7 @@ from importlib import import_module
 from typing import Any, Final, Self
 
 from budget_core.errors import BudgetExhausted
-from budget_core.runtime.finalizers import later
+from budget_core.runtime.finalizers import when_dropped
 from budget_core.sdk.claims import binding_of, claim
 from budget_core.sdk.endpoints import Body
 from budget_core.sdk.exchange import Exchange, current
@@ -254,4 +253,4 @@ def _meter(exchange: Exchange, response: Any) -> None:
     if metering is not None:
         BodyMeter(metering.meter, response, metering.unwanted)
         # nobody may ever read it: then what it may have cost is charged when it is collected
-        weakref.finalize(response, later, metering.meter.end).atexit = False
+        when_dropped(response, metering.meter.end)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from threading import RLock
 from typing import TYPE_CHECKING, Any
-from weakref import WeakKeyDictionary, WeakSet, WeakValueDictionary
 
 from budget_core.runtime.forks import in_child
+from budget_core.runtime.weak import WeakBag, WeakValues
 
 if TYPE_CHECKING:
     from budget_core.ledger import Ledger
@@ -20,31 +20,30 @@ class Openers:
         open: they, as long as somebody uses them.
     """
 
-    __slots__ = ("__weakref__", "lock", "open")
+    __slots__ = ("__weakref__", "_ledger", "lock", "open")
 
-    def __init__(self) -> None:
+    def __init__(self, ledger: Ledger) -> None:
+        self._ledger = ledger  # as long as it is used, its id is its own
         self.lock = RLock()
-        self.open: WeakSet[Any] = WeakSet()
+        self.open: WeakBag[Any] = WeakBag()
 
 
-_known: WeakKeyDictionary[Ledger, WeakValueDictionary[str, Openers]] = WeakKeyDictionary()
+_known: WeakValues[tuple[int, str], Openers] = WeakValues()
 _lock = RLock()
 
 
 def openers_of(ledger: Ledger, account: str) -> Openers:
     """Return the sessions of an account."""
     with _lock:
-        known = _known.setdefault(ledger, WeakValueDictionary())
-        return known.setdefault(account, Openers())
+        return _known.setdefault((id(ledger), account), lambda: Openers(ledger))
 
 
 def _forked() -> None:
     """Wait for no thread of the parent process."""
     global _lock  # noqa: PLW0603
     _lock = RLock()
-    for accounts in _known.values():
-        for each in accounts.values():
-            each.lock = RLock()
+    for each in _known.values():
+        each.lock = RLock()
 
 
 in_child(_forked)

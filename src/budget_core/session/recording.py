@@ -16,7 +16,8 @@ from budget_core.money.amounts import ZERO, Amounts
 from budget_core.money.prices.lookup import settle_rates
 from budget_core.money.usage import Receipt, Usage, tier_of
 from budget_core.runtime.background import asked, told
-from budget_core.runtime.finalizers import later
+from budget_core.runtime.finalizers import when_dropped
+from budget_core.runtime.signals import pass_on
 
 if TYPE_CHECKING:
     from budget_core.calls.payer import Payer
@@ -132,7 +133,8 @@ def _read(response: Any) -> Receipt:
 def _part(thing: Any, name: str) -> Any:
     try:
         return thing.get(name) if isinstance(thing, Mapping) else getattr(thing, name, None)
-    except Exception:  # noqa: BLE001  whatever a foreign object's attributes may raise
+    except Exception as error:  # noqa: BLE001  whatever a foreign object's attributes may raise
+        pass_on(error)
         return None
 
 
@@ -214,6 +216,7 @@ class MeteredStream:
     def __init__(self, session: Recorder, stream: Any) -> None:
         self._stream = stream
         self._meter = _Meter(session)
+        when_dropped(self, self._meter.end)
 
     def __iter__(self) -> Iterator[Any]:
         return self
@@ -248,9 +251,6 @@ class MeteredStream:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def __del__(self) -> None:
-        later(self._meter.end)
-
     def __getattr__(self, name: str) -> Any:
         return getattr(self._stream, name)
 
@@ -261,6 +261,7 @@ class AsyncMeteredStream:
     def __init__(self, session: Recorder, stream: Any) -> None:
         self._stream = stream
         self._meter = _Meter(session)
+        when_dropped(self, self._meter.end)
         self._blocks = session.blocks
 
     def __aiter__(self) -> AsyncIterator[Any]:
@@ -297,9 +298,6 @@ class AsyncMeteredStream:
 
     async def __aexit__(self, *_: object) -> None:
         await self.close()
-
-    def __del__(self) -> None:
-        later(self._meter.end)
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._stream, name)

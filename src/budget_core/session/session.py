@@ -25,6 +25,7 @@ from budget_core.money.usd import Money, parse_cost, parse_usd
 from budget_core.runtime.background import asked, drain
 from budget_core.runtime.finalizers import collecting, later, reap
 from budget_core.runtime.settings import check_settings
+from budget_core.runtime.weak import WeakBag
 from budget_core.session.admission import Admission
 from budget_core.session.alerts import Alerts
 from budget_core.session.log import SessionLog
@@ -98,7 +99,7 @@ class BudgetSession(SessionPayer):
         self._admission = Admission(policy, self._log, self._calls.fingerprints)
         self.alerts: Alerts = Alerts(policy, self.standing, self._log)
         self._lock = RLock()  # reentrant: a finalizer may run in here
-        self._children: weakref.WeakSet[BudgetSession] = weakref.WeakSet()
+        self._children: WeakBag[BudgetSession] = WeakBag()
         self._overdrawn: BudgetExhausted | None = None
         self._began = monotonic()
         self._ended: float | None = None

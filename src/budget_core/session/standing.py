@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import weakref
+from functools import partial
 
 from budget_core.calls.context import finalizing
 from budget_core.calls.payer import own_groups
@@ -15,7 +15,7 @@ from budget_core.money.amounts import UNITS, ZERO, Amounts
 from budget_core.money.limits import UNLIMITED, Limit, Limits
 from budget_core.money.usd import Money, to_usd
 from budget_core.runtime.background import drain, in_event_loop
-from budget_core.runtime.finalizers import reap
+from budget_core.runtime.finalizers import reap, when_dropped
 from budget_core.session.open_accounts import openers_of
 from budget_core.session.policy import Policy, reserve_for
 
@@ -93,7 +93,7 @@ class Standing:
         if not (ledger.blocks and in_event_loop()):
             self.start()
         if made_up:
-            weakref.finalize(self, ledger.forget, self.account).atexit = False
+            when_dropped(self, partial(ledger.forget, self.account))
 
     def start(self) -> None:
         """Open the account if that was not done before."""

@@ -9,6 +9,7 @@ from threading import local
 from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
 
 from budget_core.runtime.plugins.manager import loaded, on_change
+from budget_core.runtime.signals import pass_on
 
 if TYPE_CHECKING:
     import pluggy
@@ -82,7 +83,8 @@ def _answers(
             answer = impl.function(*args) if nests else outermost(impl.function, *args)
         except passing:
             raise
-        except Exception:  # noqa: BLE001  whatever a plugin may raise
+        except Exception as error:  # noqa: BLE001  whatever a plugin may raise
+            pass_on(error)
             _log.exception("Plugin %r failed in %s", impl.plugin_name, hook)
         else:
             if answer is None:

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import weakref
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, cast
 
-from budget_core.runtime.finalizers import later
+from budget_core.runtime.finalizers import when_dropped
 from budget_core.runtime.settings import check_settings
 from budget_core.sdk.claims import ATTRIBUTE, Binding, binding_of
 from budget_core.sdk.installing import Hold
@@ -95,7 +94,7 @@ class _Keeper:
     """Keeps the SDKs guarded for as long as a client lives, or a copy that shares its state."""
 
     def __init__(self) -> None:
-        weakref.finalize(self, later, Hold().release).atexit = False
+        when_dropped(self, Hold().release)
 
 
 def bound_to(bearer: Any) -> Binding:

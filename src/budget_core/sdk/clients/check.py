@@ -15,6 +15,7 @@ from urllib.request import Request
 
 from budget_core.errors import InvalidBudget, LedgerUnavailable
 from budget_core.events.http import opener
+from budget_core.runtime.signals import pass_on
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -87,6 +88,7 @@ class Check:
         try:
             return self._ask()
         except Exception as error:  # whatever answers there may be no collector
+            pass_on(error)
             reason = _reason(error)
             if not self._fail_open:
                 raise LedgerUnavailable(reason, self._session_id) from error

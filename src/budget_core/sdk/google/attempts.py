@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 
 from budget_core.calls.request import CallRequest
 from budget_core.runtime.background import asked
-from budget_core.runtime.finalizers import later
+from budget_core.runtime.finalizers import when_dropped
 from budget_core.sdk.claims import claim
 from budget_core.sdk.exchange import Exchange
 from budget_core.sdk.google.api import API, model_in, read_body
@@ -120,7 +120,7 @@ def _conclude(exchange: Exchange, response: Any) -> None:
         if (caller := answering.get()) is not None:
             caller.opened.append(segments)
         # nobody may ever read it: then what it may have cost is charged when it is collected
-        weakref.finalize(response, later, metering.meter.end).atexit = False
+        when_dropped(response, metering.meter.end)
 
 
 class _Segments:
