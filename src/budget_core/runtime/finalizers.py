@@ -3,7 +3,7 @@
 No Python of ours runs in a garbage collection if it can be helped: what a signal's handler raises
 there (Ctrl-C, a time limit) is lost, and a collection may begin at any point of any thread, inside
 our own locks, too. So what is dropped is queued by C code alone, and the next that is asked of a
-session does what was queued. What of a generator must run (its ``finally``) may only queue.
+session does what was queued. What runs there all the same, as others want it, may only queue.
 """
 
 from __future__ import annotations
@@ -29,6 +29,18 @@ def when_dropped(thing: object, action: Callable[[], object]) -> None:
     """Queue `action`, which does not refer to `thing`, when that is collected."""
     gone = weakref.ref(thing, _dropped.append)
     _actions[id(gone)] = gone, action
+
+
+class Ender:
+    """Stands in a generator's frame for what ends with it, however it goes.
+
+    The ``finally`` of one that is dropped half-way is Python in a finalizer.
+    """
+
+    __slots__ = ("__weakref__",)
+
+    def __init__(self, action: Callable[[], object]) -> None:
+        when_dropped(self, action)
 
 
 def collecting() -> bool:

@@ -11,6 +11,7 @@ from budget_core.calls.responses import read_on
 from budget_core.errors import BudgetExhausted
 from budget_core.money.usage import Receipt
 from budget_core.runtime.background import asked
+from budget_core.runtime.finalizers import Ender
 
 if TYPE_CHECKING:
     from budget_core.sdk.stream_events import Dialect, Event
@@ -102,6 +103,7 @@ class BodyMeter:
         response.close, response.aclose = end_and_close, end_and_aclose
 
     def _read(self, chunks: Iterator[bytes], close: Callable[[], None]) -> Iterator[bytes]:
+        _ender = Ender(self._meter.end)
         try:
             self._pulling = True
             for chunk in chunks:
@@ -111,11 +113,14 @@ class BodyMeter:
                 self._pulling = True
             if self._buffer and (last := self._last()):
                 yield last
-        except BudgetExhausted:
-            close()
+        except GeneratorExit:
             raise
-        finally:
+        except BaseException as error:
+            if isinstance(error, BudgetExhausted):
+                close()
             self._meter.end()
+            raise
+        self._meter.end()
 
     async def _aread(
         self, chunks: AsyncIterator[bytes], close: Callable[[], Awaitable[None]]

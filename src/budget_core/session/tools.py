@@ -5,11 +5,12 @@ from __future__ import annotations
 import contextlib
 import functools
 import inspect
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Generator
 from typing import TYPE_CHECKING, Any, Protocol
 
 from budget_core.calls.prompt import snapshot
 from budget_core.calls.request import CallRequest
+from budget_core.runtime.finalizers import Ender
 
 if TYPE_CHECKING:
     from budget_core.calls.call import Call
@@ -58,9 +59,9 @@ def tracked(  # noqa: C901  four kinds of functions, the same two lines in each
             return functools.wraps(function)(acall)
         if inspect.isgeneratorfunction(function):
 
-            def generate(*args: Any, **kwargs: Any) -> Iterator[Any]:
-                with session.open_call(request(*args, **kwargs)):
-                    yield from function(*args, **kwargs)
+            def generate(*args: Any, **kwargs: Any) -> Generator[Any, Any, Any]:
+                call = session.open_call(request(*args, **kwargs))
+                return (yield from _paid(call, functools.partial(function, *args, **kwargs)))
 
             return functools.wraps(function)(generate)
 
@@ -71,3 +72,16 @@ def tracked(  # noqa: C901  four kinds of functions, the same two lines in each
         return functools.wraps(function)(call)
 
     return decorate
+
+
+def _paid(call: Call, items: Callable[[], Generator[Any, Any, Any]]) -> Generator[Any, Any, Any]:
+    _ender = Ender(call.settle)
+    try:
+        result = yield from items()
+    except GeneratorExit:
+        raise
+    except BaseException:
+        call.settle()
+        raise
+    call.settle()
+    return result
