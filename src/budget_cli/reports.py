@@ -85,7 +85,7 @@ def rendered(report: Report) -> RenderableType:
     """Return a normalised report as rich shows it."""
     parts: list[RenderableType] = [_money(report), Text(), _breakdown(report)]
     if report["children"]:
-        parts += [Text(), _children(report["children"])]
+        parts += [Text(), _children(report["children"], report.get("other_children", {}))]
     if report["events"]:
         parts += [Text(), _events(report["events"])]
     title = Text.assemble(cell(report["session_id"], "bold"), cell(f" · {_ending(report)}"))
@@ -129,6 +129,10 @@ def _normalised(data: Report) -> Report:
         "finalized": bool(data.get("finalized")),
         "events": [dict(event) for event in data.get("events") or ()],
     }
+    if "windows" in data:
+        known["windows"] = [dict(window) for window in data["windows"]]
+    if "other_children" in data:
+        known["other_children"] = dict(data["other_children"])
     return known
 
 
@@ -154,10 +158,17 @@ def _money(report: Report) -> RenderableType:
         facts.append(f"{report['unpriced_calls']} calls without a price")
     for unit, both in report["limits"].items():
         facts.append(f"{both.get('spent'):,} of {both.get('limit'):,} {unit.replace('_', ' ')}")
+    facts.extend(map(_used, report.get("windows", ())))
     below = cell(" · ".join(facts), "dim")
     if report["overage"]:
         below.append(f" · {exact_dollars(report['overage'])} over the budget", "bold red")
     return Group(line, below)
+
+
+def _used(window: Report) -> str:
+    spent = window.get("spent")
+    shown = exact_dollars(spent) if window.get("unit") == "usd" else f"{spent:,}"
+    return f"{shown} of {window.get('limit')}"
 
 
 def _breakdown(report: Report) -> RenderableType:
@@ -182,13 +193,21 @@ def _breakdown(report: Report) -> RenderableType:
     return table
 
 
-def _children(children: list[Report]) -> RenderableType:
+def _children(children: list[Report], others: Report) -> RenderableType:
     table = Table.grid(padding=(0, 2))
     for at, child in enumerate(children):
         spent, limit = child.get("total_spent"), child.get("budget")
         of = f"{exact_dollars(spent)} of {exact_dollars(limit)}" if limit else exact_dollars(spent)
         label = Text("" if at else "children", "dim")
-        table.add_row(label, cell(child.get("session_id")), bar(spent or 0, limit, width=16), of)
+        table.add_row(
+            label,
+            cell(child.get("name") or child.get("session_id")),
+            bar(spent or 0, limit, width=16),
+            of,
+        )
+    if others:
+        more = f"and {others.get('count')} others"
+        table.add_row("", cell(more, "dim"), "", exact_dollars(others.get("total_spent")))
     return table
 
 

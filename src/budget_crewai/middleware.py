@@ -96,7 +96,8 @@ class CrewAIBudgetMiddleware(Payer):
         self.on_exhausted = on_exhausted
         self.wrap_up = wrap_up
         limits = {
-            task.strip(): self.session.child_session(limit) for task, limit in (tasks or {}).items()
+            task.strip(): self.session.child_session(limit, label=task.strip())
+            for task, limit in (tasks or {}).items()
         }
         reserve = finalization_reserve if on_exhausted == "finalize" else None
         self.units = Units(self.session, limits, reserve)

@@ -187,7 +187,8 @@ class Units:
     # -- inside ------------------------------------------------------------------------------
 
     def _open(self, task: Any) -> BudgetSession:
-        return (self.limit_of(task) or self._session).child_session()
+        label = name_of(task) if task is not None else None
+        return (self.limit_of(task) or self._session).child_session(label=label)
 
     def _add(self, key: object, unit: Unit) -> None:
         self._units[key] = unit

@@ -114,3 +114,20 @@ def test_a_file_that_cannot_be_read_exits_with_1(budget, tmp_path):
     assert "No such file" in shown.stderr
     (tmp_path / "binary").write_bytes(b"\xff\xfe\xff")
     assert budget("report", tmp_path / "binary").exit_code == 1
+
+
+def test_children_that_ended_the_rest_and_limits_per_period(budget, tmp_path):
+    with AgentBudget(["$5", "$1/day"]).session() as session:
+        for n in range(130):
+            with session.child_session("$0.5", label=f"agent {n}") as child:
+                child.track(cost=0.001)
+        file = tmp_path / "report.json"
+        file.write_text(json.dumps(session.report()))
+    shown = budget("report", file).stdout
+    assert "agent 129" in shown
+    assert "agent 3 " not in shown
+    assert "and 30 others" in shown
+    assert "$0.13 of $1.00/day" in shown
+    told = json.loads(budget("report", file, "--json").stdout)
+    assert told["other_children"] == {"count": 30, "total_spent": 0.03}
+    assert told["windows"][0]["spent"] == 0.13

@@ -246,7 +246,7 @@ def _agent_sessions(
     reserve = session.policy.finalization_reserve
     shared = reserve if reserve == "auto" or isinstance(reserve, float) else 0
     return {
-        agent: session.child_session(cut(limit, session), finalization_reserve=shared)
+        agent: session.child_session(cut(limit, session), label=agent, finalization_reserve=shared)
         for agent, limit in agents.items()
     }
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from threading import RLock
 from typing import TYPE_CHECKING, Any
 
@@ -14,11 +15,15 @@ if TYPE_CHECKING:
 class OpenCalls:
     """The calls for which a session holds money.
 
+    Args:
+        session: returns the session, or None if nobody uses it any more.
+
     Attributes:
         totals: the running sums behind the report.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, session: Callable[[], Any]) -> None:
+        self._session = session
         self.totals = Totals()
         self._calls: dict[str, PaidCall] = {}
         self._lock = RLock()  # reentrant: a finalizer may run in here
@@ -35,10 +40,12 @@ class OpenCalls:
         self._calls.pop(call.id, None)
 
     def count(self, call: PaidCall) -> None:
-        """Count a call that was settled."""
+        """Count a call that was settled, of the session itself or of one below it."""
+        payer, mine = call.payer, self._session()
+        below = payer is not mine and any(each is mine for each in payer.lineage[1:])
         with self._lock:
             self._calls.pop(call.reservation.id, None)
-            self.totals.add(call)
+            self.totals.add(call, below=below)
 
     def fingerprints(self) -> list[Any]:
         """Return the fingerprints of the calls in flight."""

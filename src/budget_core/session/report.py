@@ -3,27 +3,33 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
-from budget_core.money.amounts import UNITS
+from budget_core.money.amounts import UNITS, readable
 from budget_core.money.usd import to_usd
 
 if TYPE_CHECKING:
     from budget_core.calls.payer import PaidCall
+    from budget_core.session.children import Children
     from budget_core.session.log import SessionLog
     from budget_core.session.standing import Standing
 
 
 class Totals:
-    """What a session's calls came to, kept as they end. Money in nanos."""
+    """What a session's calls came to, kept as they end. Money in nanos.
+
+    Attributes:
+        spent: all of it.
+        below: what its children spent of that.
+    """
 
     __slots__ = (
-        "agents", "children", "llm", "llm_calls", "models", "tokens", "tool_calls", "tools",
+        "agents", "below", "llm", "llm_calls", "models", "spent", "tokens", "tool_calls", "tools",
         "unpriced",
     )  # fmt: skip
 
     def __init__(self) -> None:
+        self.spent = self.below = 0
         self.llm = 0
         self.llm_calls = 0
         self.models: defaultdict[str, int] = defaultdict(int)
@@ -33,9 +39,12 @@ class Totals:
         self.tokens = [0, 0, 0, 0, 0]
         self.unpriced = 0
 
-    def add(self, call: PaidCall) -> None:
-        """Count one ended call."""
+    def add(self, call: PaidCall, *, below: bool) -> None:
+        """Count one ended call, of the session itself or of one below it."""
         request, cost, usage = call.request, call.cost, call.usage
+        self.spent += cost
+        if below:
+            self.below += cost
         if request.kind == "tool":
             self.tool_calls += 1
             self.tools[request.name] += cost
@@ -79,13 +88,23 @@ def _dollars(by_name: dict[str, int]) -> dict[str, float]:
 
 
 def report(
-    standing: Standing, totals: Totals, log: SessionLog, children: Iterable[Any], *, seconds: float
+    standing: Standing, totals: Totals, log: SessionLog, children: Children, *, seconds: float
 ) -> dict[str, Any]:
     """Return a session's JSON-ready report (see `BudgetSession.report`)."""
     balance = standing.balance()
     limits = standing.limits
     limit, remaining = limits.lifelong("usd"), standing.remaining(balance)
     spent = balance.spent.usd
+    windows = [
+        {
+            "limit": str(window.limit),
+            "unit": window.limit.unit,
+            "amount": readable(window.limit.unit, window.limit.amount),
+            "spent": readable(window.limit.unit, window.spent),
+            "reserved": readable(window.limit.unit, window.reserved),
+        }
+        for window in balance.windows
+    ]
     return {
         "session_id": log.session_id,
         "budget": None if limit is None else to_usd(limit),
@@ -101,10 +120,8 @@ def report(
             for at, unit in enumerate(UNITS)
             if unit != "usd" and (amount := limits.lifelong(unit)) is not None
         },
-        "children": [
-            {"session_id": child.id, "budget": child.limit, "total_spent": child.spent}
-            for child in children
-        ],
+        **({"windows": windows} if windows else {}),
+        **children.report(totals.below),
         "duration_seconds": seconds,
         "terminated_by": log.terminated_by,
         "finalized": balance.state == "finalized",

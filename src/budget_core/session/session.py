@@ -8,7 +8,6 @@ from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
-from threading import RLock
 from time import monotonic
 from typing import TYPE_CHECKING, Any, Self, TypeVar, cast
 
@@ -25,9 +24,9 @@ from budget_core.money.usd import Money, parse_cost, parse_usd
 from budget_core.runtime.background import asked, drain
 from budget_core.runtime.finalizers import collecting, later, reap
 from budget_core.runtime.settings import check_settings
-from budget_core.runtime.weak import WeakBag
 from budget_core.session.admission import Admission
 from budget_core.session.alerts import Alerts
+from budget_core.session.children import Children
 from budget_core.session.log import SessionLog
 from budget_core.session.open_calls import OpenCalls
 from budget_core.session.policy import Policy, Report, Reserve, TopUp
@@ -51,6 +50,7 @@ class BudgetSession(SessionPayer):
 
     Attributes:
         id: its name, or a made-up one.
+        label: what reports call it beside that, or None.
         parent: the session whose money it spends, or None.
         policy: its settings.
         standing: how its account stands in the ledger.
@@ -69,7 +69,9 @@ class BudgetSession(SessionPayer):
         under: str | None = None,
         update: bool = False,
         allocate: bool = False,
+        label: str | None = None,
     ) -> None:
+        self.label = label
         self.id = name or f"sess_{uuid.uuid4().hex[:12]}"
         self.parent = parent
         self.policy = policy
@@ -93,18 +95,17 @@ class BudgetSession(SessionPayer):
         self.ledger, self.account = ledger, self.standing.account
         self.groups, self.blocks = self.standing.groups, self.standing.blocks
         self._log = SessionLog(self.id, policy, weakref.ref(self))  # no cycle: it is collected
-        self._calls = OpenCalls()
+        self._calls = OpenCalls(weakref.ref(self))
         self.totals = self._calls.totals
         self.opened, self.count = self._calls.opened, self._calls.count
         self._admission = Admission(policy, self._log, self._calls.fingerprints)
         self.alerts: Alerts = Alerts(policy, self.standing, self._log)
-        self._lock = RLock()  # reentrant: a finalizer may run in here
-        self._children: WeakBag[BudgetSession] = WeakBag()
+        self._children = Children()
         self._overdrawn: BudgetExhausted | None = None
         self._began = monotonic()
         self._ended: float | None = None
         if parent is not None:
-            parent.adopt(self)
+            parent._children.add(self)  # noqa: SLF001  a session, too
 
     # -- what is left ------------------------------------------------------------------------
 
@@ -114,9 +115,12 @@ class BudgetSession(SessionPayer):
         return (self._ended or monotonic()) - self._began
 
     def report(self) -> Report:
-        """Return what happened so far, JSON-ready: dollars as floats, and exact ``*_nanos``."""
-        standing, children = self.standing, self.children()
-        return report(standing, self.totals, self._log, children, seconds=self.duration)
+        """Return what happened so far, JSON-ready: dollars as floats, and exact ``*_nanos``.
+
+        ``children`` names a hundred, ended ones included; ``other_children`` sums up the rest.
+        """
+        totals, log, children = self.totals, self._log, self._children
+        return report(self.standing, totals, log, children, seconds=self.duration)
 
     def events(self) -> tuple[Event, ...]:
         """Return the last events, oldest first; the full record is the ledger's."""
@@ -124,13 +128,7 @@ class BudgetSession(SessionPayer):
 
     def children(self) -> tuple[BudgetSession, ...]:
         """Return the child sessions that are still in use."""
-        with self._lock:
-            return tuple(self._children)
-
-    def adopt(self, child: BudgetSession) -> None:
-        """Keep a child session, for the report and for `close`."""
-        with self._lock:
-            self._children.add(child)
+        return self._children.live()
 
     # -- spending ----------------------------------------------------------------------------
 
@@ -226,6 +224,7 @@ class BudgetSession(SessionPayer):
         tokens: int | None = None,
         llm_calls: int | None = None,
         tool_calls: int | None = None,
+        label: str | None = None,
         **policy: Any,
     ) -> BudgetSession:
         """Return a session with a limit of its own, whose spend is also this session's.
@@ -241,6 +240,7 @@ class BudgetSession(SessionPayer):
             tokens: a further limit.
             llm_calls: a further limit.
             tool_calls: a further limit.
+            label: what reports call it beside its id: an agent's name, which need not be unique.
             **policy: settings that differ from this session's (see `AgentBudget`).
 
         Raises:
@@ -262,6 +262,7 @@ class BudgetSession(SessionPayer):
             name=name,
             parent=self,
             allocate=allocate,
+            label=label,
         )
 
     def top_up(

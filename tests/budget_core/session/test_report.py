@@ -1,11 +1,13 @@
+import gc
 import json
 import threading
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from budget_core import AgentBudget, BudgetExhausted, Usage
+from budget_core import AgentBudget, BudgetExhausted, MemoryLedger, Usage
 from budget_core.calls.request import CallRequest
+from budget_core.session.children import MOST_LISTED
 
 pytestmark = pytest.mark.usefixtures("penny")
 
@@ -154,3 +156,113 @@ def test_threads_count_exactly():
     assert report["total_spent_nanos"] == 400_000_000
     assert report["breakdown"]["tools"]["calls"] == len(report["breakdown"]["tools"]["by_tool"])
     assert report["breakdown"]["tools"]["calls"] == 400
+
+
+class TestChildren:
+    def test_those_that_have_ended_and_are_gone_are_told(self):
+        with AgentBudget("$10").session("team") as team:
+            for name, cost in (("researcher", 1.5), (None, 0.5), ("writer", 0.25)):
+                with team.child_session("$2", name=name) as child:
+                    child.track(cost=cost, tool_name="search")
+                del child
+            gc.collect()
+            assert team.children() == ()
+            told = team.report()["children"]
+        assert [(child["budget"], child["total_spent"]) for child in told] == [
+            (2.0, 1.5), (2.0, 0.5), (2.0, 0.25),
+        ]  # fmt: skip
+        assert [told[0]["session_id"], told[2]["session_id"]] == ["researcher", "writer"]
+
+    def test_a_call_that_is_settled_after_its_session_ended_is_told(self):
+        team = AgentBudget("$10").session()
+        call = team.child_session("$2").open_call(CallRequest(model="penny", output_cap=100))
+        gc.collect()
+        call.settle(Usage(output=100))
+        del call
+        gc.collect()
+        assert [child["total_spent"] for child in team.report()["children"]] == [0.001]
+
+    @pytest.mark.parametrize("ledger", ["memory", "sqlite"])
+    def test_one_that_is_opened_again_is_told_once(self, ledger, tmp_path):
+        where = MemoryLedger() if ledger == "memory" else f"sqlite:///{tmp_path}/b.db"
+        budget = AgentBudget("$10", ledger=where)
+        for run in (1, 2):
+            with budget.session("team") as team:
+                for n in range(40):
+                    with team.child_session("$5", name="researcher") as child:
+                        child.track(cost=0.01)
+                    assert team.report()["children"] == [
+                        {
+                            "session_id": "researcher",
+                            "budget": pytest.approx(5.0),
+                            "total_spent": pytest.approx(0.4 * (run - 1) + 0.01 * (n + 1)),
+                        }
+                    ]
+                del child
+                gc.collect()
+                assert [c["total_spent"] for c in team.report()["children"]] == [0.4 * run]
+
+    def test_their_number_is_bounded_and_the_rest_is_a_sum(self):
+        team = AgentBudget("$10").session()
+        kept = team.child_session(name="kept")
+        kept.track(cost=0.5)
+        for n in range(250):
+            with team.child_session(name=f"n{n}" if n % 2 else None) as child:
+                child.track(cost=0.001)
+                with child.child_session() as grandchild:
+                    grandchild.track(cost=0.002)
+        team.track(cost=1)
+        report = team.report()
+        assert len(report["children"]) == MOST_LISTED
+        assert "kept" in {child["session_id"] for child in report["children"]}
+        listed = sum(child["total_spent"] for child in report["children"])
+        rest = report["other_children"]
+        assert rest["count"] == 251 - MOST_LISTED
+        assert listed + rest["total_spent"] == pytest.approx(0.5 + 250 * 0.003)
+        assert report["total_spent"] == pytest.approx(1.5 + 250 * 0.003)
+
+    def test_what_a_joined_budget_pays_is_no_child_s(self):
+        other, team = AgentBudget("$5", parent=None).session(), AgentBudget("$5").session()
+        team.child_session().track(cost=0.25)
+        request = CallRequest(model="penny", output_cap=100)
+        other.open_call(request, joining=[team]).settle(Usage(output=100))
+        assert team.totals.below == 250_000_000
+        assert team.report()["total_spent"] == 0.251
+
+    def test_a_label_is_told_beside_the_id(self):
+        team = AgentBudget("$5").session()
+        told = [team.child_session(label="ann"), team.child_session(label="ann")]
+        names = [(c["session_id"], c["name"]) for c in team.report()["children"]]
+        assert names == [(child.id, "ann") for child in told]
+
+    def test_many_threads_open_and_end_them(self):
+        team = AgentBudget("$10").session()
+
+        def work(n):
+            with team.child_session(label=f"a{n % 7}") as child:
+                child.track(cost=0.001)
+
+        with ThreadPoolExecutor(8) as pool:
+            list(pool.map(work, range(400)))
+        report = team.report()
+        listed = sum(child["total_spent"] for child in report["children"])
+        assert listed + report["other_children"]["total_spent"] == pytest.approx(0.4)
+
+
+def test_limits_per_period_are_told():
+    session = AgentBudget(["$5", "$1/day", "100 calls/hour"]).session("s")
+    session.track(cost=0.25)
+    call = session.open_call(CallRequest(kind="tool", name="buy", cost=500_000_000))
+    told = session.report()["windows"]
+    assert json.loads(json.dumps(told)) == told
+    assert told == [
+        {"limit": "$1.00/day", "unit": "usd", "amount": 1.0, "spent": 0.25, "reserved": 0.5},
+        {
+            "limit": "100 LLM calls/hour",
+            "unit": "llm_calls",
+            "amount": 100,
+            "spent": 0,
+            "reserved": 0,
+        },
+    ]
+    call.release()
