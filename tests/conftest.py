@@ -1,5 +1,6 @@
 """Fixtures that every suite shares."""
 
+import asyncio
 import gc
 import json
 import os
@@ -189,6 +190,60 @@ def watched():
 @pytest.fixture
 def blocking():
     return BlockingLedger()
+
+
+ASKED = (
+    "open", "reserve", "extend", "commit", "release", "charge", "balance", "headroom",
+    "keep_back", "top_up", "close", "llm_holds",
+)  # fmt: skip
+
+
+class WaitingLedger(MemoryLedger):
+    """A ledger that blocks: each answer waits until the event loop has taken a turn.
+
+    It keeps what stopped the loop: what it was asked for in the loop's own thread, or while the
+    loop took no turn.
+    """
+
+    blocks = True
+
+    def __init__(self, loop):
+        super().__init__()
+        self.loop = loop
+        self.stopped = []
+        self.asked = set()
+
+
+def _noting(name):
+    original = getattr(MemoryLedger, name)
+
+    def asked(self, *args, **options):
+        self.asked.add(name)
+        turn = threading.Event()
+        try:
+            asyncio.get_running_loop()
+        except RuntimeError:
+            self.loop.call_soon_threadsafe(turn.set)
+            if not turn.wait(20):
+                self.stopped.append(name)
+        else:
+            self.stopped.append(name)
+        return original(self, *args, **options)
+
+    return asked
+
+
+for _name in ASKED:
+    setattr(WaitingLedger, _name, _noting(_name))
+
+
+@pytest.fixture
+async def waiting_ledger():
+    """A ledger that blocks; the test fails if that stops its event loop."""
+    ledger = WaitingLedger(asyncio.get_running_loop())
+    yield ledger
+    assert ledger.stopped == []
+    assert "open" in ledger.asked
 
 
 class Got(NamedTuple):

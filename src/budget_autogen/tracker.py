@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final, Literal, Self, TypeAlias
 
-from budget_core.frameworks.integration import Integration, cut
+from budget_core.frameworks.integration import Integration
 from budget_core.frameworks.last_word import WRAP_UP
 
 if TYPE_CHECKING:
@@ -124,8 +124,7 @@ class AutoGenBudgetTracker(Integration):
             "guard_sdks": self.guard_sdks,
             **own,
         }
-        limit = None if budget is None else cut(budget, self.session)
-        child = self.session.child_session(limit, **options)
+        child = self.session.child_session(budget, cut=True, **options)
         return AutoGenBudgetTracker(session=child, **settings).attach(*targets)
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Self:

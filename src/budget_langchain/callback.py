@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING, Any
 
 from langchain_core.callbacks import BaseCallbackHandler
 
-from budget_core import AgentBudget, AgentBudgetError, BudgetSession
+from budget_core import AgentBudget, BudgetSession
 from budget_core.calls.outcomes import unbilled
 from budget_core.frameworks import WRAP_UP, AgentIntegration, OnExhausted
 from budget_core.money.limits import Limit
 from budget_core.money.usd import Money
 from budget_langchain import active, batches, outcomes, paying, runs
 from budget_langchain.errors import bubble
-from budget_langchain.events import raising, silent
+from budget_langchain.events import holding, metering, silent
 from budget_langchain.requests import agent_name, model_request
 
 if TYPE_CHECKING:
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from langchain_core.messages import BaseMessage
     from langchain_core.outputs import LLMResult
 
+    from budget_langchain.asking import Asking
     from budget_langchain.runs import Run
 
 
@@ -100,9 +101,10 @@ class LangChainBudgetCallback(AgentIntegration, BaseCallbackHandler):
 
     # -- models ------------------------------------------------------------------------------
 
-    @raising
-    def on_chat_model_start(
+    @holding
+    async def on_chat_model_start(
         self,
+        asking: Asking,
         serialized: dict[str, Any],
         messages: list[list[BaseMessage]],
         *,
@@ -111,11 +113,14 @@ class LangChainBudgetCallback(AgentIntegration, BaseCallbackHandler):
         **kwargs: Any,
     ) -> None:
         """Hold a chat model's call, or raise before a request is sent."""
-        self._start_model(serialized, messages[0], run_id, metadata or {}, kwargs, chat=True)
+        await self._start_model(
+            asking, serialized, messages[0], run_id, metadata or {}, kwargs, chat=True
+        )
 
-    @raising
-    def on_llm_start(
+    @holding
+    async def on_llm_start(
         self,
+        asking: Asking,
         serialized: dict[str, Any],
         prompts: list[str],
         *,
@@ -124,20 +129,26 @@ class LangChainBudgetCallback(AgentIntegration, BaseCallbackHandler):
         **kwargs: Any,
     ) -> None:
         """Hold a completion model's call, or raise before a request is sent."""
-        self._start_model(serialized, prompts, run_id, metadata or {}, kwargs, chat=False)
+        await self._start_model(
+            asking, serialized, prompts, run_id, metadata or {}, kwargs, chat=False
+        )
 
-    @raising
-    def on_llm_new_token(
-        self, token: Any, *, run_id: UUID, chunk: Any = None, **_kwargs: Any
+    @metering
+    async def on_llm_new_token(
+        self, asking: Asking, token: Any, *, run_id: UUID, chunk: Any = None, **_kwargs: Any
     ) -> None:
         """Meter a stream that no SDK guard meters; raises when its hold is spent."""
-        self._meter(run_id, "token", outcomes.streamed_text(token, chunk))
+        await self._meter(asking, run_id, "token", outcomes.streamed_text(token, chunk))
 
-    @raising
-    def on_stream_event(self, event: Any, *, run_id: UUID, **_kwargs: Any) -> None:
+    @metering
+    async def on_stream_event(
+        self, asking: Asking, event: Any, *, run_id: UUID, **_kwargs: Any
+    ) -> None:
         """Meter a stream of protocol events likewise."""
         if isinstance(event, Mapping):
-            self._meter(run_id, "event", outcomes.streamed_text([event.get("delta") or ()], None))
+            await self._meter(
+                asking, run_id, "event", outcomes.streamed_text([event.get("delta") or ()], None)
+            )
 
     @silent
     def on_llm_end(self, response: LLMResult, *, run_id: UUID, **_kwargs: Any) -> None:
@@ -164,9 +175,10 @@ class LangChainBudgetCallback(AgentIntegration, BaseCallbackHandler):
 
     # -- tools -------------------------------------------------------------------------------
 
-    @raising
-    def on_tool_start(
+    @holding
+    async def on_tool_start(
         self,
+        asking: Asking,
         serialized: dict[str, Any] | None,
         input_str: str,
         *,
@@ -181,8 +193,9 @@ class LangChainBudgetCallback(AgentIntegration, BaseCallbackHandler):
         arguments = input_str if inputs is None else inputs
         request = self.tool_request(name, arguments, agent=agent_name(metadata), mixin=bubble())
         session = self.session_for(metadata)
-        run = paying.tool_run(self, run_id, request, session)
-        self._keep(run_id, run)
+        run = await paying.tool_run(asking, self, run_id, request, session)
+        with paying.unsent(run.call):
+            self._keep(run_id, run)
 
     @silent
     def on_tool_end(self, output: Any, *, run_id: UUID, **_kwargs: Any) -> None:  # noqa: ARG002
@@ -198,8 +211,9 @@ class LangChainBudgetCallback(AgentIntegration, BaseCallbackHandler):
 
     # -- inside ------------------------------------------------------------------------------
 
-    def _start_model(
+    async def _start_model(
         self,
+        asking: Asking,
         serialized: Mapping[str, Any] | None,
         messages: Any,
         run_id: UUID,
@@ -208,27 +222,32 @@ class LangChainBudgetCallback(AgentIntegration, BaseCallbackHandler):
         *,
         chat: bool,
     ) -> None:
-        self.guard()
         params = said.get("invocation_params") or {}
         batch = params if (said.get("batch_size") or 1) > 1 else None
-        request = model_request(messages, serialized=serialized, metadata=metadata, params=params)
         try:
+            self.guard()
             session = self.session_for(metadata)
-            run = paying.model_run(self, run_id, request, session, batch=batch, chat=chat)
-        except AgentBudgetError:
+            request = model_request(
+                messages, serialized=serialized, metadata=metadata, params=params
+            )
+            run = await paying.model_run(
+                asking, self, run_id, request, session, batch=batch, chat=chat
+            )
+        except BaseException:
             if batch is not None:
                 batches.release(self._runs, batch)
             raise
-        self._keep(run_id, run)
+        with paying.unsent(run.call):
+            self._keep(run_id, run)
 
-    def _meter(self, run_id: UUID, source: str, text: str) -> None:
+    async def _meter(self, asking: Asking, run_id: UUID, source: str, text: str) -> None:
         run = self._runs.get(run_id)
         if run is not None and run.owner is self and run.open and text and run.heard(source):
-            run.call.meter(text)
+            await asking.meter(run.call, text)
 
     def _keep(self, run_id: UUID, run: Run) -> None:
-        self._runs[run_id] = run
         runs.remember(run_id, run)
+        self._runs[run_id] = run
 
 
 active.add_to_runs(LangChainBudgetCallback.all_active)

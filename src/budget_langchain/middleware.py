@@ -22,9 +22,10 @@ from budget_core.frameworks import (
 )
 from budget_core.sdk.installing import is_guarded
 from budget_langchain.callback import LangChainBudgetCallback
+from budget_langchain.events import silent
 from budget_langchain.last_word import final_answer, final_request
 from budget_langchain.models import agent_request, cap_setting, sdk_of, thinking_budget
-from budget_langchain.paying import around
+from budget_langchain.paying import around, unsent
 from budget_langchain.runs import Offer, offering
 
 if TYPE_CHECKING:
@@ -149,7 +150,9 @@ class BudgetMiddleware(AgentMiddleware[Any, Any, Any]):
         session, asked = self._asked(request)
         if asked is None:
             return handler(request)
-        offer = Offer(session.open_call(asked, joining=around(session)))
+        call = session.open_call(asked, joining=around(session))
+        with unsent(call):
+            offer = Offer(call)
         try:
             with offering(offer):
                 return handler(self._capped(request, offer.call))
@@ -162,7 +165,9 @@ class BudgetMiddleware(AgentMiddleware[Any, Any, Any]):
         session, asked = self._asked(request)
         if asked is None:
             return await handler(request)
-        offer = Offer(await session.open_call_async(asked, joining=around(session)))
+        call = await session.open_call_async(asked, joining=around(session))
+        with unsent(call):
+            offer = Offer(call)
         try:
             with offering(offer):
                 return await handler(self._capped(request, offer.call))
@@ -191,15 +196,16 @@ class BudgetMiddleware(AgentMiddleware[Any, Any, Any]):
             return request
         return request.override(model_settings={**request.model_settings, **setting})
 
+    @silent
     def _conclude(self, request: ModelRequest[Any], offer: Offer) -> None:
-        if offer.context is not None:
-            while len(self._contexts) >= _KEPT_CONTEXTS:
-                self._contexts.pop(next(iter(self._contexts)))
-            self._contexts[_shape(request)] = offer.context
         if not offer.taken:
             offer.call.abort()
         elif not offer.call.over:
             offer.call.finish()
+        if offer.context is not None:
+            while len(self._contexts) >= _KEPT_CONTEXTS:
+                self._contexts.pop(next(iter(self._contexts)))
+            self._contexts[_shape(request)] = offer.context
 
     def _last_word(self, error: BudgetExhausted) -> LastWord:
         """Return how the agent may end, or raise the error."""
@@ -260,8 +266,6 @@ def _too_short_to_think(call: Call, least: int) -> BudgetExhausted:
         f"{call.cap} tokens of output, and its thinking alone may take {least}. Raise the limit, "
         "or lower the thinking budget.",
         limit=session.limit,
-        spent=session.spent,
-        remaining=session.remaining,
         account=session.account,
         session_id=session.id,
     )

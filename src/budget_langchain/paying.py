@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from budget_core.calls import context
@@ -9,12 +10,15 @@ from budget_langchain import runs
 from budget_langchain.runs import Run
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from uuid import UUID
 
     from budget_core import BudgetSession, Call, CallRequest
+    from budget_langchain.asking import Asking
 
 
-def model_run(
+async def model_run(
+    asking: Asking,
     owner: object,
     run_id: UUID,
     request: CallRequest,
@@ -31,31 +35,51 @@ def model_run(
     enclosing = around(session)
     if (run := runs.known(run_id)) is not None:
         if missing := _missing(run.call, session, enclosing):
-            run.call.reprice(request, missing)
+            await asking.reprice(run.call, request, missing)
         return run
-    if (offer := runs.taken_offer()) is not None:
-        call, wired = offer.call, offer.call.wired
+    if (offer := runs.taken_offer()) is None:
+        call = await asking.open(session, request, enclosing)
+        return _run(call, owner, batch, chat=chat)
+    call, wired = offer.call, offer.call.wired
+    with unsent(call):
         offer.context = request.prompt.context if request.prompt else None
-        call.reprice(request, _missing(call, session, enclosing))
+        await asking.reprice(call, request, _missing(call, session, enclosing))
         call.wired = wired and (call.cap or 0) >= (request.output_cap or 0)
-        return Run(call, owner, batch, chat=chat)
-    return Run(session.open_call(request, joining=enclosing), owner, batch, chat=chat)
+        return _run(call, owner, batch, chat=chat)
 
 
-def tool_run(owner: object, run_id: UUID, request: CallRequest, session: BudgetSession) -> Run:
+async def tool_run(
+    asking: Asking, owner: object, run_id: UUID, request: CallRequest, session: BudgetSession
+) -> Run:
     """Return the run of a tool, held in `session`."""
     run = runs.known(run_id)
     if run is None:
-        return Run(session.open_call(request, joining=around(session)), owner, chat=False)
+        call = await asking.open(session, request, around(session))
+        return _run(call, owner, None, chat=False)
     missing = _missing(run.call, session, ())
     if missing or request.cost > run.call.request.cost:
-        run.call.reprice(request, missing)
+        await asking.reprice(run.call, request, missing)
     return run
+
+
+@contextmanager
+def unsent(call: Call) -> Iterator[None]:
+    """Release a call if its block fails: then it is not sent."""
+    try:
+        yield
+    except BaseException:
+        call.abort()
+        raise
 
 
 def around(session: BudgetSession) -> tuple[BudgetSession, ...]:
     """Return the sessions in whose tools this runs: an agent's limit covers its sub-agents."""
     return tuple(outer for outer in context.tool_sessions() if outer is not session)
+
+
+def _run(call: Call, owner: object, batch: object, *, chat: bool) -> Run:
+    with unsent(call):
+        return Run(call, owner, batch, chat=chat)
 
 
 def _missing(

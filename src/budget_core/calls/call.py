@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from functools import partial
 from threading import Lock
 from time import time
@@ -153,6 +154,23 @@ class Call:
         except BaseException:
             self.release()
             raise
+
+    async def reprice_async(self, request: CallRequest, joining: tuple[Payer, ...] = ()) -> None:
+        """Async version of `reprice`: a ledger that blocks is asked in a thread."""
+        groups = groups_of(joining) if joining else ()
+        if not (self.reservation.blocks or any(group.ledger.blocks for group in groups)):
+            self.reprice(request, joining)
+            return
+        asking = asyncio.ensure_future(asyncio.to_thread(self.reprice, request, joining))
+        try:
+            await asyncio.shield(asking)
+        except asyncio.CancelledError:
+            asking.add_done_callback(self._unsent)  # not sent: the thread goes on
+            raise
+
+    def _unsent(self, asking: asyncio.Future[None]) -> None:
+        asking.exception()  # which nobody waits for any more
+        self.release()
 
     def _reprice(self, request: CallRequest, joining: tuple[Payer, ...]) -> None:
         groups = groups_of(joining) if joining else ()

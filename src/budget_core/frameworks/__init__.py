@@ -20,7 +20,7 @@ from budget_core.runtime.lazy import lazy
 if TYPE_CHECKING:
     from budget_core.frameworks.agents import AgentIntegration, OnExhausted
     from budget_core.frameworks.fingerprints import message_fingerprint, tool_fingerprint
-    from budget_core.frameworks.integration import Integration, cut, guarding, paying
+    from budget_core.frameworks.integration import Integration, guarding, paying
     from budget_core.frameworks.joining import join
     from budget_core.frameworks.last_word import (
         SPEECHLESS,
@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 _HOME = {
     **dict.fromkeys(("AgentIntegration", "OnExhausted"), "frameworks.agents"),
     **dict.fromkeys(("message_fingerprint", "tool_fingerprint"), "frameworks.fingerprints"),
-    **dict.fromkeys(("Integration", "cut", "guarding", "paying"), "frameworks.integration"),
+    **dict.fromkeys(("Integration", "guarding", "paying"), "frameworks.integration"),
     "join": "frameworks.joining",
     **dict.fromkeys(
         (
@@ -68,7 +68,6 @@ __all__ = [
     "OnExhausted",
     "Stack",
     "answers",
-    "cut",
     "ending",
     "failed",
     "finish",

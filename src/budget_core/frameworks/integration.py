@@ -13,7 +13,7 @@ from budget_core.calls.request import CallRequest
 from budget_core.errors import AmbiguousBudget
 from budget_core.frameworks.fingerprints import tool_fingerprint
 from budget_core.frameworks.options import check_options
-from budget_core.money.limits import Limit, Limits
+from budget_core.money.limits import Limit
 from budget_core.money.usd import Money, parse_cost
 from budget_core.runtime.stack import Stack, without
 from budget_core.sdk.claims import unclaimed
@@ -225,12 +225,6 @@ def guarding(session: BudgetSession) -> Iterator[None]:
         context.unguard(session)
 
 
-def cut(limit: Money | Limit, session: BudgetSession) -> Limit:
-    """Return a limit within a session, cut to what that has left for it."""
-    limits = Limits.of(limit)
-    return limits.lowered(session.unspent(limits)).every[0]
-
-
 def _session(
     budget: Money | Limit | AgentBudget | None, name: str | None, options: dict[str, Any]
 ) -> BudgetSession:
@@ -246,7 +240,7 @@ def _agent_sessions(
     reserve = session.policy.finalization_reserve
     shared = reserve if reserve == "auto" or isinstance(reserve, float) else 0
     return {
-        agent: session.child_session(cut(limit, session), label=agent, finalization_reserve=shared)
+        agent: session.child_session(limit, cut=True, label=agent, finalization_reserve=shared)
         for agent, limit in agents.items()
     }
 

@@ -70,7 +70,10 @@ class Exchange:
 
     async def open_async(self) -> None:
         """Do what `open` does, awaiting."""
-        if not self._take_over():
+        if (call := self.claim.pending) is not None:
+            await call.reprice_async(self._request(again=True), self._joining_new(call))
+            self.call = call
+        else:
             self._own(
                 await self._session.open_call_async(self._request(), joining=self.claim.joining)
             )

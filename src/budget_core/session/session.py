@@ -70,6 +70,7 @@ class BudgetSession(SessionPayer):
         update: bool = False,
         allocate: bool = False,
         label: str | None = None,
+        cut: bool = False,
     ) -> None:
         self.label = label
         self.id = name or f"sess_{uuid.uuid4().hex[:12]}"
@@ -90,6 +91,7 @@ class BudgetSession(SessionPayer):
             under=under,
             made_up=not name,
             allocate=allocate,
+            cut=cut,
             update=update,
         )
         self.ledger, self.account = ledger, self.standing.account
@@ -196,8 +198,8 @@ class BudgetSession(SessionPayer):
     def wrap(self, response: T) -> T:
         """Record what an LLM response cost and return it; a stream is metered as it is read.
 
-        Understands the responses of OpenAI, Anthropic and Google, and LangChain's messages.
-        A response that a guard already settled costs nothing more.
+        Understands the responses of OpenAI, Anthropic and Google, and LangChain's messages. A
+        response that a guard already settled costs nothing more.
 
         Raises:
             BudgetExhausted: this brought the spend over the limit; it is recorded all the same,
@@ -220,6 +222,7 @@ class BudgetSession(SessionPayer):
         *,
         name: str | None = None,
         allocate: bool = False,
+        cut: bool = False,
         finalization_reserve: Reserve = 0,
         tokens: int | None = None,
         llm_calls: int | None = None,
@@ -227,15 +230,13 @@ class BudgetSession(SessionPayer):
         label: str | None = None,
         **policy: Any,
     ) -> BudgetSession:
-        """Return a session with a limit of its own, whose spend is also this session's.
-
-        The limit is cut to what this session has left.
+        """Return a session with a limit of its own, cut to what is left; it spends from this one.
 
         Args:
             max_spend: in dollars; None limits dollars by this session alone.
             name: its id, made up if None.
-            allocate: set the whole limit aside now, so that siblings cannot spend it. It comes
-                back when the child is closed or collected.
+            allocate: set the whole limit aside until the child is closed, or collected.
+            cut: keep to what the limit is cut to, whatever is topped up later.
             finalization_reserve: kept back for the child's own last call.
             tokens: a further limit.
             llm_calls: a further limit.
@@ -249,12 +250,8 @@ class BudgetSession(SessionPayer):
         check_settings(policy, BudgetSession.child_session, Policy)
         if max_spend is not None and allocate:
             max_spend = self.standing.allocatable(max_spend)
-        limits = Limits.of(
-            *(() if max_spend is None else (max_spend,)),
-            tokens=tokens,
-            llm_calls=llm_calls,
-            tool_calls=tool_calls,
-        )
+        spend = () if max_spend is None else (max_spend,)
+        limits = Limits.of(*spend, tokens=tokens, llm_calls=llm_calls, tool_calls=tool_calls)
         return BudgetSession(
             ledger=self.ledger,
             limits=limits,
@@ -263,6 +260,7 @@ class BudgetSession(SessionPayer):
             parent=self,
             allocate=allocate,
             label=label,
+            cut=cut,
         )
 
     def top_up(

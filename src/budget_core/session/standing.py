@@ -35,6 +35,7 @@ class Standing:
         under: the account in the ledger whose money it is, where there is no parent.
         made_up: nobody can name the session again.
         allocate: set the whole limit aside in the parent now.
+        cut: lower the account's own limit to what its parents have left, and the reserve with it.
         update: let the limits replace those that the account has.
 
     Attributes:
@@ -64,6 +65,7 @@ class Standing:
         under: str | None = None,
         made_up: bool = False,
         allocate: bool = False,
+        cut: bool = False,
         update: bool = False,
     ) -> None:
         inside = parent is not None and parent.ledger is ledger
@@ -85,6 +87,7 @@ class Standing:
         self.blocks = any(group.ledger.blocks for group in self.groups)
         self._parent = parent.account if parent is not None and inside else under
         self._allocate = allocate
+        self._cut = cut or allocate
         self._update = update
         self._terms: Account | None = None
         self.started = False
@@ -103,7 +106,7 @@ class Standing:
             limits = self.limits
             if self._above:
                 self.limits = limits.lowered(self._above[0].unspent(limits))
-            asked = self._enforced(self.limits if self._allocate else limits)
+            asked = self._enforced(self.limits if self._cut else limits)
             lasts: Lasts = "name" if self.named else "run"
             reserve = reserve_for(self._policy.finalization_reserve, asked)
             self._terms = Account(self.account, self._parent, asked, reserve, self._allocate, lasts)

@@ -1,5 +1,6 @@
 """One call: claimed, repriced, metered, settled or released, once."""
 
+import asyncio
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -388,3 +389,26 @@ def test_a_call_tells_what_it_is(session, call):
     assert repr(call) == f"<Call penny {call.id} open>"
     call.release()
     assert repr(call).endswith("ended>")
+
+
+async def test_a_cancelled_reprice_leaves_nothing_held(blocking):
+    session = AgentBudget("$1", ledger=blocking).session()
+    call = await session.open_call_async(llm(100))
+    blocking.extending = threading.Event()
+    extend = blocking.extend
+
+    def slow(*args):
+        blocking.extending.set()
+        assert blocking.answer.wait(30)
+        return extend(*args)
+
+    blocking.extend = slow
+    blocking.answer.clear()
+    pricing = asyncio.ensure_future(call.reprice_async(llm(200)))
+    await asyncio.to_thread(blocking.extending.wait, 30)
+    pricing.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await pricing
+    blocking.answer.set()
+    await asyncio.to_thread(blocking.released.wait, 30)
+    assert await asyncio.to_thread(lambda: session.reserved) == 0

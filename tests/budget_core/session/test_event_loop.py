@@ -1,7 +1,6 @@
 """Nothing that blocks runs in an event loop: a ledger that blocks is asked in threads."""
 
 import asyncio
-import threading
 
 import httpx
 import openai
@@ -11,65 +10,18 @@ from budget_core import (
     AgentBudget,
     BudgetExhausted,
     CallRequest,
-    MemoryLedger,
     Prompt,
     Usage,
     wrap_client,
 )
 from budget_core.testing import Reply
 
-ASKED = (
-    "open", "reserve", "extend", "commit", "release", "charge", "balance", "headroom",
-    "keep_back", "top_up", "close", "llm_holds",
-)  # fmt: skip
 MESSAGES = [{"role": "user", "content": "Why is the sea salt?"}]
 
 
-class WaitingLedger(MemoryLedger):
-    """A ledger that blocks: each answer waits until the event loop has taken a turn.
-
-    It keeps what stopped the loop: what it was asked for in the loop's own thread, or while the
-    loop took no turn.
-    """
-
-    blocks = True
-
-    def __init__(self, loop):
-        super().__init__()
-        self.loop = loop
-        self.stopped = []
-        self.asked = set()
-
-
-def _noting(name):
-    original = getattr(MemoryLedger, name)
-
-    def asked(self, *args, **options):
-        self.asked.add(name)
-        turn = threading.Event()
-        try:
-            asyncio.get_running_loop()
-        except RuntimeError:
-            self.loop.call_soon_threadsafe(turn.set)
-            if not turn.wait(20):
-                self.stopped.append(name)
-        else:
-            self.stopped.append(name)
-        return original(self, *args, **options)
-
-    return asked
-
-
-for _name in ASKED:
-    setattr(WaitingLedger, _name, _noting(_name))
-
-
 @pytest.fixture
-async def ledger():
-    ledger = WaitingLedger(asyncio.get_running_loop())
-    yield ledger
-    assert ledger.stopped == []
-    assert "open" in ledger.asked
+def ledger(waiting_ledger):
+    return waiting_ledger
 
 
 def session_of(ledger, budget="$1", **options):
