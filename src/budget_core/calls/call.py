@@ -254,7 +254,10 @@ class Call:
             return
         if self._state in ("settled", "over"):
             return
-        receipt = _receipt(outcome, model)
+        if type(outcome) is Usage and outcome.known:
+            receipt: Receipt = tuple.__new__(Receipt, (outcome, model, None))
+        else:
+            receipt = _receipt(outcome, model)
         amounts = self.payer.estimator.price(self.request, receipt, self.quote)
         if not self._end():  # not before: plugins were asked, and Ctrl-C may have come
             return

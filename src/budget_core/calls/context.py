@@ -77,7 +77,9 @@ def retire(call: PaidCall) -> None:
     """Take a call out of this context; elsewhere it is passed over because it is over."""
     calls, *rest = _here.get()
     if call in calls:
-        left = tuple([known for known in calls if known is not call and not known.over])
+        left: tuple[PaidCall, ...] = ()
+        if len(calls) > 1:
+            left = tuple([known for known in calls if known is not call and not known.over])
         _here.set(tuple.__new__(Context, (left, *rest)))
 
 

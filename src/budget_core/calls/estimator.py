@@ -71,9 +71,20 @@ class Estimator:
                 allow_unbounded=self.allows_unbounded,
             )
             one_hour = one_hour or hour
+        price: Rates | None
+        try:
+            price = standard = rates(request.model, request.provider)
+            if request.tier is not None:
+                tiered = rates(request.model, request.provider, request.tier)
+                # a provider may serve a request at the standard tier after all
+                price = max(standard, tiered, key=_dearness)
+        except UnknownModel:
+            if not (self._allows_unpriced or request.unpriced):
+                raise
+            price = None
         return quote(
             request.model,
-            self._rates(request),
+            price,
             input_tokens=tokens,
             output_cap=request.output_cap,
             ceiling=request.ceiling,
@@ -127,18 +138,9 @@ class Estimator:
             _log.exception("No price for %s any more; the one it was held at counts", request.model)
             return held
 
-    def _rates(self, request: CallRequest) -> Rates | None:
-        try:
-            standard = rates(request.model, request.provider)
-            if request.tier is None:
-                return standard
-            tiered = rates(request.model, request.provider, request.tier)
-        except UnknownModel:
-            if self._allows_unpriced or request.unpriced:
-                return None
-            raise
-        # a provider may serve a request at the standard tier after all
-        return max(standard, tiered, key=lambda price: (price.output, price.worst_input(1_000_000)))
+
+def _dearness(price: Rates) -> tuple[int, int]:
+    return price.output, price.worst_input(1_000_000)
 
 
 def input_bound(

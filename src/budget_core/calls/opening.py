@@ -98,7 +98,8 @@ class Opening:
 
     def _call(self) -> Call:
         payer, reservation = self._payer, self._reservation
-        payers = payer.lineage if len(self._payers) == 1 else everyone(self._payers)
+        alone = len(self._payers) == 1
+        payers: tuple[Payer, ...] = (payer, *payer.above) if alone else everyone(self._payers)
         call = Call(payer, payers, self._request, reservation, self._quote, self._output)
         call.risks = self._risks
         if self._request is not self._asked:

@@ -71,7 +71,8 @@ class Payer(Protocol):
 
     Attributes:
         id: its name, for messages.
-        lineage: itself and its parents, up to the root.
+        above: its parents, up to the root.
+        lineage: itself and its parents.
         groups: the accounts through which its money runs, by ledger.
         estimator: what its calls may cost, and did.
     """
@@ -80,6 +81,8 @@ class Payer(Protocol):
     def id(self) -> str: ...
     @property
     def closed(self) -> bool: ...
+    @property
+    def above(self) -> tuple[Payer, ...]: ...
     @property
     def lineage(self) -> tuple[Payer, ...]: ...
     @property

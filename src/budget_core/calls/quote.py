@@ -119,15 +119,19 @@ def quote(
         # inline audio is bounded by its bytes, far above its tokens at any audio price
         input_cost = rates.worst_input(input_tokens, audio=False, one_hour=one_hour)
         output_rate = rates.worst_output_rate(input_tokens)
-    return Quote(
-        rates=rates,
-        input_tokens=input_tokens,
-        input_cost=input_cost,
-        output_rate=output_rate,
-        most=most * n,
-        comfortable=min(max(comfortable, least), most) * n,
-        useful=max(min(USEFUL, most), min(least, most)) * n,
-        capped=output_cap is not None,
-        n=n,
-        one_hour=one_hour,
+    quoted: Quote = tuple.__new__(
+        Quote,
+        (
+            rates,
+            input_tokens,
+            input_cost,
+            output_rate,
+            most * n,
+            min(max(comfortable, least), most) * n,
+            max(min(USEFUL, most), min(least, most)) * n,
+            output_cap is not None,
+            n,
+            one_hour,
+        ),
     )
+    return quoted

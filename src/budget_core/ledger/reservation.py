@@ -44,7 +44,9 @@ class Reservation:
         self.groups = tuple(groups)
         self.final = final
         self.amounts = ZERO
-        self.blocks: bool = _block(self.groups)
+        self.blocks = False
+        for ledger, _ in self.groups:
+            self.blocks = self.blocks or ledger.blocks
 
     def reserve(self, amounts: Amounts) -> Refusal | None:
         """Hold `amounts`, or return who refused."""
@@ -108,7 +110,7 @@ class Reservation:
             undo()
             raise
         self.groups = tuple(Group(ledger, accounts) for ledger, accounts in groups.items())
-        self.blocks = _block(self.groups)
+        self.blocks = any(group.ledger.blocks for group in self.groups)
         self.amounts = amounts
         return None
 
@@ -179,10 +181,6 @@ def _every(steps: Sequence[Callable[[], T]]) -> list[T]:
     if failed is not None:
         raise failed
     return answers
-
-
-def _block(groups: Sequence[Group]) -> bool:
-    return groups[0].ledger.blocks if len(groups) == 1 else any(g.ledger.blocks for g in groups)
 
 
 def _sum(free: int | None, own: int) -> int | None:

@@ -35,7 +35,7 @@ class Usage(NamedTuple):
     @property
     def known(self) -> bool:
         """It says something: whole numbers, none of them negative, and not all zero."""
-        return {*map(type, self)} == _WHOLE and min(self) >= 0 and self.total > 0
+        return {*map(type, self)} == _WHOLE and min(self) >= 0 and self[0] + self[1] > 0
 
 
 class Receipt(NamedTuple):

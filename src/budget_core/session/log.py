@@ -75,7 +75,8 @@ class SessionLog:
             llm_calls: how many LLM calls there were by now.
         """
         told = _Ended(call, time(), llm_calls)
-        if self._policy.labels or self._policy.listeners or asking.listening("budget_event"):
+        policy = self._policy
+        if policy.labels or policy.listeners or asking.heard.get("budget_event") != ():
             self.emit("call", **told.data())
         else:
             self._events.append(told)

@@ -42,10 +42,32 @@ class OpenCalls:
     def count(self, call: PaidCall) -> None:
         """Count a call that was settled, of the session itself or of one below it."""
         payer, mine = call.payer, self._session()
-        below = payer is not mine and any(each is mine for each in payer.lineage[1:])
+        below = payer is not mine and mine in payer.above
         with self._lock:
             self._calls.pop(call.reservation.id, None)
-            self.totals.add(call, below=below)
+            totals = self.totals
+            request, cost, usage = call.request, call.cost, call.usage
+            totals.spent += cost
+            if below:
+                totals.below += cost
+            if request.kind == "tool":
+                totals.tool_calls += 1
+                totals.tools[request.name] += cost
+            else:
+                totals.llm += cost
+                totals.llm_calls += 1
+                totals.models[request.model] += cost
+                if usage is not None:
+                    tokens = totals.tokens
+                    tokens[0] += usage.input
+                    tokens[1] += usage.cache_read
+                    tokens[2] += usage.cache_write
+                    tokens[3] += usage.output
+                    tokens[4] += usage.reasoning
+                if not call.priced:
+                    totals.unpriced += 1
+            if request.agent is not None:
+                totals.agents[request.agent] += cost
 
     def fingerprints(self) -> list[Any]:
         """Return the fingerprints of the calls in flight."""

@@ -9,7 +9,6 @@ from budget_core.money.amounts import UNITS, readable
 from budget_core.money.usd import to_usd
 
 if TYPE_CHECKING:
-    from budget_core.calls.payer import PaidCall
     from budget_core.session.children import Children
     from budget_core.session.log import SessionLog
     from budget_core.session.standing import Standing
@@ -38,31 +37,6 @@ class Totals:
         self.agents: defaultdict[str, int] = defaultdict(int)
         self.tokens = [0, 0, 0, 0, 0]
         self.unpriced = 0
-
-    def add(self, call: PaidCall, *, below: bool) -> None:
-        """Count one ended call, of the session itself or of one below it."""
-        request, cost, usage = call.request, call.cost, call.usage
-        self.spent += cost
-        if below:
-            self.below += cost
-        if request.kind == "tool":
-            self.tool_calls += 1
-            self.tools[request.name] += cost
-        else:
-            self.llm += cost
-            self.llm_calls += 1
-            self.models[request.model] += cost
-            if usage is not None:
-                tokens = self.tokens
-                tokens[0] += usage.input
-                tokens[1] += usage.cache_read
-                tokens[2] += usage.cache_write
-                tokens[3] += usage.output
-                tokens[4] += usage.reasoning
-            if not call.priced:
-                self.unpriced += 1
-        if request.agent is not None:
-            self.agents[request.agent] += cost
 
     def breakdown(self) -> dict[str, Any]:
         """Return the totals as reports give them, in dollars and tokens."""

@@ -76,7 +76,7 @@ class BudgetSession(SessionPayer):
         self.id = name or f"sess_{uuid.uuid4().hex[:12]}"
         self.parent = parent
         self.policy = policy
-        self._above: tuple[BudgetSession, ...] = parent.lineage if parent else ()
+        self.above: tuple[BudgetSession, ...] = parent.lineage if parent else ()
         self.estimator: Estimator = Estimator(
             allows_unpriced=policy.allows_unpriced,
             allows_unbounded=policy.allows_unbounded,
@@ -179,8 +179,10 @@ class BudgetSession(SessionPayer):
             BudgetExhausted: this brought the spend over the limit. It is recorded all the same,
                 and the error carries `result`.
         """
-        request = CallRequest(kind="tool", name=tool_name, cost=parse_cost(cost))
-        error = self.record(request, Amounts(usd=request.cost, tool_calls=1))
+        nanos = parse_cost(cost)
+        request = CallRequest(kind="tool", name=tool_name, cost=nanos)
+        record = self.record if self.blocks else self._charge
+        error = record(request, tuple.__new__(Amounts, (nanos, 0, 0, 1)))
         if error is not None:
             raise error.carrying(result)
         return result

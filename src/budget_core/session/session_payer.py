@@ -35,6 +35,7 @@ class SessionPayer(BalanceView):
         id: the session's name.
         policy: its settings.
         estimator: what its calls may cost, and did.
+        above: its parents, up to the root.
         groups: the accounts through which its money runs, by ledger.
         blocks: one of these ledgers may block on I/O.
         opened, count: keep a call that was opened, and count one that was settled.
@@ -47,7 +48,7 @@ class SessionPayer(BalanceView):
     blocks: bool
     opened: Callable[[PaidCall], None]
     count: Callable[[PaidCall], None]
-    _above: tuple[Self, ...]
+    above: tuple[Self, ...]
     _ended: float | None
     _overdrawn: BudgetExhausted | None
     _admission: Admission
@@ -60,7 +61,7 @@ class SessionPayer(BalanceView):
     @property
     def lineage(self) -> tuple[Self, ...]:
         """The session itself and its parents, up to the root."""
-        return (self, *self._above)
+        return (self, *self.above)
 
     @property
     def refuses_unpriced(self) -> bool:
@@ -90,7 +91,7 @@ class SessionPayer(BalanceView):
             self.standing.start()
         admission = self._admission
         usual = request.fingerprint is None and admission.screening is None
-        if usual and not asking.listening("budget_reserve"):
+        if usual and asking.heard.get("budget_reserve") == ():
             return tuple.__new__(Admitted, (request, ()))
         return admission.admit(request)
 
@@ -190,12 +191,17 @@ class SessionPayer(BalanceView):
     # -- inside ------------------------------------------------------------------------------
 
     def _charge(
-        self, request: CallRequest, amounts: Amounts, usage: Usage | None, *, priced: bool
+        self,
+        request: CallRequest,
+        amounts: Amounts,
+        usage: Usage | None = None,
+        *,
+        priced: bool = True,
     ) -> BudgetExhausted | None:
         standing = self.standing
         if not standing.started:
             standing.start()
-        payers: tuple[Payer, ...] = (self, *self._above)
+        payers: tuple[Payer, ...] = (self, *self.above)
         groups, final = self.groups, None
         inside = context.here()
         if inside.claiming and (joined := self._joined(())):
@@ -204,7 +210,7 @@ class SessionPayer(BalanceView):
             payers, groups = everyone((self, *joined)), groups_of((self, *joined))
         if inside.finalizing:
             final = standing.final()
-        before = self.top_ups() if self._above else self.alerts.top_ups
+        before = self.top_ups() if self.above else self.alerts.top_ups
         reservation = Reservation(groups, final)
         entries = reservation.charge(amounts)
         call = RecordedCall(self, request, reservation, amounts.usd, usage, priced=priced)

@@ -27,7 +27,10 @@ class LiveHold:
         self.at = at
         self.owner = owner
         self.final = final
-        self.windowed = [node for node in route.path if node.windows]
+        self.windowed: list[Node] = []
+        for node in route.path:
+            if node.windows:
+                self.windowed.append(node)
         self.above = hold.amounts
         if final is not None:
             self.above = Amounts(

@@ -18,8 +18,8 @@ T = TypeVar("T")
 _log = logging.getLogger("budget_core")
 _OUTERMOST: Final = frozenset({"budget_event", "budget_reserve"})
 """Not asked about what an implementation does itself."""
-_known: dict[Any, Any] = {}
-"""What was found, and made of it, since a plugin came or went."""
+heard: dict[Any, Any] = {}
+"""What was found, and made of it, since a plugin came or went: () for a hook that nobody hears."""
 
 
 def until_change(make: Callable[[], T]) -> Callable[[], T]:
@@ -27,7 +27,7 @@ def until_change(make: Callable[[], T]) -> Callable[[], T]:
 
     @wraps(make)
     def kept() -> T:
-        known = _known  # taken first: what is made while plugins change is not kept
+        known = heard  # taken first: what is made while plugins change is not kept
         if make not in known:
             known[make] = make()
         return cast("T", known[make])
@@ -37,7 +37,7 @@ def until_change(make: Callable[[], T]) -> Callable[[], T]:
 
 def listening(hook: str) -> bool:
     """Tell whether any plugin implements `hook`."""
-    found = _known.get(hook)
+    found = heard.get(hook)
     return bool(_look_up(hook) if found is None else found)
 
 
@@ -97,13 +97,13 @@ def _answers(
 
 
 def _implementations(hook: str) -> tuple[pluggy.HookImpl, ...]:
-    found = _known.get(hook)
+    found = heard.get(hook)
     return _look_up(hook) if found is None else found
 
 
 def _look_up(hook: str) -> tuple[pluggy.HookImpl, ...]:
     found = loaded()
-    known = _known  # taken first, as in `until_change`
+    known = heard  # taken first, as in `until_change`
     caller: pluggy.HookCaller = getattr(found.manager.hook, hook)
     listed = reversed(caller.get_hookimpls())
     impls = tuple(impl for impl in listed if not (impl.wrapper or impl.hookwrapper))
@@ -133,8 +133,8 @@ def outermost(callback: Callable[..., Any], *args: object) -> Any:
 
 
 def _forget() -> None:
-    global _known  # noqa: PLW0603  replaced whole: readers take no lock
-    _known = {}
+    global heard  # noqa: PLW0603  replaced whole: readers take no lock
+    heard = {}
 
 
 on_change(_forget)
