@@ -78,13 +78,13 @@ def test_a_hold_in_the_ledger_and_its_end():
 
 def test_a_call_that_is_opened_and_settled(session):
     called = calls_of(lambda: session.open_call(REQUEST).settle(USAGE))
-    assert len(called) <= 45, called  # measured: 45
+    assert len(called) <= 46, called  # measured: 46
 
 
 def test_a_call_of_a_child(session):
     child = session.child_session("$100")
     called = calls_of(lambda: child.open_call(REQUEST).settle(USAGE))
-    assert len(called) <= 49, called  # measured: 48
+    assert len(called) <= 50, called  # measured: 49
 
 
 def test_a_guarded_chat_completion(provider, session):

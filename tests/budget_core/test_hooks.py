@@ -48,7 +48,7 @@ OURS = {  # what of this package joins by each hook
     "budget_price": "src/budget_core/money/prices/lookup.py",
     "budget_estimate": "src/budget_core/calls/tokenizers.py",
     "budget_reserve": "src/budget_core/session/house_rules.py",
-    "budget_usage": "src/budget_langchain/usage.py",
+    "budget_usage": "src/budget_langchain/outcomes.py",
     "budget_event": "src/budget_core/events/dispatch.py",
     "budget_ledger": "src/budget_core/ledger/resolve.py",
     "budget_guards": "src/budget_core/sdk/builtin.py",
@@ -782,8 +782,7 @@ class TestHouseRules:
     """They are read when the process begins."""
 
     ASK = (
-        "from budget_core import AgentBudget, AgentBudgetError\n"
-        "from budget_core.calls.call import CallRequest\n"
+        "from budget_core import AgentBudget, AgentBudgetError, CallRequest\n"
         "session = AgentBudget('$1').session()\n"
         "for model in ('gpt-4o-mini-2024-07-18', 'claude-haiku-4-5', 'o1'):\n"
         "    try:\n"

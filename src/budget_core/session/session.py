@@ -96,16 +96,15 @@ class BudgetSession(SessionPayer):
         )
         self.ledger, self.account = ledger, self.standing.account
         self.groups, self.blocks = self.standing.groups, self.standing.blocks
-        self._log = SessionLog(self.id, policy, weakref.ref(self))  # no cycle: it is collected
-        self._calls = OpenCalls(weakref.ref(self))
+        unheld = weakref.ref(self)  # no cycle: it is collected
+        self._log, self._calls = SessionLog(self.id, policy, unheld), OpenCalls(unheld)
         self.totals = self._calls.totals
         self.opened, self.count = self._calls.opened, self._calls.count
         self._admission = Admission(policy, self._log, self._calls.fingerprints)
         self.alerts: Alerts = Alerts(policy, self.standing, self._log)
         self._children = Children()
         self._overdrawn: BudgetExhausted | None = None
-        self._began = monotonic()
-        self._ended: float | None = None
+        self._began, self._ended = monotonic(), cast("float | None", None)
         if parent is not None:
             parent._children.add(self)  # noqa: SLF001  a session, too
 
@@ -121,8 +120,8 @@ class BudgetSession(SessionPayer):
 
         ``children`` names a hundred, ended ones included; ``other_children`` sums up the rest.
         """
-        totals, log, children = self.totals, self._log, self._children
-        return report(self.standing, totals, log, children, seconds=self.duration)
+        parts = self.standing, self.totals, self._log, self._children
+        return report(*parts, seconds=self.duration)
 
     def events(self) -> tuple[Event, ...]:
         """Return the last events, oldest first; the full record is the ledger's."""
