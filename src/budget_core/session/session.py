@@ -55,7 +55,6 @@ class BudgetSession(SessionPayer):
         policy: its settings.
         standing: how its account stands in the ledger.
         estimator: what its calls may cost, and did.
-        alerts: its thresholds.
     """
 
     def __init__(
@@ -98,8 +97,8 @@ class BudgetSession(SessionPayer):
         self.groups, self.blocks = self.standing.groups, self.standing.blocks
         unheld = weakref.ref(self)  # no cycle: it is collected
         self._log, self._calls = SessionLog(self.id, policy, unheld), OpenCalls(unheld)
-        self.totals = self._calls.totals
-        self.opened, self.count = self._calls.opened, self._calls.count
+        self.totals, calls = self._calls.totals, self._calls
+        self.opened, self.count = calls.opened, calls.count
         self._admission = Admission(policy, self._log, self._calls.fingerprints)
         self.alerts: Alerts = Alerts(policy, self.standing, self._log)
         self._children = Children()
