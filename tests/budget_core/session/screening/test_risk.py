@@ -135,17 +135,15 @@ PIECES = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize("part", [40, 64, 32_768])
-def test_numbers_are_found_wherever_they_stand(part, monkeypatch):
-    monkeypatch.setattr("budget_core.session.screening.cards._PART", part)
-    chance, found = random.Random(part), 0
-    for _ in range(3_000):
+def test_numbers_are_found_wherever_they_stand():
+    chance, found = random.Random(64), 0
+    for _ in range(9_000):
         text = "".join(chance.choices(PIECES, k=chance.randrange(1, 14)))
         text += "".join(chance.choices("0123456789" * 4 + " -x", k=chance.randrange(30)))
         expected = has_card_plainly(text)
         assert has_card(text.encode()) is expected, text
         found += expected
-    assert 500 < found < 2_500
+    assert 1_500 < found < 7_500
 
 
 HOSTILE = {
