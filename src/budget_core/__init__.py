@@ -11,6 +11,29 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from budget_core.errors import (
+    AccountConflict,
+    AgentBudgetError,
+    AmbiguousBudget,
+    AnomalyDetected,
+    BudgetExhausted,
+    CallRefused,
+    ConfigurationError,
+    GuardError,
+    HoldConflict,
+    InvalidBudget,
+    InvalidCost,
+    LedgerUnavailable,
+    LoopDetected,
+    ModelNotAllowed,
+    QuotaExceeded,
+    RiskDetected,
+    SessionCancelled,
+    SessionFinalized,
+    Unbounded,
+    UnknownModel,
+    UnknownSetting,
+)
 from budget_core.runtime.lazy import lazy
 
 _HOME = {
@@ -45,61 +68,12 @@ _HOME = {
     "register_models": "money.prices.lookup",
     "watch_client": "sdk.clients.watched",
     "wrap_client": "sdk.clients.wrap",
-    **dict.fromkeys(
-        (
-            "AccountConflict",
-            "AgentBudgetError",
-            "AmbiguousBudget",
-            "AnomalyDetected",
-            "BudgetExhausted",
-            "CallRefused",
-            "ConfigurationError",
-            "GuardError",
-            "HoldConflict",
-            "InvalidBudget",
-            "InvalidCost",
-            "LedgerUnavailable",
-            "LoopDetected",
-            "ModelNotAllowed",
-            "QuotaExceeded",
-            "RiskDetected",
-            "SessionCancelled",
-            "SessionFinalized",
-            "Unbounded",
-            "UnknownModel",
-            "UnknownSetting",
-        ),
-        "errors",
-    ),
 }
 
 if TYPE_CHECKING:
     from budget_core.calls.call import Call
     from budget_core.calls.prompt import Prompt
     from budget_core.calls.request import CallRequest
-    from budget_core.errors import (
-        AccountConflict,
-        AgentBudgetError,
-        AmbiguousBudget,
-        AnomalyDetected,
-        BudgetExhausted,
-        CallRefused,
-        ConfigurationError,
-        GuardError,
-        HoldConflict,
-        InvalidBudget,
-        InvalidCost,
-        LedgerUnavailable,
-        LoopDetected,
-        ModelNotAllowed,
-        QuotaExceeded,
-        RiskDetected,
-        SessionCancelled,
-        SessionFinalized,
-        Unbounded,
-        UnknownModel,
-        UnknownSetting,
-    )
     from budget_core.events import Event, listen
     from budget_core.ledger import Ledger, MemoryLedger
     from budget_core.money.limits import Limit, Limits

@@ -12,7 +12,7 @@ def test_as_json(budget):
     listed = {plugin["name"]: plugin for plugin in json.loads(budget("plugins", "--json").stdout)}
     crewai = listed["crewai"]
     assert (crewai["hooks"], crewai["loaded"], crewai["problem"]) == (["budget_dropin"], True, None)
-    assert listed["budget_core.sdk.builtin"]["source"] == "built in"
+    assert listed["budget_core.sdk.installing"]["source"] == "built in"
 
 
 def test_what_was_left_out_is_told_with_the_reason(process):
@@ -21,4 +21,4 @@ def test_what_was_left_out_is_told_with_the_reason(process):
     listed = json.loads(process("plugins", "--json", BUDGET_DISABLE_PLUGINS="1").stdout)
     left_out = {plugin["name"] for plugin in listed if not plugin["loaded"]}
     assert {"crewai", "langchain"} <= left_out
-    assert "budget_core.sdk.builtin" not in left_out
+    assert "budget_core.sdk.installing" not in left_out

@@ -51,7 +51,7 @@ OURS = {  # what of this package joins by each hook
     "budget_usage": "src/budget_langchain/outcomes.py",
     "budget_event": "src/budget_core/events/dispatch.py",
     "budget_ledger": "src/budget_core/ledger/resolve.py",
-    "budget_guards": "src/budget_core/sdk/builtin.py",
+    "budget_guards": "src/budget_core/sdk/installing.py",
     "budget_dropin": "src/budget_crewai/dropin.py",
     "budget_commands": "src/budget_cli/ledger_commands.py",
 }
@@ -638,8 +638,8 @@ class TestManager:
 
     def test_ours_are_plugged_in(self):
         ours = {plugin.name: plugin for plugin in hooks.plugins()}
-        assert ours["budget_core.sdk.builtin"].hooks == ("budget_guards",)
-        assert ours["budget_core.sdk.builtin"].source == "built in"
+        assert ours["budget_core.sdk.installing"].hooks == ("budget_guards",)
+        assert ours["budget_core.sdk.installing"].source == "built in"
         assert ours["langchain"].source.startswith("budget-suite ")
         assert ours["langchain"].hooks == ("budget_dropin", "budget_usage")
 

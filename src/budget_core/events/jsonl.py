@@ -48,7 +48,7 @@ class JsonLines(Outbox):
             os.close(file)
 
     def _ends_with_a_line(self) -> bool:
-        """Tell whether the last write, which failed, left no part of a line."""
+        """Return whether the last write, which failed, left no part of a line."""
         with self.path.open("rb") as file:
             file.seek(max(0, self.path.stat().st_size - 1))
             return file.read(1) in {b"", b"\n"}

@@ -1,4 +1,4 @@
-"""A bounded queue that a thread of its own empties: whoever puts something in never waits."""
+"""A bounded queue that a thread of its own empties: putting something in never waits."""
 
 from __future__ import annotations
 
@@ -214,7 +214,7 @@ class Outbox(ABC):
         return self._hurried > 0 or self._closed or len(self._events) >= self._batch
 
     def _note(self, sent: int, of: int, error: BaseException | None) -> None:
-        with suppress(Exception):  # of somebody's handlers: the thread must not end by them
+        with suppress(Exception):  # of a program's handlers: the thread must not end by them
             self._log(error)
         with self._changed:
             self._sent += sent

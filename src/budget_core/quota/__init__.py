@@ -5,7 +5,7 @@
 ...     watch.report()[0]["limits"][0]["used"]
 0
 
-Every request to a watched API is seen, whoever makes it in this process through requests, httpx,
+Every request to a watched API is seen, wherever in this process it is made: by requests, httpx,
 httpx2 or aiohttp: its path, status and time, never a body, a query string or a secret header.
 """
 

@@ -93,7 +93,7 @@ class WatchedRequest:
         self._watched.limiter.learn(limits, refused=status in _REFUSALS)
         self._record(status, limits)
         if self._endpoint is not None and status < _ERROR:
-            return StreamMeter(self, self._endpoint.dialect)
+            return StreamMeter(self, self._endpoint.stream_format)
         self._end(0 if self._endpoint is not None else None)
         return None
 

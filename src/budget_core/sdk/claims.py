@@ -37,8 +37,8 @@ class Claim(NamedTuple):
     Attributes:
         session: in whose name the request is held.
         joining: further sessions whose money it is as well.
-        pending: the framework's call, to be taken over.
-        beside: the call that this request is made inside of, and which it does not take over.
+        pending: the framework's call, to be adopted.
+        beside: the call that this request is made inside of, and which it does not adopt.
     """
 
     session: BudgetSession

@@ -35,7 +35,7 @@ from budget_core.runtime.plugins import asking
 from budget_core.runtime.settings import check_settings
 from budget_core.runtime.signals import pass_on
 from budget_core.sdk.claims import unclaimed
-from budget_core.sdk.installing import Hold
+from budget_core.sdk.installing import GuardLease
 from budget_core.session.budget import AgentBudget
 from budget_core.session.policy import Policy, Report
 from budget_core.session.session import BudgetSession
@@ -103,7 +103,7 @@ def init(
     if not isinstance(budget, AgentBudget):
         budget, options = AgentBudget(budget, **options), {}
     with ExitStack() as ending:
-        ending.callback(Hold().release)
+        ending.callback(GuardLease().release)
         # the second of two threads that do this at once has to find the first one's session
         with _one_process if scope == "process" else nullcontext():
             session = budget.session(name, kind=DropInSession, **options)
@@ -257,7 +257,7 @@ def _quietly(end: Callable[[], object]) -> None:
 
 
 def _ended(session: BudgetSession) -> bool:
-    """End a session and those inside it; False if somebody did already."""
+    """End a session and those inside it; False if it had ended."""
     ending = _open.pop(session, None)
     if ending is None:
         return False

@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 
 from budget_core.calls.prompt import Prompt, unbounded_in
 from budget_core.calls.request import CallRequest
-from budget_core.sdk.stream_events import CHAT, Dialect
+from budget_core.sdk.stream_events import CHAT, StreamFormat
 
 Body: TypeAlias = dict[str, Any]
 
@@ -42,7 +42,7 @@ class Endpoint:
         prompts: each of several prompts is answered.
         answers: it answers in tokens; embeddings do not.
         asks_usage: its streams tell their usage only if asked (``stream_options``).
-        dialect: how its streams speak.
+        stream_format: what the events of its streams tell.
         least: the shortest answer that a body can be capped at, in tokens.
         adjust: changes a body that has been capped, to keep the provider's rules.
         beyond: what it is billed for that no worst case covers; it then runs only if that is
@@ -58,7 +58,7 @@ class Endpoint:
     prompts: bool = False
     answers: bool = True
     asks_usage: bool = False
-    dialect: Dialect = CHAT
+    stream_format: StreamFormat = CHAT
     least: Callable[[Mapping[str, Any]], int] = lambda _body: 0
     adjust: Callable[[Body, int], Body] = lambda body, _cap: body
     beyond: str | None = None
@@ -108,7 +108,7 @@ class Endpoint:
         return {**body, "stream_options": {**options, "include_usage": True}}
 
     def silent(self, body: Mapping[str, Any]) -> bool:
-        """Tell whether this is a stream whose caller did not ask for its usage, nor decline it."""
+        """Return whether a stream is asked for without a word on its usage."""
         if not (self.asks_usage and body.get("stream")):
             return False
         options = body.get("stream_options") or {}

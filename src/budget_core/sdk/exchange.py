@@ -64,12 +64,12 @@ class Exchange:
 
     def open(self) -> None:
         """Hold the first attempt, waiting in this thread."""
-        if not self._take_over():
+        if not self._adopt():
             self._own(self._session.open_call(self._request(), joining=self.claim.joining))
-        self._seal()
+        self._apply_cap()
 
     async def open_async(self) -> None:
-        """Do what `open` does, awaiting."""
+        """Async version of `open`."""
         if (call := self.claim.pending) is not None:
             await call.reprice_async(self._request(again=True), self._joining_new(call))
             self.call = call
@@ -77,7 +77,7 @@ class Exchange:
             self._own(
                 await self._session.open_call_async(self._request(), joining=self.claim.joining)
             )
-        self._seal()
+        self._apply_cap()
 
     async def retry_async(self) -> None:
         """Hold the next attempt where the SDK can await, if the ledger blocks."""
@@ -103,13 +103,13 @@ class Exchange:
         moved: Body = {key: self._asked[key] for key in ("model", "stream") if key in self._asked}
         added = moved.keys() - body.keys()
         if not same:
-            self._asked = {**moved, **self._unsealed(body)}
+            self._asked = {**moved, **self._without_cap(body)}
         if retry:
             # the attempt before it has been settled or released
             self._own(self._retried(same=same))
         elif self.call is not None:
             self.call.reprice(self._request(again=True))
-        self._seal()
+        self._apply_cap()
         return {key: value for key, value in self.body.items() if key not in added}
 
     # -- after the request -------------------------------------------------------------------
@@ -147,9 +147,9 @@ class Exchange:
         if self.call is None:
             return None
         self._streaming = True
-        dialect = self.endpoint.dialect
-        unwanted = dialect.only_usage if self.endpoint.silent(self._asked) else None
-        return Metering(StreamMeter(self.call, dialect), unwanted)
+        stream_format = self.endpoint.stream_format
+        unwanted = stream_format.only_usage if self.endpoint.silent(self._asked) else None
+        return Metering(StreamMeter(self.call, stream_format), unwanted)
 
     def settle(self, result: Any, body: Callable[[], Any]) -> None:
         """Charge a complete response, as the provider itself says.
@@ -188,7 +188,7 @@ class Exchange:
         call.guarded = True
         self.call = call
 
-    def _take_over(self) -> bool:
+    def _adopt(self) -> bool:
         call = self.claim.pending
         if call is None:
             return False
@@ -213,7 +213,7 @@ class Exchange:
             request = request._replace(output_cap=None, ceiling=request.output_cap)
         return request
 
-    def _unsealed(self, body: Body) -> Body:
+    def _without_cap(self, body: Body) -> Body:
         """Return a body without what the guard has put into it: its caller did not ask for that."""
         asked = dict(body)
         for key, value in self.body.items():
@@ -225,7 +225,7 @@ class Exchange:
                     asked[key] = before
         return asked
 
-    def _seal(self) -> None:
+    def _apply_cap(self) -> None:
         """Put what the hold pays for on the wire."""
         call, body = self.call, self._asked
         if call is None or call.quote is None:

@@ -1,4 +1,4 @@
-"""Turning the guards on and off: while somebody holds them."""
+"""Turning the guards on and off: for as long as anybody has a lease on them."""
 
 from __future__ import annotations
 
@@ -14,20 +14,15 @@ from typing import Any
 from budget_core.errors import AgentBudgetError, GuardError
 from budget_core.runtime.imports import when_imported
 from budget_core.runtime.plugins import asking
+from budget_core.runtime.plugins.markers import hookimpl
 
 _lock = RLock()  # reentrant: a guard imports, and an import may install a guard
-
-
-_holds = 0
-
-
+_leases = 0
 _watched: set[str] = set()
-
-
 _installed: dict[str, Any] = {}
 
 
-class Hold:
+class GuardLease:
     """Keeps every SDK guarded, those imported already and those to come, until it is released.
 
     Raises:
@@ -36,13 +31,13 @@ class Hold:
     """
 
     def __init__(self) -> None:
-        global _holds  # noqa: PLW0603  counted under the lock
+        global _leases  # noqa: PLW0603  counted under the lock
         guards = _guards()
         for sdk in guards:
             _watch(sdk)
         self._held = True
         with _lock:
-            _holds += 1
+            _leases += 1
             try:
                 for sdk in guards:
                     _guard(sdk)
@@ -51,14 +46,14 @@ class Hold:
                 raise
 
     def release(self) -> None:
-        """End the hold; the last one takes all guards out again. Twice is once."""
-        global _holds  # noqa: PLW0603  counted under the lock
+        """End the lease; the last one takes all guards out again. Twice is once."""
+        global _leases  # noqa: PLW0603  counted under the lock
         with _lock:
             if not self._held:
                 return
             self._held = False
-            _holds -= 1
-            if not _holds:
+            _leases -= 1
+            if not _leases:
                 while _installed:
                     _installed.popitem()[1].uninstall()
 
@@ -66,15 +61,15 @@ class Hold:
 def guard_loaded() -> None:
     """Guard every SDK for as long as the process lives; cheap to call again and again."""
     if not _forever:
-        _forever.append(Hold())
+        _forever.append(GuardLease())
 
 
 def is_guarded(sdk: str) -> bool:
-    """Tell whether an SDK is guarded, so that it is capped and settled without a framework."""
+    """Return whether an SDK is guarded, so that it is capped and settled without a framework."""
     return sdk in _installed
 
 
-_forever: list[Hold] = []
+_forever: list[GuardLease] = []
 
 
 @asking.until_change
@@ -100,7 +95,7 @@ def _watch(sdk: str) -> None:
 
 def _imported(sdk: str, _module: object) -> None:
     with _lock:
-        if _holds:
+        if _leases:
             _guard(sdk, importing=True)
 
 
@@ -130,3 +125,11 @@ class GuardsRequest:
     """Call `register` with an SDK's module and where its guard is, as in "package.module:GUARD"."""
 
     register: Callable[[str, str], None]
+
+
+@hookimpl
+def budget_guards(request: GuardsRequest) -> None:
+    """Register the guards of this package."""
+    request.register("openai", "budget_core.sdk.openai:GUARD")
+    request.register("anthropic", "budget_core.sdk.anthropic:GUARD")
+    request.register("google.genai", "budget_core.sdk.google.guard:GUARD")

@@ -45,7 +45,7 @@ API: Final = Api(
             messages="input",
             caps=("max_output_tokens",),
             cap_for=lambda _model, _provider: "max_output_tokens",
-            dialect=RESPONSES,
+            stream_format=RESPONSES,
             least=lambda _body: _LEAST_RESPONSE,
             unbounded=_unbounded,
         ),

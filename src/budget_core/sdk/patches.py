@@ -55,7 +55,7 @@ class Patches:
         setattr(owner, name, ours)
 
         def restore() -> None:
-            slot.hook = None  # whoever has wrapped it since keeps it, and it does nothing
+            slot.hook = None  # what has wrapped it since keeps it, and it does nothing
             if owner.__dict__[name] is ours:
                 setattr(owner, name, original)
 

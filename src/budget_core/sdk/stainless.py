@@ -177,7 +177,7 @@ def helped(original: Any, manager: Any) -> Any:
 
 
 async def helped_async(original: Any, manager: Any) -> Any:
-    """Do what `helped` does, awaiting."""
+    """Async version of `helped`."""
     token = _helping.set(True)
     try:
         return await original(manager)

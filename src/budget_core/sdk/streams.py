@@ -1,4 +1,4 @@
-"""Metering a response's body as it is read, whoever reads it: stream helpers, raw, events."""
+"""Metering a response's body as it is read, by any reader: stream helpers, raw, events."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from budget_core.runtime.background import asked
 from budget_core.runtime.finalizers import Ender
 
 if TYPE_CHECKING:
-    from budget_core.sdk.stream_events import Dialect, Event
+    from budget_core.sdk.stream_events import Event, StreamFormat
 
 
 class Metered(Protocol):
     """What is held for an answer: a `Call`, or a request against an API's quota."""
 
     def meter(self, seen: int, /) -> None:
-        """Count pieces of the answer; raise if they outgrow what is held."""
+        """Count deltas of the answer; raise if they outgrow what is held."""
 
     def asks(self, size: int, /) -> bool:
         """Return whether `meter` may ask a ledger that blocks, for `size` more bytes."""
@@ -33,28 +33,28 @@ class Metered(Protocol):
 class StreamMeter:
     """Counts the events of one answer, keeps the usage that they tell, and settles its call."""
 
-    def __init__(self, call: Metered, dialect: Dialect) -> None:
+    def __init__(self, call: Metered, stream_format: StreamFormat) -> None:
         self._call = call
-        self._dialect = dialect
+        self._format = stream_format
         self._receipt = Receipt(None)
         self._whole = False
 
     def note(self, event: Event) -> None:
-        """Take note of an event.
+        """Record an event.
 
         Raises:
             BudgetExhausted: the hold is spent. Close the stream, then `end`.
         """
         self._receipt = read_on(self._receipt, event)
-        self._whole = self._whole or self._dialect.last(event)
-        self._call.meter(self._dialect.pieces(event))
+        self._whole = self._whole or self._format.last(event)
+        self._call.meter(self._format.deltas(event))
 
     def asks(self, size: int) -> bool:
         """Return whether `note` may ask a ledger that blocks, for events of `size` bytes."""
         return self._call.asks(size)
 
     def answer(self, body: Any) -> None:
-        """Take note of an answer that is no stream."""
+        """Record an answer that is no stream."""
         self._receipt = read_on(self._receipt, body)
         self._whole = True
 
@@ -143,7 +143,7 @@ class BodyMeter:
             self._meter.end()
 
     def _pass(self, chunk: bytes) -> bytes:
-        """Take note of what arrived; return it, of a stream the whole events in it."""
+        """Record what arrived; return it, of a stream the whole events in it."""
         if not self._events:
             self._buffer += chunk
             return chunk
@@ -164,7 +164,7 @@ class BodyMeter:
         return self._unwanted is not None and self._unwanted(parsed)
 
     def _last(self) -> bytes:
-        """Take note of a body that is no stream; return of a stream what no blank line ended."""
+        """Record a body that is no stream; return of a stream what no blank line ended."""
         rest, self._buffer = self._buffer, b""
         if self._events:
             return b"" if self._seen(rest) else rest

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 class CallOpener(Protocol):
-    """Whoever opens calls: a session."""
+    """Opens calls, as a session does."""
 
     def open_call(self, request: CallRequest) -> Call: ...
     async def open_call_async(self, request: CallRequest) -> Call: ...

@@ -32,7 +32,7 @@ class Gate:
             return len(self._waiting)
 
     def is_set(self) -> bool:
-        """Say whether the gate is open."""
+        """Return whether the gate is open."""
         return self._is_open
 
     def open(self) -> None:

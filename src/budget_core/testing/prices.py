@@ -99,7 +99,7 @@ class Catalogue:
         return TIERS.get(tier, STANDARD).get(listed) or STANDARD[listed]
 
     def has_tier(self, listed: str, tier: str) -> bool:
-        """Say whether a listed model has rates of its own in a tier."""
+        """Return whether a listed model has rates of its own in a tier."""
         return listed not in self._own and listed in TIERS.get(tier, {})
 
 

@@ -12,7 +12,7 @@ CHAT = {"model": "gpt-4o", "messages": [{"role": "user", "content": "Say hello."
 
 @pytest.fixture(autouse=True)
 def _guarded():
-    held = installing.Hold()
+    held = installing.GuardLease()
     yield
     held.release()
 

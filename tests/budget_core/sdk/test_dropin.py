@@ -41,13 +41,13 @@ QUESTION = [{"role": "user", "content": "Why is the sea salt?"}]
 
 @pytest.fixture(autouse=True)
 def _nothing_is_left():
-    held = installing._holds
+    held = installing._leases
     yield
     left = tuple(dropin._open)
     for session in left:
         teardown(session)
     assert not left, "a test tears its own sessions down"
-    assert installing._holds <= held  # those of other tests may be collected meanwhile
+    assert installing._leases <= held  # those of other tests may be collected meanwhile
     assert context.offered() == context.offered(everywhere=True) == ()
     assert context.guarded() == ()
     assert context.current_session() is None
@@ -616,7 +616,7 @@ class TestRefused:
         def refuse():
             raise GuardError("not what it was")
 
-        monkeypatch.setattr(dropin, "Hold", refuse)
+        monkeypatch.setattr(dropin, "GuardLease", refuse)
         with pytest.raises(GuardError):
             init("$1")
 

@@ -53,7 +53,7 @@ def options(provider, **more):
 
 @pytest.fixture(autouse=True)
 def _google_guarded(_guarded):
-    """`installing.Hold` does it, as the SDK is imported; a guard that is not there fails right here."""
+    """`installing.GuardLease` does it, as the SDK is imported; a guard that is not there fails right here."""
     assert guard._patches.active
 
 

@@ -133,7 +133,7 @@ def register_models(models: Mapping[str, tuple[Money, ...]]) -> None:
 
 
 def is_registered(model: str) -> bool:
-    """Tell whether `model`, or the base of which it is a dated or prefixed form, is registered."""
+    """Return whether `model` is registered, or the base of which it is a dated form."""
     return registry.find(model) is not None
 
 

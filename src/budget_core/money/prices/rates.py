@@ -81,7 +81,7 @@ class Rates:
 
     @staticmethod
     def sound(value: object) -> bool:
-        """Tell whether `value` is rates of whole nanos, none of them negative."""
+        """Return whether `value` is rates of whole nanos, none of them negative."""
         if not isinstance(value, Rates):
             return False
         prices = (getattr(value, name) for name in _PRICES)

@@ -36,7 +36,7 @@ def until_change(make: Callable[[], T]) -> Callable[[], T]:
 
 
 def listening(hook: str) -> bool:
-    """Tell whether any plugin implements `hook`."""
+    """Return whether any plugin implements `hook`."""
     found = heard.get(hook)
     return bool(_look_up(hook) if found is None else found)
 

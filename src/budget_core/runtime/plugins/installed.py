@@ -29,13 +29,13 @@ def installed() -> Iterable[EntryPoint]:
 
 
 def is_disabled(entry: EntryPoint) -> bool:
-    """Tell whether the environment keeps a plugin out."""
+    """Return whether the environment keeps a plugin out."""
     off = os.environ.get(DISABLE, "")
     return off.strip().lower() in _ALL or entry.name in map(str.strip, off.split(","))
 
 
 def is_importing(entry: EntryPoint) -> bool:
-    """Import a plugin's module; tell whether this very thread is in the middle of that."""
+    """Import a plugin's module; return whether this very thread is in the middle of that."""
     spec = import_module(entry.module).__spec__
     return bool(getattr(spec, "_initializing", False))
 

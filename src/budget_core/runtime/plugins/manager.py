@@ -28,14 +28,14 @@ _BUILT_IN: Final = (
     "budget_core.ledger.resolve",
     "budget_core.money.prices.price_file",
     "budget_core.money.prices.lookup",
-    "budget_core.sdk.builtin",
+    "budget_core.sdk.installing",
     "budget_core.calls.tokenizers",
 )
 """Plugged in by their names, as a program may be shipped without the metadata of packages."""
 _log = logging.getLogger("budget_core")
 _made: Final[dict[str, _Plugins]] = {}
 _lock = RLock()
-"""Held while the manager's own lists change, and never while somebody is asked or imported."""
+"""Held while the manager's own lists change, and never while a plugin is asked or imported."""
 _on_change: Final[list[Callable[[], None]]] = []
 
 

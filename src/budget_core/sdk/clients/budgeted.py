@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, cast
 from budget_core.runtime.finalizers import when_dropped
 from budget_core.runtime.settings import check_settings
 from budget_core.sdk.claims import ATTRIBUTE, Binding, binding_of
-from budget_core.sdk.installing import Hold
+from budget_core.sdk.installing import GuardLease
 from budget_core.session.budget import AgentBudget
 from budget_core.session.session import BudgetSession
 
@@ -94,7 +94,7 @@ class _Keeper:
     """Keeps the SDKs guarded for as long as a client lives, or a copy that shares its state."""
 
     def __init__(self) -> None:
-        when_dropped(self, Hold().release)
+        when_dropped(self, GuardLease().release)
 
 
 def bound_to(bearer: Any) -> Binding:

@@ -167,7 +167,7 @@ class WatchedSession(BudgetSession):
         return super().open_call(request, **options)
 
     async def open_call_async(self, request: CallRequest, **options: Any) -> Call:
-        """Do what `open_call` does, awaiting."""
+        """Async version of `open_call`."""
         if self.check is not None:
             await asyncio.to_thread(self._ask, request)
         return await super().open_call_async(request, **options)

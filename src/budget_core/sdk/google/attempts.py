@@ -50,7 +50,7 @@ def request_once(original: Any, client: Any, http_request: Any, *args: Any, **kw
 async def async_request_once(
     original: Any, client: Any, http_request: Any, *args: Any, **kwargs: Any
 ) -> Any:
-    """Do what `request_once` does, awaiting."""
+    """Async version of `request_once`."""
     exchange = _exchange(client, http_request)
     if exchange is None:
         return await original(client, http_request, *args, **kwargs)
@@ -100,7 +100,7 @@ def _seal(http_request: Any, exchange: Exchange) -> None:
 
 
 def _kept_back(error: BaseException, data: Any) -> bool:
-    """Tell whether a request failed before it was sent: without credentials, or a body."""
+    """Return whether a request failed before it was sent: without credentials, or a body."""
     if type(error).__module__.startswith("google.auth"):
         return type(error).__name__ in ("RefreshError", "DefaultCredentialsError")
     if not isinstance(error, TypeError | ValueError):

@@ -62,7 +62,7 @@ class Anomalies:
         self._told: set[str] = set()
 
     def settled(self, call: PaidCall) -> list[Anomaly]:
-        """Take note of a call that was paid for; return what left its baseline with it."""
+        """Record a call that was paid for; return what left its baseline with it."""
         with self._lock:
             found = [self._velocity_with(call.cost)]
             if call.kind == "llm":
@@ -76,7 +76,7 @@ class Anomalies:
             return self._news(found)
 
     def failed(self, call: PaidCall) -> list[Anomaly]:
-        """Take note of a call that brought nothing, and cost nothing."""
+        """Record a call that brought nothing, and cost nothing."""
         with self._lock:
             if call.kind != "llm":
                 return []
@@ -134,7 +134,7 @@ class _Usual:
         return self._mean if above and self._seen >= self._least else None
 
     def learn(self, value: float) -> None:
-        """Take note of a value; one that is far out counts as the most that is not."""
+        """Record a value; one that is far out counts as the most that is not."""
         self._seen += 1
         if self._seen > self._least and value > self._times * self._mean:
             value = self._times * self._mean
@@ -152,7 +152,7 @@ class _Share:
         self._before = self._hits_before = 0
 
     def note(self, what: str, *, hit: bool) -> Anomaly | str:
-        """Take note of a call; return the anomaly that the last ones are, else its name."""
+        """Record a call; return the anomaly that the last ones are, else its name."""
         if len(self._last) == _WINDOW:
             self._before += 1
             self._hits_before += self._last[0]

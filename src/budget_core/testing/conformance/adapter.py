@@ -46,7 +46,7 @@ class Adapter:
         raise NotImplementedError
 
     async def arun(self, job: Job) -> str:
-        """Do what `run` does, awaiting."""
+        """Async version of `run`."""
         raise NotImplementedError
 
     def stream(self, job: Job) -> Iterator[Any]:

@@ -61,7 +61,7 @@ def balanced(
 def nothing_is_open() -> None:
     """Check that what is asked of a model from here on is no part of a call that was made before.
 
-    An SDK's guard settles the calls that it takes over, so nothing is held for those.
+    An SDK's guard settles the calls that it adopts, so nothing is held for those.
     """
     left = context.open_calls()
     expect(

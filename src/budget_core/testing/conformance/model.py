@@ -65,7 +65,7 @@ def restless(seen: list[Incoming], **reply: Any) -> Callable[[Incoming], Reply]:
 
 
 def may_use_tools(incoming: Incoming) -> bool:
-    """Tell whether a request offers tools, and does not forbid them."""
+    """Return whether a request offers tools, and does not forbid them."""
     choice = incoming.body.get("tool_choice")
     return bool(incoming.tools) and choice not in ("none", {"type": "none"})
 
