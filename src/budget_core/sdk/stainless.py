@@ -84,7 +84,7 @@ class StainlessGuard(Guard):
                     return original(client, cast_to, options, **kwargs)
             with _Conducted(exchange, options):
                 exchange.open()
-                _seal(options, exchange.body)
+                _apply_body(options, exchange.body)
                 return original(client, cast_to, options, **kwargs)
         except BudgetExhausted as error:
             return _told(client, options, error)
@@ -99,7 +99,7 @@ class StainlessGuard(Guard):
                     return await original(client, cast_to, options, **kwargs)
             with _Conducted(exchange, options):
                 await exchange.open_async()
-                _seal(options, exchange.body)
+                _apply_body(options, exchange.body)
                 return await original(client, cast_to, options, **kwargs)
         except BudgetExhausted as error:
             return _told(client, options, error)
@@ -151,7 +151,7 @@ def _unwatched() -> Iterator[None]:
         current.reset(token)
 
 
-def _seal(options: Any, body: Body) -> None:
+def _apply_body(options: Any, body: Body) -> None:
     if options.json_data is not None or body:
         options.json_data, options.extra_json = body, None
 
@@ -189,7 +189,7 @@ def _build_request(original: Any, client: Any, options: Any, **kwargs: Any) -> A
     if (exchange := current.get()) is None:
         return original(client, options, **kwargs)
     same = options.json_data is exchange.body and options.extra_json is None
-    _seal(options, exchange.check(exchange.body if same else merged_body(options)))
+    _apply_body(options, exchange.check(exchange.body if same else merged_body(options)))
     request = original(client, options, **kwargs)
     exchange.sent = True
     return request

@@ -41,7 +41,7 @@ def request_once(original: Any, client: Any, http_request: Any, *args: Any, **kw
         return original(client, http_request, *args, **kwargs)
     with _conducted(exchange, http_request):
         exchange.open()
-        _seal(http_request, exchange)
+        _apply_body(http_request, exchange)
         response = original(client, http_request, *args, **kwargs)
         _conclude(exchange, response)
         return response
@@ -56,7 +56,7 @@ async def async_request_once(
         return await original(client, http_request, *args, **kwargs)
     with _conducted(exchange, http_request):
         await exchange.open_async()
-        _seal(http_request, exchange)
+        _apply_body(http_request, exchange)
         response = await original(client, http_request, *args, **kwargs)
         _conclude(exchange, response)
         return response
@@ -91,7 +91,7 @@ def _conducted(exchange: Exchange, http_request: Any) -> Iterator[None]:
         http_request.data = before
 
 
-def _seal(http_request: Any, exchange: Exchange) -> None:
+def _apply_body(http_request: Any, exchange: Exchange) -> None:
     """Put on the request what is held; its model stands in the URL."""
     given = {"model": http_request.data["model"]} if "model" in http_request.data else {}
     body = {key: value for key, value in exchange.body.items() if key != "model"}
