@@ -43,8 +43,8 @@ def told(action: Callable[[], object], *, blocks: bool) -> None:
 
 
 async def asked(action: Callable[[], T], *, blocks: bool) -> T:
-    """Return what `action` does; where it `blocks`, it is done in a thread."""
-    return await asyncio.to_thread(action) if blocks else action()
+    """Return what `action` does; where it `blocks` an event loop of asyncio, in a thread."""
+    return await asyncio.to_thread(action) if blocks and in_event_loop() else action()
 
 
 def behind(action: Callable[[], object]) -> None:

@@ -207,7 +207,8 @@ class Standing:
         enforced = self._policy.mode == "enforce"
         if enforced:
             self.ledger.top_up(self.account, more)
-        self.limits = self.limits.raised(more)
+        with self._openers.lock:
+            self.limits = self.limits.raised(more)
         if enforced and self._policy.finalization_reserve != "auto":
             reserve = reserve_for(self._policy.finalization_reserve, self.limits)
             self.keep_back(reserve)
