@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from langchain_core.tracers.context import register_configure_hook
 
 if TYPE_CHECKING:
     from langchain_core.callbacks import BaseCallbackHandler
 
-_slots: Final[list[_Slot]] = []
+Find: TypeAlias = "Callable[[], Sequence[BaseCallbackHandler]]"
 
 
 class _Slot:
@@ -20,24 +20,28 @@ class _Slot:
     the same.
     """
 
-    def __init__(self, active: Callable[[], Sequence[BaseCallbackHandler]]) -> None:
-        self._active = active
-        self._at = len(_slots)
+    def __init__(self, find: Find, at: int = 0) -> None:
+        self._find = find
+        self._at = at
+        self._has_next = False
 
     def get(self) -> BaseCallbackHandler | None:
         """Return the handler that is active here: of the first slot the innermost, and so on."""
-        handlers = self._active()
-        if len(handlers) > len(_slots):
-            add_to_runs(self._active)  # LangChain comes to the new slot in the same round
-        return handlers[self._at] if self._at < len(handlers) else None
+        at, handlers = self._at, self._find()
+        if len(handlers) > at + 1 and not self._has_next:
+            self._has_next = True
+            _register(_Slot(self._find, at + 1))  # asked in the same round
+        return handlers[at] if at < len(handlers) else None
 
 
-def add_to_runs(active: Callable[[], Sequence[BaseCallbackHandler]]) -> None:
+def add_to_runs(find: Find) -> None:
     """Add to every run the handlers that are active where it starts.
 
     Args:
-        active: returns them, the innermost first.
+        find: returns them, the innermost first.
     """
-    slot: Any = _Slot(active)
-    _slots.append(slot)
+    _register(_Slot(find))
+
+
+def _register(slot: Any) -> None:
     register_configure_hook(slot, inheritable=True)

@@ -21,8 +21,10 @@ from budget_core.frameworks import (
     spoken_sync,
 )
 from budget_core.sdk.installing import is_guarded
+from budget_langchain import active
 from budget_langchain.callback import LangChainBudgetCallback
 from budget_langchain.events import silent
+from budget_langchain.graphs import Marks
 from budget_langchain.last_word import final_answer, final_request
 from budget_langchain.models import agent_request, cap_setting, sdk_of, thinking_budget
 from budget_langchain.paying import around, unsent
@@ -45,10 +47,11 @@ _KEPT_CONTEXTS: Final = 64
 class BudgetMiddleware(AgentMiddleware[Any, Any, Any]):
     """A budget for an agent made by ``create_agent(middleware=[BudgetMiddleware("$5")])``.
 
-    It does what `LangChainBudgetCallback` does, and what only a middleware can: wait for money
-    without blocking the event loop, cap answers of models that no SDK guard caps, and let the
-    agent finish from the reserve instead of dying. It brings its own callback; given one, it
-    shares that one's session, and passing that one in ``config`` as well counts nothing twice.
+    It does what `LangChainBudgetCallback` does, for the agent's whole run, models that other
+    middlewares ask included; and what only a middleware can: wait for money, cap answers of models
+    that no SDK guard caps, and let the agent finish from the reserve instead of dying. It brings
+    its own callback; given one, it shares that one's session, and passing that one in ``config``
+    as well counts nothing twice.
 
     Args:
         budget: "$5.00", 5, a `Limit`, an `AgentBudget`; or a callback to share.
@@ -80,6 +83,7 @@ class BudgetMiddleware(AgentMiddleware[Any, Any, Any]):
             if on_exhausted is None
             else self.callback.checked(on_exhausted)
         )
+        self.state_schema = _agents.mark(self, type(self).state_schema)
         self._contexts: dict[Any, Any] = {}
 
     @property
@@ -269,3 +273,7 @@ def _too_short_to_think(call: Call, least: int) -> BudgetExhausted:
         account=session.account,
         session_id=session.id,
     )
+
+
+_agents: Final[Marks[BudgetMiddleware]] = Marks()
+active.add_to_runs(lambda: [middleware.callback for middleware in _agents.here()])
