@@ -1,6 +1,7 @@
 """What a package exports: ``__all__``, the table of lazy imports and the typing block agree."""
 
 import ast
+import inspect
 from importlib import import_module
 from pathlib import Path
 
@@ -61,3 +62,21 @@ PACKAGES = [
 def test_a_package_has_what_it_exports(name):
     module = import_module(name)
     assert {exported for exported in module.__all__ if not hasattr(module, exported)} == set()
+
+
+def _undocumented(module, name):
+    """Yield what of an exported class or function has no docstring."""
+    value = getattr(module, name)
+    if inspect.isclass(value):
+        own = (kind for kind in value.__mro__ if kind.__module__.startswith("budget_"))
+        members = {key for kind in own for key in vars(kind) if not key.startswith("_")}
+        methods = (key for key in members if inspect.isfunction(getattr(value, key)))
+        yield from (f"{name}.{key}" for key in methods if not inspect.getdoc(getattr(value, key)))
+    if (inspect.isclass(value) or inspect.isroutine(value)) and not inspect.getdoc(value):
+        yield name
+
+
+@pytest.mark.parametrize("name", PACKAGES)
+def test_what_is_exported_is_documented(name):
+    module = import_module(name)
+    assert [x for exported in module.__all__ for x in _undocumented(module, exported)] == []

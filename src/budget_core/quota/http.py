@@ -11,7 +11,6 @@ Two of them are private: `Patches` checks that they are what is known here.
 
 from __future__ import annotations
 
-import json
 import math
 import sys
 from collections.abc import Awaitable, Callable, Sequence
@@ -27,7 +26,7 @@ from budget_core.runtime.finalizers import reap, when_dropped
 from budget_core.runtime.imports import when_imported
 from budget_core.runtime.waiting import run, run_async
 from budget_core.sdk.patches import Patches
-from budget_core.sdk.streams import BodyMeter, StreamMeter
+from budget_core.sdk.streams import BodyMeter, StreamMeter, parsed_json
 
 Admission: TypeAlias = tuple[WatchedRequest, float]
 """A request, and the seconds that it may wait for its permit."""
@@ -156,13 +155,6 @@ class _Sending:
             self._metering(meter, response)
 
 
-def _parsed(body: bytes) -> Any:
-    try:
-        return json.loads(body)
-    except ValueError:
-        return None
-
-
 # -- requests --------------------------------------------------------------------------------
 
 
@@ -177,7 +169,7 @@ def _by_requests(
     def metering(meter: StreamMeter, response: Any) -> None:
         try:
             if not stream:  # else its reader would find nothing
-                meter.answer(_parsed(response.content))
+                meter.answer(parsed_json(response.content))
         finally:
             meter.end()
 
@@ -262,7 +254,7 @@ def _meter_aiohttp(meter: StreamMeter, response: Any) -> None:
 
     async def metered() -> Any:
         body = await read()
-        meter.answer(_parsed(body))
+        meter.answer(parsed_json(body))
         meter.end()
         return body
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any, Final
 
 from budget_core.calls.prompt import measure
@@ -10,6 +9,7 @@ from budget_core.calls.quote import COMFORTABLE
 from budget_core.sdk import anthropic, openai
 from budget_core.sdk.endpoints import Endpoint
 from budget_core.sdk.google import api as gemini
+from budget_core.sdk.streams import parsed_json
 
 _BYTES_A_TOKEN: Final = 4
 """What providers assume when they count a request against a limit before they read it."""
@@ -31,7 +31,7 @@ def expected(endpoint: Endpoint, body: Any) -> int:
         endpoint: what is asked.
         body: parsed, or as it is sent; one that cannot be read counts for nothing.
     """
-    parsed = _parsed(body)
+    parsed = parsed_json(body)
     if not isinstance(parsed, dict):
         return 0
     request = endpoint.read(parsed, None)
@@ -39,12 +39,3 @@ def expected(endpoint: Endpoint, body: Any) -> int:
     prompt = sum(part.tokens(request.model) for part in parts)
     cap = COMFORTABLE if request.output_cap is None else request.output_cap
     return prompt // _BYTES_A_TOKEN + cap * request.n
-
-
-def _parsed(body: Any) -> Any:
-    if not isinstance(body, str | bytes | bytearray):
-        return body
-    try:
-        return json.loads(body)
-    except ValueError:
-        return None

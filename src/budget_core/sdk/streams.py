@@ -157,7 +157,7 @@ class BodyMeter:
         payload = event[at + 5 :].strip() if at >= 0 else b""
         if not payload.startswith(b"{"):
             return False
-        parsed = _parsed(payload)
+        parsed = parsed_json(payload)
         if parsed is None:
             return False
         self._meter.note(parsed)
@@ -168,7 +168,7 @@ class BodyMeter:
         rest, self._buffer = self._buffer, b""
         if self._events:
             return b"" if self._seen(rest) else rest
-        self._meter.answer(_parsed(rest))
+        self._meter.answer(parsed_json(rest))
         return b""
 
     def _closed(self) -> None:
@@ -177,7 +177,10 @@ class BodyMeter:
             self._meter.end()
 
 
-def _parsed(body: bytes) -> Any:
+def parsed_json(body: Any) -> Any:
+    """Return what JSON says, None for what is none; what is parsed already as it is."""
+    if not isinstance(body, str | bytes | bytearray):
+        return body
     try:
         return json.loads(body)
     except ValueError:

@@ -52,7 +52,6 @@ class MessagesWire(Wire):
         return replace(answer, thinks_aloud=thinks(incoming.body))
 
     def body(self, answer: Answer) -> Json:
-        """Return the whole message."""
         aloud = answer.thinks_aloud and answer.reasoning
         thought = [signed(FILLER * answer.reasoning)] if aloud else []
         text = [{"type": "text", "text": answer.text}] if answer.text else []
@@ -80,7 +79,6 @@ class MessagesWire(Wire):
         yield _event("message_stop")
 
     def error(self, status: int, message: str, code: str | None) -> Json:  # noqa: ARG002
-        """Return an error in Anthropic's shape."""
         kind = ERROR_TYPES.get(status, "api_error")
         return {"type": "error", "error": {"type": kind, "message": message}, "request_id": None}
 

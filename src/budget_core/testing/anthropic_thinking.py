@@ -31,5 +31,4 @@ def check_thinking(body: Json) -> None:
 
 
 def signed(thinking: str) -> Json:
-    """Return a thinking block."""
     return {"type": "thinking", "thinking": thinking, "signature": "c2lnbmVk"}

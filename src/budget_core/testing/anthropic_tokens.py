@@ -33,5 +33,4 @@ class CountTokensWire(MessagesWire):
         return 0
 
     def body(self, answer: Answer) -> Json:
-        """Return the count."""
         return {"input_tokens": answer.usage().input}

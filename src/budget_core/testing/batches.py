@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from budget_core.testing.answer import Answer, nothing
 from budget_core.testing.anthropic_messages import MessagesWire
-from budget_core.testing.fees import BATCH, BATCHES
+from budget_core.testing.prices import BATCH, BATCHES
 from budget_core.testing.wire import Json, Wire
 
 if TYPE_CHECKING:
@@ -76,5 +76,4 @@ class MessageBatchesWire(BatchesWire):
         }
 
     def error(self, status: int, message: str, code: str | None) -> Json:
-        """Return an error in Anthropic's shape."""
         return MessagesWire().error(status, message, code)

@@ -29,13 +29,11 @@ class Book:
 
     @property
     def nanos(self) -> int:
-        """The sum of all bills."""
         with self._changed:
             return sum(bill.nanos for bill in self._bills)
 
     @property
     def requests(self) -> int:
-        """How many requests arrived."""
         return len(self._bills)
 
     @property
@@ -49,7 +47,6 @@ class Book:
         return self._peak
 
     def arrive(self, path: str, headers: Mapping[str, str]) -> Entry:
-        """Write down that a request arrived."""
         with self._changed:
             self._bills.append(Bill(len(self._bills), path, headers=headers))
             self._in_flight += 1

@@ -37,7 +37,6 @@ class Hangup:
 
     @property
     def gone(self) -> bool:
-        """Whether the client went away."""
         return self._task.done()
 
     async def within(self, seconds: float) -> bool:
@@ -52,7 +51,6 @@ class Hangup:
         return self.gone
 
     def end(self) -> None:
-        """Stop watching."""
         self._task.cancel()
 
     @staticmethod

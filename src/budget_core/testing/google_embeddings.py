@@ -29,11 +29,9 @@ class EmbedContentWire(GoogleWire):
         return [dict(body)]
 
     def messages(self, body: Json) -> list[Json]:
-        """Return the contents as messages."""
         return [content_message(request["content"]) for request in self.requests(body)]
 
     def count(self, body: Json, messages: list[Json]) -> int:  # noqa: ARG002
-        """Return the tokens of all contents."""
         return sum(max(1, count_value(message["content"])) for message in messages)
 
     def compose(self, incoming: Incoming, reply: Reply, tier: str) -> Answer:
@@ -41,11 +39,9 @@ class EmbedContentWire(GoogleWire):
         return nothing(incoming, reply, tier)
 
     def body(self, answer: Answer) -> Json:
-        """Return the vector."""
         return {"embedding": self.vectors(answer)[0]}
 
     def vectors(self, answer: Answer) -> list[Json]:
-        """Return one vector for each content."""
         return [_embedding(request) for request in self.requests(answer.incoming.body)]
 
 
@@ -59,7 +55,6 @@ class BatchEmbedContentsWire(EmbedContentWire):
         return list(body["requests"])
 
     def body(self, answer: Answer) -> Json:
-        """Return all vectors."""
         return {"embeddings": self.vectors(answer)}
 
 

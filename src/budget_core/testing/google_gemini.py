@@ -47,7 +47,6 @@ class GeminiWire(GoogleWire):
         return None if given is None else positive("maxOutputTokens", given)
 
     def body(self, answer: Answer) -> Json:
-        """Return the whole response."""
         return whole(answer)
 
     def frames(self, answer: Answer) -> Iterator[Frame]:

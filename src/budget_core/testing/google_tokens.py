@@ -35,7 +35,6 @@ class GeminiTokensWire(GeminiWire):
         return 0
 
     def body(self, answer: Answer) -> Json:
-        """Return the count."""
         tokens = answer.usage().input
         details = [{"modality": "TEXT", "tokenCount": tokens}]
         return {"totalTokens": tokens, "promptTokensDetails": details}

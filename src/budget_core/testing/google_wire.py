@@ -26,7 +26,6 @@ class GoogleWire(Wire):
     """The wire format of one of Google's methods."""
 
     def error(self, status: int, message: str, code: str | None) -> Json:  # noqa: ARG002
-        """Return an error in Google's shape."""
         name = STATUSES.get(status, "INTERNAL")
         return {"error": {"code": status, "message": message, "status": name}}
 

@@ -6,9 +6,9 @@ import hashlib
 from typing import TYPE_CHECKING
 
 from budget_core.testing.answer import Answer, nothing
-from budget_core.testing.fees import SPEECH, TRANSCRIPTIONS
 from budget_core.testing.form import parse_form
 from budget_core.testing.openai_chat import prompt_messages
+from budget_core.testing.prices import SPEECH, TRANSCRIPTIONS
 from budget_core.testing.wire import Json, Payload, Wire
 
 if TYPE_CHECKING:
@@ -29,7 +29,6 @@ class SpeechWire(Wire):
     fees = SPEECH
 
     def messages(self, body: Json) -> list[Json]:
-        """Return the text as a message."""
         return prompt_messages(body["input"])
 
     def units(self, incoming: Incoming) -> int:
@@ -70,7 +69,6 @@ class TranscriptionsWire(Wire):
         return Payload(answer.text.encode(), "text/plain; charset=utf-8")
 
     def body(self, answer: Answer) -> Json:
-        """Return the text that was heard."""
         whole: Json = {"text": answer.text, "language": "english", "duration": SECONDS}
         usage = {"type": "duration", "seconds": SECONDS}
         return {**whole, "usage": usage} if answer.reply.usage else whole

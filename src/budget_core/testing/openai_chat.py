@@ -30,7 +30,6 @@ class ChatWire(Wire):
     chunk_object = "chat.completion.chunk"
 
     def body(self, answer: Answer) -> Json:
-        """Return the whole completion."""
         finish = self.finish(answer)
         choices = [
             {"index": index, **self.whole(answer), "logprobs": None, "finish_reason": finish}
@@ -71,11 +70,9 @@ class ChatWire(Wire):
         }
 
     def finish(self, answer: Answer) -> str:
-        """Return the finish reason."""
         return "length" if answer.cut else "tool_calls" if answer.calls else "stop"
 
     def whole(self, answer: Answer) -> Json:
-        """Return the message of a choice."""
         message: Json = {"role": "assistant", "content": answer.text or None, "refusal": None}
         if answer.calls:
             message["tool_calls"] = [
@@ -91,7 +88,6 @@ class ChatWire(Wire):
         return {"message": message}
 
     def part(self, answer: Answer, step: Step, *, first: bool) -> Json:
-        """Return the delta of one step."""
         delta: Json = {"role": "assistant"} if first else {}
         if step.kind == "text":
             delta["content"] = step.text
@@ -119,23 +115,18 @@ class CompletionsWire(ChatWire):
     chunk_object = "text_completion"
 
     def messages(self, body: Json) -> list[Json]:
-        """Return the prompt as one message."""
         return prompt_messages(body["prompt"])
 
     def count(self, body: Json, messages: list[Json]) -> int:  # noqa: ARG002
-        """Return the tokens of all prompts."""
         return sum(count_prompts(body["prompt"]))
 
     def choices(self, body: Json) -> int:
-        """Return the choices of all prompts."""
         return super().choices(body) * len(count_prompts(body["prompt"]))
 
     def whole(self, answer: Answer) -> Json:
-        """Return the text of a choice."""
         return {"text": answer.text}
 
     def part(self, answer: Answer, step: Step, *, first: bool) -> Json:  # noqa: ARG002
-        """Return the text of one step."""
         return {"text": step.text}
 
     def last(self, *, first: bool) -> Json:  # noqa: ARG002

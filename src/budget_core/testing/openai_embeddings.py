@@ -28,11 +28,9 @@ class EmbeddingsWire(Wire):
     streams = False
 
     def messages(self, body: Json) -> list[Json]:
-        """Return the inputs as messages."""
         return prompt_messages(body["input"])
 
     def count(self, body: Json, messages: list[Json]) -> int:  # noqa: ARG002
-        """Return the tokens of all inputs."""
         return sum(count_prompts(body["input"]))
 
     def compose(self, incoming: Incoming, reply: Reply, tier: str) -> Answer:
@@ -40,7 +38,6 @@ class EmbeddingsWire(Wire):
         return nothing(incoming, reply, tier)
 
     def body(self, answer: Answer) -> Json:
-        """Return one vector for each input."""
         asked = answer.incoming.body
         size = asked.get("dimensions") or DIMENSIONS
         pack = _base64 if asked.get("encoding_format") == "base64" else list

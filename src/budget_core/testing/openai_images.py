@@ -6,8 +6,8 @@ import time
 from typing import TYPE_CHECKING
 
 from budget_core.testing.answer import Answer, nothing
-from budget_core.testing.fees import IMAGES
 from budget_core.testing.openai_chat import prompt_messages
+from budget_core.testing.prices import IMAGES
 from budget_core.testing.tokens import count_prompts
 from budget_core.testing.wire import Json, Wire
 
@@ -32,15 +32,12 @@ class ImagesWire(Wire):
     fees = IMAGES
 
     def messages(self, body: Json) -> list[Json]:
-        """Return the prompt as a message."""
         return prompt_messages(body["prompt"])
 
     def count(self, body: Json, messages: list[Json]) -> int:  # noqa: ARG002
-        """Return the tokens of the prompt."""
         return sum(count_prompts(body["prompt"]))
 
     def compose(self, incoming: Incoming, reply: Reply, tier: str) -> Answer:
-        """Return images instead of words."""
         scripted = reply.output_tokens
         tokens = IMAGE_TOKENS if scripted is None else scripted
         return nothing(incoming, reply, tier, tokens)

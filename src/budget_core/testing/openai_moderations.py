@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from budget_core.testing.answer import Answer, nothing
-from budget_core.testing.fees import MODERATIONS
 from budget_core.testing.openai_chat import prompt_messages
+from budget_core.testing.prices import MODERATIONS
 from budget_core.testing.wire import Json, Wire
 
 if TYPE_CHECKING:

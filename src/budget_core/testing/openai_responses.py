@@ -28,7 +28,6 @@ class ResponsesWire(Wire):
     objects = ("stream_options",)
 
     def messages(self, body: Json) -> list[Json]:
-        """Return instructions and input as messages."""
         given = body["input"]
         items = [{"role": "user", "content": given}] if isinstance(given, str) else given
         system = body.get("instructions")
@@ -40,7 +39,6 @@ class ResponsesWire(Wire):
         return 1
 
     def body(self, answer: Answer) -> Json:
-        """Return the whole response."""
         final = "incomplete" if answer.cut else "completed"
         return _response(answer, final, _output(answer))
 

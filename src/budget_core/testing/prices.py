@@ -1,6 +1,7 @@
 """What the provider charges: its own list, kept apart from the prices that guards use.
 
-Rates are dollars per million tokens. A test that compares a guard's books with the provider's
+Rates are dollars per million tokens; fees, for what is not sold by the token, are nano-dollars a
+unit. A test that compares a guard's books with the provider's
 bill compares two independent lists.
 """
 
@@ -18,6 +19,23 @@ if TYPE_CHECKING:
 
 Price: TypeAlias = int | float | str | Decimal
 """Dollars per million tokens."""
+
+BATCH = "batch"
+"""The model of a batch, whatever models it names."""
+
+BATCHES = {BATCH: 10_000_000}
+"""A batch: one cent, now; its work is never done."""
+
+IMAGES = {"dall-e-2": 20_000_000, "dall-e-3": 40_000_000}
+"""An image, of any size."""
+
+MODERATIONS = {"omni-moderation": 0, "text-moderation": 0}
+
+SPEECH = {"tts-1": 15_000, "tts-1-hd": 30_000}
+"""A character."""
+
+TRANSCRIPTIONS = {"whisper-1": 6_000_000}
+"""A recording, taken to last one minute."""
 
 _DATED = re.compile(r"[-@](\d{4}-\d{2}-\d{2}|\d{8}|\d{3}|latest|default)$")
 _BEDROCK = re.compile(r"^([a-z]+\.)?anthropic\.(?P<model>.+?)(-v\d+(:\d+)?)?$")

@@ -29,7 +29,6 @@ class Script:
         self._replies: deque[Reply] = deque()
 
     def extend(self, replies: Iterable[Reply]) -> None:
-        """Append replies."""
         with self._lock:
             self._replies.extend(replies)
 
@@ -42,7 +41,6 @@ class Script:
         self.book.forget()
 
     async def choose(self, incoming: Incoming) -> Reply:
-        """Return the reply to a request."""
         with self._lock:
             if self._replies:
                 return self._replies.popleft()

@@ -44,7 +44,6 @@ class NowhereWire(Wire):
     """Any other path: refused."""
 
     def read(self, index: int, path: str, body: Json) -> Incoming:  # noqa: ARG002
-        """Refuse the request."""
         raise Refusal(404, f"unknown path: {path}")
 
 
@@ -56,7 +55,6 @@ class Endpoint:
         self._wire = wire
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serve one request."""
         request = Request(scope, receive)
         try:
             raw = await request.body()

@@ -4,7 +4,7 @@ from fractions import Fraction
 import pytest
 from genai_prices import Usage, calc_price
 
-from budget_core.testing import fees, prices
+from budget_core.testing import prices
 from budget_core.testing.prices import Catalogue
 
 
@@ -86,8 +86,8 @@ def test_only_other_names_of_a_model_are_billed_as_it_is(model, listed):
 
 def test_what_has_a_fee_is_known_only_where_the_fee_is_charged():
     assert Catalogue().resolve("dall-e-3") is None
-    assert Catalogue().resolve("dall-e-3", fees.IMAGES) == "dall-e-3"
-    assert Catalogue().resolve("omni-moderation-latest", fees.MODERATIONS) == "omni-moderation"
+    assert Catalogue().resolve("dall-e-3", prices.IMAGES) == "dall-e-3"
+    assert Catalogue().resolve("omni-moderation-latest", prices.MODERATIONS) == "omni-moderation"
 
 
 def test_an_own_price_holds_in_every_tier_and_for_every_input():
