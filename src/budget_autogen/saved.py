@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from threading import RLock
 from typing import TYPE_CHECKING, Any, Literal
-from weakref import WeakValueDictionary
 
 from pydantic import BaseModel
 
 from budget_autogen.saved_sessions import key_of, restore, save
 from budget_autogen.tracker import AutoGenBudgetTracker
+from budget_core.runtime.weak import WeakValues
 
 if TYPE_CHECKING:
     from budget_core import BudgetSession
 
-_trackers: WeakValueDictionary[str, AutoGenBudgetTracker] = WeakValueDictionary()
+_trackers: WeakValues[str, AutoGenBudgetTracker] = WeakValues()
 _lock = RLock()
 
 

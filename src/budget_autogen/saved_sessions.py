@@ -7,12 +7,13 @@ from dataclasses import fields
 from decimal import Decimal
 from threading import RLock
 from typing import Any, Final
-from weakref import WeakKeyDictionary, WeakValueDictionary
+from weakref import WeakKeyDictionary
 
 from budget_core.errors import InvalidBudget
 from budget_core.ledger import MemoryLedger, new_id
 from budget_core.money.amounts import ZERO, Amounts
 from budget_core.money.limits import Limit, Limits
+from budget_core.runtime.weak import WeakValues
 from budget_core.session.policy import Policy
 from budget_core.session.session import BudgetSession
 
@@ -24,7 +25,7 @@ _CALLED: Final = frozenset(
 )  # fmt: skip
 _SETTINGS: Final = tuple(f.name for f in fields(Policy) if f.name not in _CALLED)
 _keys: WeakKeyDictionary[BudgetSession, str] = WeakKeyDictionary()
-_sessions: WeakValueDictionary[str, BudgetSession] = WeakValueDictionary()
+_sessions: WeakValues[str, BudgetSession] = WeakValues()
 _lock = RLock()
 
 

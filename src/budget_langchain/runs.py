@@ -7,9 +7,9 @@ from contextvars import ContextVar
 from itertools import count
 from threading import Lock
 from typing import TYPE_CHECKING, Any
-from weakref import WeakValueDictionary
 
 from budget_core.calls.outcomes import handled
+from budget_core.runtime.weak import WeakValues
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -90,7 +90,7 @@ class Offer:
 
 
 _numbers = count()
-_runs: WeakValueDictionary[UUID, Run] = WeakValueDictionary()
+_runs: WeakValues[UUID, Run] = WeakValues()
 _offer: ContextVar[Offer | None] = ContextVar("budget_offer", default=None)
 
 
