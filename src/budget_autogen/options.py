@@ -7,6 +7,7 @@ from typing import Any, Final
 
 from budget_autogen.tracker import AutoGenBudgetTracker
 from budget_core import AgentBudget
+from budget_core.runtime.settings import check_settings, constructors_of
 
 _OPTIONS: Final = frozenset(
     {
@@ -17,8 +18,15 @@ _OPTIONS: Final = frozenset(
 ) - {"budget", "max_spend", "name", "options"}
 
 
-def split(options: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Return the options of a budget, and the rest, which are the agent's."""
+def split(agent: object, options: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return the options of a budget, and the rest, which are the agent's.
+
+    Raises:
+        UnknownSetting: one is neither's.
+    """
+    kind, given = type(agent), options.keys() - {"tracker"}
+    own = constructors_of(kind)
+    check_settings(given, AutoGenBudgetTracker, AgentBudget, *own, of=kind.__name__)
     budget = {key: value for key, value in options.items() if key in _OPTIONS}
     return budget, {key: value for key, value in options.items() if key not in _OPTIONS}
 

@@ -9,6 +9,7 @@ from autogen_agentchat.agents import AssistantAgent, UserProxyAgent
 from autogen_ext.models.replay import ReplayChatCompletionClient
 
 from budget_autogen import BudgetedAssistantAgent, BudgetedUserProxyAgent, agentchat, classic
+from budget_core import UnknownSetting
 from budget_core.testing import Reply
 
 autogen = pytest.importorskip("autogen")
@@ -31,6 +32,21 @@ def test_a_model_client_means_agentchat(make):
     assert type(agent) is agentchat.BudgetedAssistantAgent
     assert isinstance(agent, AssistantAgent)
     assert isinstance(agent, BudgetedAssistantAgent)
+
+
+@pytest.mark.parametrize(
+    ("typo", "meant"),
+    [
+        ("soft_limt", "soft_limit"),
+        ("on_exhaustd", "on_exhausted"),
+        ("system_mesage", "system_message"),
+    ],
+)
+@pytest.mark.parametrize("lineage", [{"model_client": replaying()}, {"llm_config": False}])
+def test_a_typo_names_what_was_meant(lineage, typo, meant):
+    with pytest.raises(TypeError, match=f"no setting '{typo}'. Did you mean '{meant}'") as caught:
+        BudgetedAssistantAgent("a", budget="$1", **lineage, **{typo: "x"})
+    assert isinstance(caught.value, UnknownSetting)
 
 
 def test_so_do_tools(monkeypatch):

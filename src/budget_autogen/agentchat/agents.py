@@ -125,7 +125,7 @@ class BudgetedAssistantAgent(_Own, AssistantAgent):
         budget: Any = None,
         **options: Any,
     ) -> None:
-        described, options = split(options)
+        described, options = split(self, options)
         tracker = tracker_of(budget, described)
         client = model_client or default_client()
         super().__init__(name, client, **options)
@@ -165,7 +165,7 @@ class BudgetedUserProxyAgent(
     component_provider_override = "budget_autogen.agentchat.BudgetedUserProxyAgent"
 
     def __init__(self, name: str, budget: Any = None, **options: Any) -> None:
-        described, options = split(options)
+        described, options = split(self, options)
         super().__init__(name, **{"input_func": _nobody, **options})
         (tracker_of(budget, described) or AutoGenBudgetTracker()).attach(self)
 

@@ -22,7 +22,7 @@ class _Budgeted(GuardedAgent):
     """Takes the arguments of a budget beside those of the agent."""
 
     def __init__(self, name: str, *args: Any, budget: Any = None, **options: Any) -> None:
-        described, options = split(options)
+        described, options = split(self, options)
         tracker = tracker_of(budget, described)
         self._budget_payers = ChatPayers(name)
         super().__init__(name, *args, **options)

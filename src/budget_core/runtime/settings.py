@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from functools import cache, wraps
 from typing import Any, TypeVar
 
@@ -51,6 +51,11 @@ def checked_settings(kind: type[T]) -> type[T]:
     return kind
 
 
+def constructors_of(kind: type) -> Iterator[Callable[..., Any]]:
+    """Return the constructors of a class and of those above it, to which settings are passed on."""
+    return (vars(each)["__init__"] for each in kind.__mro__ if "__init__" in vars(each))
+
+
 @cache
 def settings_of(*takers: Callable[..., Any]) -> frozenset[str]:
     """Return the names of the parameters that these classes and functions can be given by name."""
@@ -58,4 +63,4 @@ def settings_of(*takers: Callable[..., Any]) -> frozenset[str]:
     return frozenset(each.name for each in parameters if each.kind not in _VARIABLE) - {"self"}
 
 
-__all__ = ["check_settings", "checked_settings", "settings_of"]
+__all__ = ["check_settings", "checked_settings", "constructors_of", "settings_of"]

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, cast
 
 from budget_core.runtime.finalizers import when_dropped
-from budget_core.runtime.settings import check_settings
+from budget_core.runtime.settings import check_settings, constructors_of
 from budget_core.sdk.claims import ATTRIBUTE, Binding, binding_of
 from budget_core.sdk.installing import GuardLease
 from budget_core.session.budget import AgentBudget
@@ -54,7 +54,7 @@ class BudgetedClient:
     ) -> None:
         bound = _budget_binding
         if bound is None:
-            check_settings(options, *_constructors(type(self)), of=type(self).__name__)
+            check_settings(options, *constructors_of(type(self)), of=type(self).__name__)
             warnings = {"on_warning": on_warning, "warning_thresholds": warning_thresholds}
             said = {name: value for name, value in warnings.items() if value is not None}
             bound = Binding((_payer(budget, session, said),), on_exhausted)
@@ -83,11 +83,6 @@ def bind(bearer: Any, to: Binding) -> None:
 def carried(to: Binding) -> dict[str, Any]:
     """Return the attributes that a client carries: its budget, and what keeps its SDK guarded."""
     return {ATTRIBUTE: to, "_budget_keeper": _Keeper()}
-
-
-def _constructors(kind: type) -> Iterator[Callable[..., Any]]:
-    """Yield those that a client's settings are passed on to."""
-    return (vars(each)["__init__"] for each in kind.__mro__ if "__init__" in vars(each))
 
 
 class _Keeper:
