@@ -14,6 +14,7 @@ import sys
 import weakref
 from collections import deque
 from collections.abc import Callable
+from types import FrameType
 from typing import Any, Final
 
 from budget_core.runtime.signals import is_from_signal
@@ -22,6 +23,8 @@ _log = logging.getLogger("budget_core")
 _queue: deque[Callable[[], object]] = deque()
 _dropped: deque[weakref.ref[Any]] = deque()
 _actions: Final[dict[int, tuple[weakref.ref[Any], Callable[[], object]]]] = {}
+_DEEPEST: Final = 24
+"""Functions through which a destructor gets to us at most."""
 _FINALIZE: Final = weakref.finalize.__call__.__code__
 
 
@@ -78,11 +81,13 @@ def _finalizing() -> bool:
         if isinstance(error, GeneratorExit):
             return True
         error = error.__context__
-    frame = sys._getframe(2)  # noqa: SLF001
-    while frame is not None:
+    frame: FrameType | None = sys._getframe(2)  # noqa: SLF001
+    for _ in range(_DEEPEST):
+        if frame is None:
+            return False
         if frame.f_code.co_name == "__del__" or frame.f_code is _FINALIZE:
             return True
-        frame = frame.f_back  # type: ignore[assignment]
+        frame = frame.f_back
     return False
 
 
