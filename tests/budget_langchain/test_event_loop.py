@@ -65,7 +65,7 @@ async def test_an_agent_that_comes_to_its_limit(
 
 
 async def test_a_stream_whose_hold_grows(waiting_ledger, gpt, provider, unguarded):
-    provider.default = Reply("salt " * 700, output_tokens=700)
+    provider.default = Reply("salt " * 3_100, output_tokens=3_100)
     budget = LangChainBudgetCallback("$0.06", ledger=waiting_ledger, guard_sdks=False)
     async for _ in gpt().astream("Hello", {"callbacks": [budget]}):
         pass

@@ -211,8 +211,8 @@ class Call:
     def meter(self, seen: str | int) -> None:
         """Count output as it arrives: a piece of text, or a count of tokens.
 
-        Where the cap is on the wire, a piece counts as one token at least; elsewhere by its
-        UTF-8 bytes, which no token count exceeds, and the hold grows with it while it can.
+        A piece counts as one token at least. Where the cap is not on the wire, a long one counts
+        as more, and the hold grows with what is seen while it can.
 
         Raises:
             BudgetExhausted: the hold is spent. Close the stream, then settle.
@@ -221,8 +221,7 @@ class Call:
             return
         if self.ended:  # it was swept with its session, and its hold was charged
             raise self.payer.stopped(self)
-        pieces = seen if isinstance(seen, int) else 1 if self.wired else len(seen.encode())
-        self._seen += pieces
+        self._seen += seen if isinstance(seen, int) else 1 if self.wired else _tokens_in(seen)
         if self._seen <= self.output or self.quote is None:
             return
         if not self.wired:
@@ -234,11 +233,11 @@ class Call:
 
     async def meter_async(self, seen: str | int) -> None:
         """Async version of `meter`: a ledger that blocks is asked in a thread."""
-        size = seen if isinstance(seen, int) else len(seen.encode())
+        size = seen if isinstance(seen, int) else len(seen)
         await asked(partial(self.meter, seen), blocks=self.asks(size))
 
     def asks(self, size: int) -> bool:
-        """Return whether `size` more bytes of output may make `meter` ask a ledger that blocks."""
+        """Return whether `meter` may ask a ledger that blocks, for `size` more bytes."""
         return self.reservation.blocks and self._seen + size > self.output
 
     def settle(self, outcome: Any = None, *, model: str | None = None) -> None:
@@ -379,6 +378,12 @@ class GuardHandle(Protocol):
     def asks(self, size: int) -> bool: ...
     def settle(self, outcome: Any = None, *, model: str | None = None) -> None: ...
     def release(self) -> None: ...
+
+
+def _tokens_in(piece: str) -> int:
+    """Return how many tokens a piece of a stream has at least, as words go."""
+    other = 0 if piece.isascii() else len(piece) - len(piece.encode("ascii", "ignore"))
+    return max(1, (len(piece) - other) // 8 + other // 2)
 
 
 def _receipt(outcome: Any, model: str | None) -> Receipt:

@@ -206,18 +206,42 @@ class TestMetering:
     def test_without_a_cap_on_the_wire_the_hold_grows_with_what_is_seen(self, session):
         call = session.open_call(llm(None))
         held = call.output
-        call.meter("é" * held)
-        assert call.output == 4 * held
-        assert session.reserved == pytest.approx(4 * held * 1e-5)
-        call.settle(None)
-        assert session.spent == pytest.approx(4 * held * 1e-5)
+        for _ in range(held):
+            call.meter("mot ")
+        assert call.output == held
+        call.meter("mot ")
+        assert call.output == 2 * (held + 1)
+        assert session.reserved == pytest.approx(2 * (held + 1) * 1e-5)
+        call.settle(Usage(0, held + 1))
+        assert session.spent == pytest.approx((held + 1) * 1e-5)
+
+    @pytest.mark.parametrize(
+        ("piece", "tokens"),
+        [("salt", 1), (" internationalization", 2), ("x" * 80, 10), ("\u6d77" * 80, 40)],
+    )
+    def test_a_long_piece_is_more_than_a_token(self, session, piece, tokens):
+        call = session.open_call(llm(None))
+        call.meter(call.output - tokens)
+        held = call.output
+        call.meter(piece)
+        assert call.output == held
+        call.meter("!")
+        assert call.output > held
+
+    def test_an_answer_of_half_the_budget_is_not_stopped(self):
+        session = AgentBudget("$0.03").session()
+        call = session.open_call(llm(None))
+        for _ in range(1_500):
+            call.meter("salt ")
+        call.settle(Usage(0, 1_500))
+        assert session.spent == 0.015
 
     def test_without_a_cap_on_the_wire_it_stops_when_the_money_is_gone(self):
         session = AgentBudget("$0.03").session()
         call = session.open_call(llm(None))
-        call.meter("x" * call.output)
+        call.meter(call.output)
         with pytest.raises(BudgetExhausted, match="outgrew"):
-            call.meter("x" * 4_000)
+            call.meter("x" * 8_000)
         call.settle(None)
         assert session.spent >= 0.03
         assert session.terminated_by == "budget_exhausted"
@@ -226,16 +250,16 @@ class TestMetering:
     def test_the_hold_grows_to_the_last_token_that_can_be_paid_for(self):
         session = AgentBudget("$0.03").session()
         call = session.open_call(llm(None))
-        call.meter("x" * 3_000)
+        call.meter("x" * 24_000)
         assert (call.output, session.remaining) == (3_000, 0)
 
     def test_silence_costs_what_was_seen_if_that_is_more(self):
         session = AgentBudget("$0.03").session()
         call = session.open_call(llm(None))
         with pytest.raises(BudgetExhausted):
-            call.meter("x" * 5_000)
+            call.meter("x" * 25_000)
         call.settle(None)
-        assert session.spent >= 0.05
+        assert 0.03 < session.spent < 0.033
 
     def test_a_tool_is_not_metered(self, session):
         tool = session.open_call(CallRequest(kind="tool", name="t"))
