@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
-from contextvars import ContextVar
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
-from budget_core import AgentBudgetError, BudgetExhausted, BudgetSession
+from budget_core import AgentBudgetError, BudgetExhausted, BudgetSession, CallRequest
 from budget_core.calls import context
-from budget_core.frameworks.integration import guarding
-from budget_core.frameworks.last_word import may_finalize
+from budget_core.frameworks import LastWord, Stack, guarding, may_finalize, tool_fingerprint
+from budget_core.runtime.background import told
 
 if TYPE_CHECKING:
     from budget_autogen.tracker import AutoGenBudgetTracker
@@ -19,8 +18,6 @@ Trackers: TypeAlias = "tuple[AutoGenBudgetTracker, ...]"
 
 PAYERS: Final = "_budget_payers"
 """The attribute in which an attached object keeps its `Payers`."""
-
-_errors: ContextVar[tuple[list[AgentBudgetError], ...]] = ContextVar("budget_errors", default=())
 
 
 def payers_of(thing: object) -> Payers | None:
@@ -83,6 +80,16 @@ class Payers:
         """Return the nanos that a call of a tool costs: the highest price that a tracker knows."""
         return max(tracker.tool_cost(tool) for tracker in self.attached or self.trackers)
 
+    def tool_request(self, tool: str, arguments: Any) -> CallRequest:
+        """Return what to open before a tool is called."""
+        return CallRequest(
+            kind="tool",
+            name=tool,
+            cost=self.tool_cost(tool),
+            fingerprint=tool_fingerprint(tool, arguments),
+            agent=self.agent,
+        )
+
     def guard(self) -> None:
         """Guard the SDKs that are loaded by now, where a tracker wants that."""
         for tracker in self.trackers:
@@ -125,25 +132,26 @@ class Payers:
             BudgetExhausted: the error given, if there is to be no last word.
         """
         tracker, session = self.refused_by(error)
-        if tracker.on_exhausted == "raise" or not may_finalize(session, error):
+        if self.speaks:
+            word = tracker.last_word(error, session)
+            if word.answer is not None:
+                told(session.conclude, blocks=session.ledger.blocks)
+            return word
+        if (
+            self.stand_in is None
+            or tracker.on_exhausted == "raise"
+            or not may_finalize(session, error)
+        ):
             raise error
-        if not self.speaks:
-            if self.stand_in is None:
-                raise error
-            return LastWord(tracker, session, self.stand_in)
-        if not callable(tracker.on_exhausted):
-            return LastWord(tracker, session)
-        text = tracker.on_exhausted(error)
-        session.conclude()
-        return LastWord(tracker, session, text)
+        return LastWord(session, answer=self.stand_in)
 
     # -- errors that frameworks only quote ---------------------------------------------------
 
     @staticmethod
     def note(error: AgentBudgetError) -> None:
         """Keep an error that ends a run here, for whoever gets to see only its text."""
-        for errors in _errors.get():
-            errors.append(error)
+        for noted in _noting.get():
+            noted.errors.append(error)
 
     def _innermost(self, trackers: Trackers) -> Trackers:
         if len(trackers) < 2:  # noqa: PLR2004
@@ -156,39 +164,19 @@ class Payers:
         return tuple(kept.values())
 
 
-class LastWord:
-    """How an agent may end.
-
-    Attributes:
-        tracker: the tracker whose limit it was.
-        session: whose reserve pays.
-        text: what is said in the model's place; None if it may speak itself.
-    """
-
-    def __init__(
-        self, tracker: AutoGenBudgetTracker, session: BudgetSession, text: Any = None
-    ) -> None:
-        self.tracker = tracker
-        self.session = session
-        self.text = text
-
-
 class Noted:
     """The errors that end calls in a run, of which a framework may only quote the text."""
 
     def __init__(self) -> None:
-        self._errors: list[AgentBudgetError] = []
+        self.errors: list[AgentBudgetError] = []
 
-    @contextmanager
-    def noting(self) -> Iterator[None]:
+    def noting(self) -> AbstractContextManager[None]:
         """Keep those of calls made inside."""
-        before = _errors.get()
-        _errors.set((*before, self._errors))
-        try:
-            yield
-        finally:
-            _errors.set(before)
+        return _noting.attached(self)
 
     def quoted(self, error: Exception) -> AgentBudgetError | None:
         """Return the error that another one, as a framework made it, only quotes."""
-        return next((e for e in reversed(self._errors) if str(e) in str(error)), None)
+        return next((e for e in reversed(self.errors) if str(e) in str(error)), None)
+
+
+_noting: Final[Stack[Noted]] = Stack("budget_autogen_noting")

@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
 from importlib import import_module
-from typing import TYPE_CHECKING, Any, Final, Literal, Self, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, Self
 
-from budget_core.frameworks.integration import Integration
-from budget_core.frameworks.last_word import WRAP_UP
+from budget_core.frameworks import AgentIntegration, LastWord
 
 if TYPE_CHECKING:
     from budget_core import AgentBudget, BudgetExhausted, BudgetSession
     from budget_core.money.limits import Limit
     from budget_core.money.usd import Money
-
-OnExhausted: TypeAlias = "Literal['finalize', 'raise'] | Callable[[BudgetExhausted], str]"
 
 _HOMES: Final = {
     "autogen": "classic",
@@ -24,7 +20,7 @@ _HOMES: Final = {
 }
 
 
-class AutoGenBudgetTracker(Integration):
+class AutoGenBudgetTracker(AgentIntegration):
     """One budget for any number of agents, teams and group chats, of either AutoGen.
 
     >>> tracker = AutoGenBudgetTracker("$5.00").attach(team)
@@ -49,34 +45,10 @@ class AutoGenBudgetTracker(Integration):
         **options: everything else that `AgentBudget` takes.
     """
 
-    def __init__(
-        self,
-        budget: Money | Limit | AgentBudget | None = None,
-        *,
-        on_exhausted: OnExhausted = "finalize",
-        wrap_up: str = WRAP_UP,
-        tool_costs: Mapping[str, Money] | None = None,
-        agents: Mapping[str, Money] | None = None,
-        session: BudgetSession | None = None,
-        name: str | None = None,
-        guard_sdks: bool = True,
-        **options: Any,
-    ) -> None:
-        if not callable(on_exhausted) and on_exhausted not in ("finalize", "raise"):
-            raise ValueError(
-                f"on_exhausted= is 'finalize', 'raise' or a callable; got {on_exhausted!r}"
-            )
-        super().__init__(
-            budget,
-            tool_costs=tool_costs,
-            agents=agents,
-            session=session,
-            name=name,
-            guard_sdks=guard_sdks,
-            **options,
-        )
-        self.on_exhausted = on_exhausted
-        self.wrap_up = wrap_up
+    calls_back = True
+
+    def __init__(self, budget: Money | Limit | AgentBudget | None = None, **options: Any) -> None:
+        super().__init__(budget, **options)
         self._attached: list[Any] = []
 
     def attach(self, *targets: Any) -> Self:
@@ -100,8 +72,22 @@ class AutoGenBudgetTracker(Integration):
             self._attached = [known for known in self._attached if known is not target]
         return self
 
+    def last_word(self, error: BudgetExhausted, session: BudgetSession) -> LastWord:
+        """Return how an agent that was refused may end.
+
+        Raises:
+            BudgetExhausted: the error given, if there is to be no last word.
+            TypeError: `on_exhausted` returned no text.
+        """
+        word = super().last_word(error, session)
+        if callable(self.on_exhausted) and not isinstance(word.answer, str):
+            raise TypeError(
+                f"on_exhausted returns the text of the final message; got {word.answer!r}"
+            )
+        return word
+
     def has_last_word(self, session: BudgetSession) -> bool:
-        """Tell whether somebody who is refused by `session` may still say something."""
+        """Return whether an agent that `session` refuses may still say something."""
         if callable(self.on_exhausted):
             return session.balance().state == "open"
         return self.on_exhausted == "finalize" and session.has_last_word

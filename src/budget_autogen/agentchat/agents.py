@@ -16,13 +16,11 @@ from pydantic import BaseModel
 from budget_autogen.agentchat.chat import TwoAgentChat
 from budget_autogen.agentchat.client import BudgetedChatCompletionClient
 from budget_autogen.agentchat.models import default_client
-from budget_autogen.agentchat.steps import stepped
 from budget_autogen.agentchat.tools import Turn, in_team, tool_executor
-from budget_autogen.options import split, tracker_of
 from budget_autogen.saved import SavedTracker, load_tracker, save_tracker
 from budget_autogen.tracker import AutoGenBudgetTracker
 from budget_core import BudgetExhausted
-from budget_core.frameworks.last_word import SPEECHLESS
+from budget_core.frameworks import SPEECHLESS, given_or_new, split_options, stepped
 
 if TYPE_CHECKING:
     from autogen_agentchat.messages import BaseAgentEvent
@@ -75,7 +73,7 @@ class BudgetedAgent(BaseChatAgent):
 
 
 def gives_way(payers: Payers, error: BudgetExhausted) -> bool:
-    """Tell whether an agent is refused because another one has the last word, or had it."""
+    """Return whether an agent is refused because another one has the last word, or had it."""
     if payers.raises or not payers.trackers:
         return False
     return any(
@@ -123,19 +121,20 @@ class BudgetedAssistantAgent(_Own, AssistantAgent):
         name: str,
         model_client: ChatCompletionClient | None = None,
         budget: Any = None,
+        *,
+        tracker: AutoGenBudgetTracker | None = None,
         **options: Any,
     ) -> None:
-        described, options = split(self, options)
-        tracker = tracker_of(budget, described)
+        described, options = split_options(AutoGenBudgetTracker, options, type(self))
         client = model_client or default_client()
-        super().__init__(name, client, **options)
-        if tracker is not None:
-            tracker.attach(self)
-        elif isinstance(client, BudgetedChatCompletionClient):
-            for known in client.payers.attached:
-                known.attach(self)
+        told = tracker is not None or budget is not None or described
+        if isinstance(client, BudgetedChatCompletionClient) and not told:
+            trackers = client.payers.attached
         else:
-            AutoGenBudgetTracker().attach(self)
+            trackers = (given_or_new(AutoGenBudgetTracker, tracker, "tracker", budget, described),)
+        super().__init__(name, client, **options)
+        for each in trackers:
+            each.attach(self)
 
     _execute_tool_call = staticmethod(tool_executor(AssistantAgent._execute_tool_call))  # noqa: SLF001
 
@@ -164,10 +163,18 @@ class BudgetedUserProxyAgent(
     component_config_schema = BudgetedUserProxyConfig  # type: ignore[assignment]
     component_provider_override = "budget_autogen.agentchat.BudgetedUserProxyAgent"
 
-    def __init__(self, name: str, budget: Any = None, **options: Any) -> None:
-        described, options = split(self, options)
+    def __init__(
+        self,
+        name: str,
+        budget: Any = None,
+        *,
+        tracker: AutoGenBudgetTracker | None = None,
+        **options: Any,
+    ) -> None:
+        described, options = split_options(AutoGenBudgetTracker, options, type(self))
+        tracker = given_or_new(AutoGenBudgetTracker, tracker, "tracker", budget, described)
         super().__init__(name, **{"input_func": _nobody, **options})
-        (tracker_of(budget, described) or AutoGenBudgetTracker()).attach(self)
+        tracker.attach(self)
 
     def _to_config(self) -> BudgetedUserProxyConfig:  # type: ignore[override]
         return BudgetedUserProxyConfig(

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Coroutine
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Final
+from functools import cache
+from threading import Thread
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from autogen_agentchat.messages import BaseChatMessage, StructuredMessage, TextMessage
 from autogen_core import CancellationToken
 
-from budget_autogen.agentchat.blocking import wait_for
-
 if TYPE_CHECKING:
     from autogen_agentchat.base import ChatAgent
 
+T = TypeVar("T")
 MAX_TURNS: Final = 10
 
 
@@ -78,7 +80,7 @@ class TwoAgentChat:
         clear_history: bool = True,
         cancellation_token: CancellationToken | None = None,
     ) -> ChatResult:
-        """Do what `initiate_chat` does, awaiting."""
+        """Async version of `initiate_chat`."""
         token = cancellation_token or CancellationToken()
         if clear_history:
             await recipient.on_reset(token)
@@ -95,7 +97,7 @@ class TwoAgentChat:
 
 
 def _answered(messages: list[Any]) -> bool:
-    """Tell whether the last message is an answer, not what a tool returned or a handoff."""
+    """Return whether the last message is an answer, not what a tool returned or a handoff."""
     return bool(messages) and isinstance(messages[-1], TextMessage | StructuredMessage)
 
 
@@ -110,3 +112,23 @@ def _result(messages: list[Any], cost: dict[str, float]) -> ChatResult:
         for at, message in enumerate(said)
     ]
     return ChatResult(history, history[-1]["content"], cost)
+
+
+def wait_for(coroutine: Coroutine[Any, Any, T]) -> T:
+    """Run a coroutine to its end, in a loop that lives as long as the process.
+
+    A loop of its own each time would leave the connections of model clients in a dead one.
+    """
+    future = asyncio.run_coroutine_threadsafe(coroutine, _loop())
+    try:
+        return future.result()
+    except BaseException:
+        future.cancel()
+        raise
+
+
+@cache
+def _loop() -> asyncio.AbstractEventLoop:
+    loop = asyncio.new_event_loop()
+    Thread(target=loop.run_forever, name="budget-autogen", daemon=True).start()
+    return loop

@@ -17,21 +17,28 @@ from autogen_core.models import (
 )
 from pydantic import BaseModel
 
-from budget_autogen.agentchat.last_word import final_answer, final_ask, said
-from budget_autogen.agentchat.requests import Asked, ToolChoice, model_of, request_of, shown
-from budget_autogen.agentchat.settings import cap_setting, stream_setting
-from budget_autogen.agentchat.steps import stepped, visible
+from budget_autogen.agentchat.last_word import final_answer, final_ask, final_part, said
+from budget_autogen.agentchat.models import cap_setting, model_of, stream_setting
+from budget_autogen.agentchat.requests import Asked, ToolChoice, request_of, shown
 from budget_autogen.paying import Payers
 from budget_autogen.saved import SavedTracker, load_tracker, save_tracker
 from budget_autogen.tracker import AutoGenBudgetTracker
 from budget_core import AgentBudgetError, BudgetExhausted, Usage
-from budget_core.frameworks import outcomes
+from budget_core.frameworks import (
+    LastWord,
+    ending,
+    finish,
+    spoken,
+    stepped,
+    streamed,
+    visible,
+)
 from budget_core.money.usage import Receipt
 
 if TYPE_CHECKING:
     from autogen_core.tools import Tool, ToolSchema
 
-    from budget_core import AgentBudget, BudgetSession, Call
+    from budget_core import AgentBudget, Call
     from budget_core.money.limits import Limit
     from budget_core.money.usd import Money
 
@@ -125,19 +132,9 @@ class BudgetedChatCompletionClient(ChatCompletionClient, Component[BudgetedClien
                 **asked.arguments(), cancellation_token=cancellation_token
             )
         with self._noting():
-            try:
-                return await self._create(asked, cancellation_token)
-            except BudgetExhausted as error:
-                refusal = error
-            word = self.payers.last_word(refusal)
-            if word.text is not None:
-                return said(word.text)
-            final = final_ask(self.client, asked, word.tracker.wrap_up)
-            with word.session.finalize():
-                try:
-                    return final_answer(await self._create(final, cancellation_token, word.session))
-                except BudgetExhausted:
-                    raise refusal from None
+            return await spoken(
+                lambda word: self._create(asked, cancellation_token, word), self._last_word
+            )
 
     async def create_stream(
         self,
@@ -149,85 +146,67 @@ class BudgetedChatCompletionClient(ChatCompletionClient, Component[BudgetedClien
         extra_create_args: Mapping[str, Any] | None = None,
         cancellation_token: CancellationToken | None = None,
     ) -> AsyncGenerator[str | CreateResult, None]:
-        """Do what `create` does, in parts; a stream whose hold is spent is broken off."""
+        """Streaming version of `create`; a stream whose hold is spent is broken off."""
         asked = Asked(messages, tools, tool_choice, json_output, extra_create_args or {})
         if not self.payers.trackers:  # detached meanwhile
             stream = self.client.create_stream(
                 **asked.arguments(), cancellation_token=cancellation_token
             )
         else:
-            stream = self._stream_or_last_word(asked, cancellation_token)
+            stream = streamed(
+                lambda word: self._stream(asked, cancellation_token, word), self._last_word
+            )
         with self._noting():
             async with aclosing(stream):
                 async for part in stream:
                     yield part
 
-    async def _stream_or_last_word(
-        self, asked: Asked, token: CancellationToken | None
-    ) -> AsyncGenerator[str | CreateResult, None]:
-        try:
-            async with aclosing(self._stream(asked, token)) as stream:
-                async for part in stream:
-                    yield part
-        except BudgetExhausted as error:
-            refusal = error
-        else:
-            return
-        word = self.payers.last_word(refusal)
-        if word.text is not None:
-            yield said(word.text)
-            return
-        final = final_ask(self.client, asked, word.tracker.wrap_up)
-        last = self._stream(final, token, word.session)
-        try:
-            async with aclosing(stepped(last, word.session.finalize)) as stream:
-                async for part in stream:
-                    yield part if isinstance(part, str) else final_answer(part)
-        except BudgetExhausted:
-            raise refusal from None
+    def _last_word(self, error: BudgetExhausted) -> LastWord:
+        word = self.payers.last_word(error)
+        return word if word.answer is None else word._replace(answer=said(word.answer))
 
     async def _create(
-        self, asked: Asked, token: CancellationToken | None, payer: BudgetSession | None = None
+        self, asked: Asked, token: CancellationToken | None, word: LastWord | None
     ) -> CreateResult:
-        call = await self._open(asked, token, payer or self.payers.session)
-        try:
+        asked = asked if word is None else final_ask(self.client, asked, word.wrap_up)
+        call = await self._open(asked, token, word)
+        with ending(call):
             with visible(call):
                 arguments = asked.arguments(**cap_setting(self.client, call, self._guarded))
                 result = await self.client.create(**arguments, cancellation_token=token)
-        except BaseException as error:
-            outcomes.failed(call, error)
-            raise
-        self._conclude(call, result)
-        return result
+            self._conclude(call, result)
+        return result if word is None else final_answer(result)
 
     async def _stream(
-        self, asked: Asked, token: CancellationToken | None, payer: BudgetSession | None = None
+        self, asked: Asked, token: CancellationToken | None, word: LastWord | None
     ) -> AsyncGenerator[str | CreateResult, None]:
-        call = await self._open(asked, token, payer or self.payers.session)
+        asked = asked if word is None else final_ask(self.client, asked, word.wrap_up)
+        call = await self._open(asked, token, word)
         try:
-            extra = {
-                **stream_setting(self.client, asked),
-                **cap_setting(self.client, call, self._guarded),
-            }
-            inner = self.client.create_stream(**asked.arguments(**extra), cancellation_token=token)
-            async with aclosing(stepped(inner, lambda: visible(call))) as stream:
-                async for part in stream:
-                    if isinstance(part, CreateResult):
-                        self._conclude(call, part)
-                    elif not call.claimed:
-                        await call.meter_async(part)
-                    yield part
-        except BaseException as error:
-            outcomes.failed(call, error)
+            with ending(call):
+                extra = {
+                    **stream_setting(self.client, asked.extra),
+                    **cap_setting(self.client, call, self._guarded),
+                }
+                arguments = asked.arguments(**extra)
+                inner = self.client.create_stream(**arguments, cancellation_token=token)
+                async with aclosing(stepped(inner, lambda: visible(call))) as stream:
+                    async for part in stream:
+                        if isinstance(part, CreateResult):
+                            self._conclude(call, part)
+                        elif not call.claimed:
+                            await call.meter_async(part)
+                        yield part if word is None else final_part(part)
+        except BaseException:
             call.settle(None)  # the client leaves the connection open: nobody else would end it
             raise
-        call.finish()
 
     async def _open(
-        self, asked: Asked, token: CancellationToken | None, payer: BudgetSession
+        self, asked: Asked, token: CancellationToken | None, word: LastWord | None
     ) -> Call:
         """Hold the call, waiting for money if need be, until the run is cancelled."""
         self.payers.guard()
+        payer = self.payers.session if word is None else word.session
         request = request_of(self.client, asked, self.model, self.payers.agent)
         joining = self.payers.joining_for(payer)
         opening = asyncio.ensure_future(payer.open_call_async(request, joining=joining))
@@ -245,7 +224,7 @@ class BudgetedChatCompletionClient(ChatCompletionClient, Component[BudgetedClien
             return
         usage = result.usage
         receipt = Receipt(Usage(usage.prompt_tokens, usage.completion_tokens))
-        outcomes.finish(call, receipt, shown(result))
+        finish(call, receipt, shown(result))
         if call.usage is not None and not (usage.prompt_tokens or usage.completion_tokens):
             result.usage = RequestUsage(call.usage.input, call.usage.output)
 

@@ -13,7 +13,7 @@ from autogen_core.models import (
 )
 
 from budget_autogen.agentchat.requests import Asked
-from budget_core.frameworks.last_word import SPEECHLESS
+from budget_core.frameworks import SPEECHLESS
 
 
 def final_ask(client: ChatCompletionClient, asked: Asked, wrap_up: str) -> Asked:
@@ -29,7 +29,7 @@ def final_ask(client: ChatCompletionClient, asked: Asked, wrap_up: str) -> Asked
 
 
 def _needs_tools(client: ChatCompletionClient) -> bool:
-    """Tell whether the provider refuses a history with tool calls in it unless given the tools."""
+    """Return whether the provider refuses a history with tool calls unless given the tools."""
     return type(client).__module__.startswith("autogen_ext.models.anthropic")
 
 
@@ -39,6 +39,11 @@ def final_answer(result: CreateResult) -> CreateResult:
         return result
     text = result.thought or SPEECHLESS
     return result.model_copy(update={"content": text, "thought": None, "finish_reason": "stop"})
+
+
+def final_part(part: str | CreateResult) -> str | CreateResult:
+    """Return a part of a streamed answer, the answer itself without calls of tools."""
+    return part if isinstance(part, str) else final_answer(part)
 
 
 def said(text: str) -> CreateResult:

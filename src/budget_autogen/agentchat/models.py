@@ -1,14 +1,24 @@
-"""The model of an agent that was given none."""
+"""The models of AgentChat: what they are sent, and how their answers are capped."""
 
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Final
 
-from budget_autogen.defaults import default_model
+from autogen_core.models import ChatCompletionClient
+
+from budget_core.money.prices.output_limits import is_reasoning
+from budget_core.sdk.installing import is_guarded
 
 if TYPE_CHECKING:
-    from autogen_core.models import ChatCompletionClient
+    from budget_core import Call
+
+_SDKS: Final = {
+    "autogen_ext.models.openai": "openai",
+    "autogen_ext.models.anthropic": "anthropic",
+    "autogen_ext.models.azure": "azure",
+}
 
 
 def default_client() -> ChatCompletionClient:
@@ -27,4 +37,55 @@ def default_client() -> ChatCompletionClient:
         ) from error
     if not os.environ.get("OPENAI_API_KEY"):
         raise ValueError("An agent without model_client= uses OpenAI: set OPENAI_API_KEY.")
-    return OpenAIChatCompletionClient(model=default_model())
+    return OpenAIChatCompletionClient(model=os.environ.get("OPENAI_MODEL") or "gpt-4o-mini")
+
+
+def model_of(client: ChatCompletionClient) -> str:
+    """Return a client's model: as it is sent, else that of the client within, else its family."""
+    model = settings_of(client).get("model")
+    if isinstance(model, str) and model:
+        return model
+    inner = getattr(client, "client", None)
+    if isinstance(inner, ChatCompletionClient):
+        return model_of(inner)
+    return str(client.model_info["family"])
+
+
+def settings_of(client: ChatCompletionClient) -> Mapping[str, Any]:
+    """Return what a client sends with every call, as far as it can be seen."""
+    settings = getattr(client, "_create_args", None)
+    return settings if isinstance(settings, Mapping) else {}
+
+
+def sdk_of(client: ChatCompletionClient) -> str | None:
+    """Return the provider SDK through which a client sends, None if it is not known."""
+    for kind in type(client).__mro__:
+        for module, sdk in _SDKS.items():
+            if kind.__module__.startswith(module):
+                return sdk
+    return None
+
+
+def cap_setting(client: ChatCompletionClient, call: Call, guarded: bool) -> dict[str, Any]:
+    """Return the setting that caps the answer at what the hold pays for.
+
+    None where the guard on an SDK does that, nor where the caller's own cap is as low; a client
+    that has no such setting is metered instead, as far as it streams.
+    """
+    sdk, own = sdk_of(client), call.request.output_cap
+    if sdk is None or call.cap is None or (guarded and is_guarded(sdk)):
+        return {}
+    call.wired = True
+    if own is not None and call.cap >= own:
+        return {}
+    longer = sdk == "openai" and is_reasoning(call.request.model)
+    return {"max_completion_tokens" if longer else "max_tokens": call.cap}
+
+
+def stream_setting(client: ChatCompletionClient, own: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the setting by which a stream tells its usage, which it does not by default."""
+    if sdk_of(client) != "openai":
+        return {}
+    if "stream_options" in settings_of(client) or "stream_options" in own:
+        return {}
+    return {"stream_options": {"include_usage": True}}

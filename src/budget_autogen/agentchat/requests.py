@@ -2,26 +2,22 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from autogen_core import FunctionCall, Image
-from autogen_core.models import (
-    AssistantMessage,
-    ChatCompletionClient,
-    CreateResult,
-    FunctionExecutionResultMessage,
-    LLMMessage,
-)
 from autogen_core.tools import Tool, ToolSchema
 from pydantic import BaseModel
 
+from budget_autogen.agentchat.models import settings_of
 from budget_core import CallRequest, Prompt
 from budget_core.calls.prompt import unbounded_in
-from budget_core.frameworks.parameters import answers, own_cap
+from budget_core.frameworks import answers, message_fingerprint, own_cap
 from budget_core.money.usage import tier_of
+
+if TYPE_CHECKING:
+    from autogen_core.models import ChatCompletionClient, CreateResult, LLMMessage
 
 ToolChoice: TypeAlias = Tool | Literal["auto", "required", "none"]
 
@@ -65,27 +61,10 @@ def request_of(client: ChatCompletionClient, asked: Asked, model: str, agent: st
         output_cap=own_cap(model, params),
         n=answers(params),
         tier=tier_of(params.get("service_tier")),
-        fingerprint=(model, *_end_of(asked.messages)),
+        fingerprint=message_fingerprint(model, messages),
         agent=agent or None,
         unbounded=unbounded_in(params),
     )
-
-
-def model_of(client: ChatCompletionClient) -> str:
-    """Return a client's model: as it is sent, else that of the client within, else its family."""
-    model = settings_of(client).get("model")
-    if isinstance(model, str) and model:
-        return model
-    inner = getattr(client, "client", None)
-    if isinstance(inner, ChatCompletionClient):
-        return model_of(inner)
-    return str(client.model_info["family"])
-
-
-def settings_of(client: ChatCompletionClient) -> Mapping[str, Any]:
-    """Return what a client sends with every call, as far as it can be seen."""
-    settings = getattr(client, "_create_args", None)
-    return settings if isinstance(settings, Mapping) else {}
 
 
 def shown(result: CreateResult) -> list[str]:
@@ -94,15 +73,6 @@ def shown(result: CreateResult) -> list[str]:
     if isinstance(result.content, str):
         return [*texts, result.content]
     return [*texts, *(call.name + call.arguments for call in result.content)]
-
-
-def tool_fingerprint(call: FunctionCall) -> tuple[str, str]:
-    """Return what makes two tool calls the same call: the name and the arguments."""
-    try:
-        arguments = json.dumps(json.loads(call.arguments), sort_keys=True)
-    except ValueError:
-        arguments = call.arguments
-    return call.name, arguments
 
 
 def _as_json(message: LLMMessage) -> dict[str, Any]:
@@ -118,23 +88,3 @@ def _part(part: Any) -> Any:
     if isinstance(part, FunctionCall):
         return {"id": part.id, "name": part.name, "arguments": part.arguments}
     return part.model_dump() if isinstance(part, BaseModel) else part
-
-
-def _end_of(messages: Sequence[LLMMessage]) -> list[Any]:
-    """Return the last answer of the model and what came after it, without ids.
-
-    An agent's history grows with every step, so a loop shows in its end alone.
-    """
-    answered = (at for at, m in enumerate(messages) if isinstance(m, AssistantMessage))
-    return [_essence(message) for message in messages[max(answered, default=0) :]]
-
-
-def _essence(message: LLMMessage) -> Any:
-    if isinstance(message, FunctionExecutionResultMessage):
-        return [(result.name, result.content) for result in message.content]
-    if isinstance(message.content, str):
-        return message.type, message.content
-    return message.type, [
-        (part.name, part.arguments) if isinstance(part, FunctionCall) else part
-        for part in message.content
-    ]

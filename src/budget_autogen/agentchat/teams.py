@@ -12,10 +12,10 @@ from autogen_agentchat.teams import BaseGroupChat, MagenticOneGroupChat, Selecto
 from autogen_core import AgentId
 
 from budget_autogen.agentchat.agents import paid_client
-from budget_autogen.agentchat.steps import stepped
 from budget_autogen.agentchat.termination import BudgetTermination
 from budget_autogen.agentchat.tools import teaming
 from budget_autogen.paying import Noted, Payers
+from budget_core.frameworks import stepped
 
 if TYPE_CHECKING:
     from budget_autogen.tracker import AutoGenBudgetTracker

@@ -9,15 +9,14 @@ import inspect
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from autogen_core.models import FunctionExecutionResult
 from autogen_core.tools import FunctionTool
 
-from budget_autogen.agentchat.requests import tool_fingerprint
-from budget_core import AgentBudgetError, BudgetExhausted, Call, CallRequest
+from budget_core import AgentBudgetError, BudgetExhausted, Call
 from budget_core.errors import SessionCancelled, SessionFinalized
-from budget_core.frameworks.last_word import TOOL_REFUSED
+from budget_core.frameworks import TOOL_REFUSED, Stack
 
 if TYPE_CHECKING:
     from autogen_core import FunctionCall
@@ -52,20 +51,15 @@ class Turn:
     @contextmanager
     def running(self) -> Iterator[None]:
         """Let its payers pay for the tools and the SDK calls made inside."""
-        before = _turn.get()
-        _turn.set(self)
-        try:
-            with self.payers.paying():
-                yield
-        finally:
-            _turn.set(before)
+        with _turns.attached(self), self.payers.paying():
+            yield
 
 
 _team: ContextVar[bool] = ContextVar("budget_autogen_team", default=False)
 
 
 def in_team() -> bool:
-    """Tell whether this runs in a team that ends when the money does."""
+    """Return whether this runs in a team that ends when the money does."""
     return _team.get()
 
 
@@ -80,7 +74,7 @@ def teaming(*, ending: bool) -> Iterator[None]:
         _team.set(before)
 
 
-_turn: ContextVar[Turn | None] = ContextVar("budget_autogen_turn", default=None)
+_turns: Final[Stack[Turn]] = Stack("budget_autogen_turns")
 
 
 def tool_executor(execute: Callable[..., Awaitable[Executed]]) -> Any:
@@ -92,7 +86,8 @@ def tool_executor(execute: Callable[..., Awaitable[Executed]]) -> Any:
     async def paid(
         tool_call: FunctionCall, workbench: Any, handoff_tools: Any, *args: Any, **kwargs: Any
     ) -> Executed:
-        turn, handoff = _turn.get(), any(tool.name == tool_call.name for tool in handoff_tools)
+        handoff = any(tool.name == tool_call.name for tool in handoff_tools)
+        *_, turn = (None, *_turns.get())
         if turn is None or not turn.payers.trackers or handoff:
             return await execute(tool_call, workbench, handoff_tools, *args, **kwargs)
         try:
@@ -108,13 +103,7 @@ def tool_executor(execute: Callable[..., Awaitable[Executed]]) -> Any:
 
 
 async def _opened(payers: Payers, tool_call: FunctionCall) -> Call:
-    request = CallRequest(
-        kind="tool",
-        name=tool_call.name,
-        cost=payers.tool_cost(tool_call.name),
-        fingerprint=tool_fingerprint(tool_call),
-        agent=payers.agent,
-    )
+    request = payers.tool_request(tool_call.name, tool_call.arguments)
     return await payers.session.open_call_async(request, joining=payers.joining)
 
 
@@ -133,7 +122,7 @@ def _carrying(run: Callable[..., Awaitable[Any]]) -> Callable[..., Awaitable[Any
     @functools.wraps(run)
     async def carried(self: Any, *args: Any, **kwargs: Any) -> Any:
         function = self._func
-        if _turn.get() is None or inspect.iscoroutinefunction(function):
+        if not _turns.get() or inspect.iscoroutinefunction(function):
             return await run(self, *args, **kwargs)
         twin = copy.copy(self)
         twin._func = functools.partial(contextvars.copy_context().run, function)  # noqa: SLF001

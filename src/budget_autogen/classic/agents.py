@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import os
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -10,9 +11,8 @@ from autogen import AssistantAgent, ConversableAgent, UserProxyAgent
 
 from budget_autogen.classic.guarded_agent import GuardedAgent
 from budget_autogen.classic.paying import ChatPayers
-from budget_autogen.defaults import default_model
-from budget_autogen.options import split, tracker_of
 from budget_autogen.tracker import AutoGenBudgetTracker
+from budget_core.frameworks import given_or_new, split_options
 
 if TYPE_CHECKING:
     from budget_core import BudgetSession
@@ -21,14 +21,20 @@ if TYPE_CHECKING:
 class _Budgeted(GuardedAgent):
     """Takes the arguments of a budget beside those of the agent."""
 
-    def __init__(self, name: str, *args: Any, budget: Any = None, **options: Any) -> None:
-        described, options = split(self, options)
-        tracker = tracker_of(budget, described)
+    def __init__(
+        self,
+        name: str,
+        *args: Any,
+        budget: Any = None,
+        tracker: AutoGenBudgetTracker | None = None,
+        **options: Any,
+    ) -> None:
+        described, options = split_options(AutoGenBudgetTracker, options, type(self))
+        tracker = given_or_new(AutoGenBudgetTracker, tracker, "tracker", budget, described)
         self._budget_payers = ChatPayers(name)
         super().__init__(name, *args, **options)
         self._budget_mind()
-        self.tracker = tracker or AutoGenBudgetTracker()
-        self.tracker.attach(self)
+        self.tracker = tracker.attach(self)
 
     @property
     def session(self) -> BudgetSession:
@@ -72,7 +78,7 @@ class BudgetedAssistantAgent(_Budgeted, AssistantAgent):
     def __init__(self, name: str, *args: Any, **kwargs: Any) -> None:
         kwargs |= _named(AssistantAgent, args)
         if kwargs.get("llm_config") is None and not self.DEFAULT_CONFIG:
-            kwargs["llm_config"] = {"model": default_model()}
+            kwargs["llm_config"] = {"model": os.environ.get("OPENAI_MODEL") or "gpt-4o-mini"}
         super().__init__(name, **kwargs)
 
 

@@ -13,11 +13,21 @@ from typing import Any, TypeVar
 from autogen import ConversableAgent
 
 from budget_autogen.classic.attaching import guards, inviting, share, share_manager
-from budget_autogen.classic.last_word import begin, end, is_over, last_word, noting_refusal
+from budget_autogen.classic.last_word import (
+    begin,
+    end,
+    is_over,
+    is_silent,
+    last_word,
+    noting_refusal,
+    say,
+)
 from budget_autogen.classic.models import guarded
 from budget_autogen.classic.paying import ChatPayers, Reply, payers_of, paying, replying
 from budget_autogen.classic.tools import tool_request, unaffordable
 from budget_core import BudgetExhausted
+from budget_core.errors import SessionFinalized
+from budget_core.frameworks import LastWord, spoken, spoken_sync
 
 T = TypeVar("T")
 
@@ -54,26 +64,34 @@ class GuardedAgent(ConversableAgent):
         """Reply within the budget; at its limit, do as `on_exhausted` says, and then be silent."""
         if self._is_over(sender):
             return None
+        reply_as_ever = super().generate_reply
         with replying(self, self._budget_payers) as reply, self._inviting(self):
-            try:
-                return super().generate_reply(messages, sender, exclude)
-            except BudgetExhausted as error:
-                heard = self._oai_messages[sender] if messages is None else messages
-                said = last_word(reply, self._budget_payers, error, heard, sender)
+
+            def ask(word: LastWord | None) -> Any:
+                if word is not None:
+                    return say(reply, word, self._heard(messages, sender), sender)
+                with self._silenced(reply):
+                    return reply_as_ever(messages, sender, exclude)
+
+            said = spoken_sync(ask, partial(last_word, reply, self._budget_payers))
         return self._at_last(reply, said, sender)
 
     async def a_generate_reply(
         self, messages: Any = None, sender: Any = None, exclude: Any = ()
     ) -> Any:
-        """Do what `generate_reply` does, awaiting."""
-        if self._is_over(sender):
+        """Async version of `generate_reply`."""
+        if await _in_thread(self._is_over, sender):
             return None
+        reply_as_ever = super().a_generate_reply
         with replying(self, self._budget_payers) as reply, self._inviting(self):
-            try:
-                return await super().a_generate_reply(messages, sender, exclude)
-            except BudgetExhausted as error:
-                heard = self._oai_messages[sender] if messages is None else messages
-                said = await _in_thread(last_word, reply, self._budget_payers, error, heard, sender)
+
+            async def ask(word: LastWord | None) -> Any:
+                if word is not None:
+                    return await _in_thread(say, reply, word, self._heard(messages, sender), sender)
+                with self._silenced(reply):
+                    return await reply_as_ever(messages, sender, exclude)
+
+            said = await spoken(ask, partial(last_word, reply, self._budget_payers))
         return self._at_last(reply, said, sender)
 
     async def a_generate_oai_reply(
@@ -107,7 +125,7 @@ class GuardedAgent(ConversableAgent):
             return super().initiate_chat(recipient, *args, **kwargs)
 
     async def a_initiate_chat(self, recipient: Any, *args: Any, **kwargs: Any) -> Any:
-        """Do what `initiate_chat` does, awaiting."""
+        """Async version of `initiate_chat`."""
         with self._leading(recipient):
             return await super().a_initiate_chat(recipient, *args, **kwargs)
 
@@ -121,7 +139,7 @@ class GuardedAgent(ConversableAgent):
     async def a_send(
         self, message: Any, recipient: Any, request_reply: Any = None, silent: Any = False
     ) -> None:
-        """Do what `send` does, awaiting."""
+        """Async version of `send`."""
         wanted = False if is_over(self._budget_payers) else request_reply
         await super().a_send(message, recipient, wanted, silent)
 
@@ -182,7 +200,7 @@ class GuardedAgent(ConversableAgent):
             return super().execute_function(func_call, *args, **kwargs)
 
     async def a_execute_function(self, func_call: Any, *args: Any, **kwargs: Any) -> Any:
-        """Do what `execute_function` does, awaiting."""
+        """Async version of `execute_function`."""
         request = tool_request(self, self._budget_payers, func_call)
         if request is None:
             return await super().a_execute_function(func_call, *args, **kwargs)
@@ -205,9 +223,22 @@ class GuardedAgent(ConversableAgent):
         chatting = sender is not None
         return is_over(self._budget_payers, chatting=chatting) or is_over(payers_of(sender))
 
-    def _at_last(self, reply: Reply, said: str | None, sender: Any) -> str | None:
-        if sender is not None:
-            end(reply.ended or self._budget_payers.session)
+    def _heard(self, messages: Any, sender: Any) -> Any:
+        return self._oai_messages[sender] if messages is None else messages
+
+    @contextmanager
+    def _silenced(self, reply: Reply) -> Iterator[None]:
+        """Say nothing in place of a reply that comes after another agent's last word."""
+        try:
+            yield
+        except SessionFinalized:
+            if not is_silent(self._budget_payers):
+                raise
+            reply.ended = self._budget_payers.session
+
+    def _at_last(self, reply: Reply, said: Any, sender: Any) -> Any:
+        if reply.ended is not None and sender is not None:
+            end(reply.ended)
             self._budget_answered = None if said is None else sender
         return said
 

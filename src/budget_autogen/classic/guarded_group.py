@@ -25,7 +25,7 @@ class GuardedGroupChat(GroupChat):
         return super().select_speaker(last_speaker, selector)
 
     async def a_select_speaker(self, last_speaker: Any, selector: Any) -> Any:
-        """Do what `select_speaker` does, awaiting."""
+        """Async version of `select_speaker`."""
         self._end_if_over()
         return await super().a_select_speaker(last_speaker, selector)
 

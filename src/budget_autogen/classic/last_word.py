@@ -9,9 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from budget_autogen.classic.paying import ChatPayers, Reply, payers_of, replies
 from budget_core import BudgetExhausted
-from budget_core.calls import context
-from budget_core.errors import SessionFinalized
-from budget_core.frameworks.last_word import SPEECHLESS, may_finalize
+from budget_core.frameworks import SPEECHLESS, LastWord
 
 if TYPE_CHECKING:
     from budget_autogen.tracker import AutoGenBudgetTracker
@@ -22,7 +20,7 @@ _ended: ContextVar[frozenset[str]] = ContextVar("budget_autogen_ended", default=
 
 
 def is_over(payers: ChatPayers | None, *, chatting: bool = True) -> bool:
-    """Tell whether the last word was said, so that nobody whom these pay for says any more.
+    """Return whether the last word was said, so that nobody whom these pay for says any more.
 
     Args:
         payers: of an agent; nobody's agent is never over.
@@ -54,7 +52,7 @@ def noting_refusal(agent: Any, messages: list[Any]) -> Iterator[None]:
     try:
         yield
     except BudgetExhausted as error:
-        reply = next(reversed(replies()), None)
+        reply = next(reversed(replies.get()), None)
         if reply is not None and reply.agent is agent:
             system = agent._oai_system_message  # noqa: SLF001
             reply.refused, reply.context = error, context
@@ -62,78 +60,65 @@ def noting_refusal(agent: Any, messages: list[Any]) -> Iterator[None]:
         raise
 
 
-def last_word(
-    reply: Reply, payers: ChatPayers, error: BudgetExhausted, messages: Any, sender: Any
-) -> str | None:
-    """Return what an agent says at last, None if another one has had the last word meanwhile.
+def last_word(reply: Reply, payers: ChatPayers, error: BudgetExhausted) -> LastWord:
+    """Return how an agent may end whose reply cannot be paid for.
 
     An agent whose reply is a part of another one's, in a nested chat, leaves the last word to
     that one, if they spend the same session.
 
-    Args:
-        reply: that cannot be paid for.
-        payers: whose.
-        error: why.
-        messages: that it is a reply to.
-        sender: from whom.
-
     Raises:
-        BudgetExhausted: `error`, if there is no last word or not even that can be paid for.
+        BudgetExhausted: `error`, if there is no last word.
     """
-    if isinstance(error, SessionFinalized) and _is_silent(payers):
-        return None
     if not payers.trackers:
         raise error
     tracker, session = payers.refused_by(error)
     if not _speaks(reply.agent, tracker) or _is_inner(reply, session):
         raise error
-    reply.ended = session
-    if callable(tracker.on_exhausted):
-        if session in context.tool_sessions():
-            raise error
-        return _text(tracker.on_exhausted(error))
-    if not may_finalize(session, error):
-        raise error
-    return _asked(reply, error, messages, sender, tracker.wrap_up)
+    reply.ended, reply.refusal = session, error
+    return tracker.last_word(error, session)
 
 
-def _asked(
-    reply: Reply, error: BudgetExhausted, messages: Any, sender: Any, wrap_up: str
-) -> str | None:
-    """Ask the model once more, from the reserve and without tools."""
-    asked = reply.asked if reply.refused is error else messages
-    ask = {"role": "user", "content": wrap_up}
-    if reply.refused is error and reply.context:
-        ask["context"] = reply.context
-    assert reply.ended is not None  # noqa: S101
-    with reply.ended.finalize():
-        try:
-            _, said = reply.agent.generate_oai_reply([*asked, ask], sender)
-        except BudgetExhausted:
-            if reply.ended.last_word_taken:  # another one was quicker
-                return None
-            raise error from None
+def say(reply: Reply, word: LastWord, messages: Any, sender: Any) -> str | None:
+    """Ask the model once more, from the reserve and without tools.
+
+    Returns:
+        what it said; None if another agent has had the last word meanwhile.
+
+    Raises:
+        BudgetExhausted: not even that can be paid for.
+    """
+    ask = {"role": "user", "content": word.wrap_up}
+    if reply.refused is reply.refusal:
+        messages = reply.asked
+        if reply.context:
+            ask["context"] = reply.context
+    try:
+        _, said = reply.agent.generate_oai_reply([*messages, ask], sender)
+    except BudgetExhausted:
+        if word.session.last_word_taken:  # another one was quicker
+            return None
+        raise
     return _spoken(said)
 
 
+def is_silent(payers: ChatPayers) -> bool:
+    """Return whether another agent had the last word, after which nobody is to raise."""
+    return is_over(payers) and payers.trackers[0].on_exhausted != "raise"
+
+
 def _speaks(agent: Any, tracker: AutoGenBudgetTracker) -> bool:
-    """Tell whether an agent can say a last word: with its model, or by what a program says."""
+    """Return whether an agent can say a last word: with its model, or by what a program says."""
     how, payers = tracker.on_exhausted, payers_of(agent)
     able = callable(how) or (how != "raise" and agent.client is not None)
     return payers is not None and payers.speaks and able
 
 
-def _is_silent(payers: ChatPayers) -> bool:
-    """Tell whether another one had the last word, after which nobody is to raise."""
-    return is_over(payers) and payers.trackers[0].on_exhausted != "raise"
-
-
 def _is_inner(reply: Reply, session: BudgetSession) -> bool:
-    """Tell whether this reply is a part of one that spends the same and can say the last word."""
+    """Return whether this reply is a part of one that spends the same and can say the last word."""
     return any(
         payers is not None and payers.session_for(tracker) is session and _speaks(agent, tracker)
         for agent, payers in (
-            (one.agent, payers_of(one.agent)) for one in replies() if one is not reply
+            (one.agent, payers_of(one.agent)) for one in replies.get() if one is not reply
         )
         for tracker in (payers.trackers if payers is not None else ())
     )
@@ -143,9 +128,3 @@ def _spoken(said: Any) -> str:
     """Leave out calls of tools: nobody will answer them."""
     content = said.get("content") if isinstance(said, dict) else said
     return content if isinstance(content, str) and content else SPEECHLESS
-
-
-def _text(said: object) -> str:
-    if not isinstance(said, str):
-        raise TypeError(f"on_exhausted returns the text of the final message; got {said!r}")
-    return said

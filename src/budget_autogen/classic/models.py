@@ -15,7 +15,7 @@ from budget_autogen.classic.paying import paying
 from budget_autogen.classic.requests import Params, capped, model_request, without_tools
 from budget_core.calls import context
 from budget_core.calls.responses import read_receipt, read_usage
-from budget_core.frameworks.outcomes import failed, finish
+from budget_core.frameworks import failed, finish
 from budget_core.runtime.signals import pass_on
 from budget_core.sdk.installing import is_guarded
 

@@ -11,10 +11,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from functools import reduce
+from typing import TYPE_CHECKING, Any, Final
 
 from budget_autogen.paying import PAYERS, Payers, Trackers
 from budget_core.calls import context
+from budget_core.runtime.stack import Stack, without
 
 if TYPE_CHECKING:
     from budget_core import BudgetExhausted, BudgetSession
@@ -24,7 +26,6 @@ _leading: ContextVar[tuple[BudgetSession, ...]] = ContextVar("budget_autogen_cha
 """What the innermost chat has put among the sessions that claim every call."""
 _leaders: ContextVar[Trackers] = ContextVar("budget_autogen_leaders", default=())
 """Who pays here for those for whom nobody else does."""
-_replies: ContextVar[tuple[Reply, ...]] = ContextVar("budget_autogen_replies", default=())
 
 
 @dataclass(eq=False, slots=True)
@@ -33,6 +34,7 @@ class Reply:
 
     Attributes:
         agent: who replies.
+        refusal: why it cannot be paid for.
         refused: why its model could not be asked.
         asked: the messages that it was to be asked with, without those of the system.
         context: what `OpenAIWrapper` fills templates in them with.
@@ -40,6 +42,7 @@ class Reply:
     """
 
     agent: Any
+    refusal: BudgetExhausted | None = None
     refused: BudgetExhausted | None = None
     asked: tuple[Any, ...] = ()
     context: Any = None
@@ -88,9 +91,9 @@ def paying(payers: Payers, *, leading: bool = False) -> Iterator[None]:
         return
     known = context.bindings()
     mine = (*payers.joining, payers.session)
+    around = reduce(without, _leading.get(), known.claiming)
     leaders, led = _leaders.set(payers.trackers), _leading.set(mine if leading else ())
     try:
-        around = _without(known.claiming, led.old_value)
         with context.bound(known._replace(claiming=(*around, *mine))):
             yield
     finally:
@@ -102,23 +105,9 @@ def paying(payers: Payers, *, leading: bool = False) -> Iterator[None]:
 def replying(agent: Any, payers: Payers) -> Iterator[Reply]:
     """Let an agent pay for its reply; a manager's reply is a chat that it leads."""
     reply = Reply(agent)
-    token = _replies.set((*_replies.get(), reply))
-    try:
-        with paying(payers, leading=not payers.speaks):
-            yield reply
-    finally:
-        _replies.reset(token)
+    with replies.attached(reply), paying(payers, leading=not payers.speaks):
+        yield reply
 
 
-def replies() -> tuple[Reply, ...]:
-    """Return the replies inside of which this code runs, outermost first."""
-    return _replies.get()
-
-
-def _without(sessions: tuple[BudgetSession, ...], leading: Any) -> tuple[BudgetSession, ...]:
-    """Take out what a chat has put in, and leave what others have."""
-    rest = list(reversed(sessions))
-    for session in leading if isinstance(leading, tuple) else ():
-        if session in rest:
-            rest.remove(session)
-    return tuple(reversed(rest))
+replies: Final[Stack[Reply]] = Stack("budget_autogen_replies")
+"""The replies inside of which this code runs, outermost first."""

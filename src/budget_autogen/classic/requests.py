@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from budget_core import Call, CallRequest, Prompt
 from budget_core.calls.prompt import unbounded_in
-from budget_core.frameworks.parameters import CAPS, answers, own_cap
+from budget_core.frameworks import CAPS, answers, message_fingerprint, own_cap
 from budget_core.money.prices.output_limits import is_reasoning
 from budget_core.money.usage import tier_of
 
@@ -36,7 +36,7 @@ def model_request(params: Mapping[str, Any], agent: str) -> CallRequest:
         output_cap=own_cap(model, params),
         n=answers(params),
         tier=tier_of(params.get("service_tier")),
-        fingerprint=(model, *map(_essence, messages[_last_answer(messages) :])),
+        fingerprint=message_fingerprint(model, messages),
         agent=agent,
         unbounded=unbounded_in(params),
     )
@@ -61,19 +61,3 @@ def without_tools(params: Params) -> Params:
 def _messages(params: Mapping[str, Any]) -> Sequence[Any]:
     messages = params.get("messages")
     return messages if isinstance(messages, list | tuple) else [params.get("prompt")]
-
-
-def _last_answer(messages: Sequence[Any]) -> int:
-    """Return where the agent spoke last: its history grows, so a loop shows in its end alone."""
-    for at in range(len(messages) - 1, -1, -1):
-        if isinstance(messages[at], Mapping) and messages[at].get("role") == "assistant":
-            return at
-    return 0
-
-
-def _essence(message: Any) -> Any:
-    """Leave out ids, which differ each time."""
-    if not isinstance(message, Mapping):
-        return message
-    functions = [call.get("function") for call in message.get("tool_calls") or ()]
-    return (message.get("role"), message.get("name"), message.get("content"), functions)

@@ -6,12 +6,13 @@ import json
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from budget_core import BudgetExhausted, CallRequest
+from budget_core import BudgetExhausted
 from budget_core.errors import SessionCancelled, SessionFinalized
-from budget_core.frameworks.last_word import TOOL_REFUSED
+from budget_core.frameworks import TOOL_REFUSED
 
 if TYPE_CHECKING:
     from budget_autogen.paying import Payers
+    from budget_core import CallRequest
 
 
 def tool_request(agent: Any, payers: Payers, call: Mapping[str, Any]) -> CallRequest | None:
@@ -29,13 +30,7 @@ def tool_request(agent: Any, payers: Payers, call: Mapping[str, Any]) -> CallReq
         arguments = json.loads(agent._format_json_str(call.get("arguments", "{}")))  # noqa: SLF001
     except json.JSONDecodeError:
         return None
-    return CallRequest(
-        kind="tool",
-        name=name,
-        cost=payers.tool_cost(name),
-        fingerprint=(name, json.dumps(arguments, sort_keys=True)),
-        agent=payers.agent,
-    )
+    return payers.tool_request(name, arguments)
 
 
 def unaffordable(

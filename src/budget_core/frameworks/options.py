@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, TypeVar, cast
 
-from budget_core.runtime.settings import check_settings, settings_of
+from budget_core.runtime.settings import check_settings, constructors_of, settings_of
 from budget_core.session.budget import AgentBudget
 
 F = TypeVar("F")
@@ -26,8 +26,20 @@ def check_options(front: type, options: Mapping[str, Any]) -> None:
         check_settings(options, *_takers(front), of=front.__name__)
 
 
-def split_options(front: type, options: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Return the options that describe a budget, and the rest, which are an agent's."""
+def split_options(
+    front: type, options: Mapping[str, Any], agent: type
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return the options that describe a budget, and the rest, which are an agent's.
+
+    Args:
+        front: a class derived from `Integration`.
+        options: as an agent with a budget is given them.
+        agent: its class.
+
+    Raises:
+        UnknownSetting: one is neither's.
+    """
+    check_settings(options, *_takers(front), *constructors_of(agent), of=agent.__name__)
     known = options_of(front) - {"budget", "name"}
     budget = {key: value for key, value in options.items() if key in known}
     return budget, {key: value for key, value in options.items() if key not in known}

@@ -7,7 +7,7 @@ from autogen_agentchat.agents import AssistantAgent
 from autogen_ext.models.openai import OpenAIChatCompletionClient
 
 from budget_autogen.agentchat import BudgetedAssistantAgent, BudgetedUserProxyAgent
-from budget_autogen.agentchat.blocking import wait_for
+from budget_autogen.agentchat.chat import wait_for
 from budget_core import AgentBudget, BudgetExhausted
 from budget_core.testing import Reply, ToolCall
 

@@ -12,7 +12,7 @@ from autogen_core.models import ChatCompletionClient, UserMessage
 
 from budget_autogen import AutoGenBudgetTracker, BudgetedChatCompletionClient
 from budget_autogen.agentchat import BudgetedAssistantAgent, BudgetedUserProxyAgent
-from budget_autogen.saved_sessions import restore, save
+from budget_autogen.saved import restore, save
 from budget_core import AgentBudget, BudgetExhausted
 from budget_core.testing import Reply
 

@@ -8,7 +8,7 @@ from functools import partial
 
 import pytest
 
-from budget_autogen.saved_sessions import save
+from budget_autogen.saved import save
 from budget_core import (
     AgentBudget,
     BudgetExhausted,

@@ -8,7 +8,7 @@ import tracemalloc
 
 import pytest
 
-from budget_autogen.saved_sessions import restore, save
+from budget_autogen.saved import restore, save
 from budget_core import AgentBudget, CallRequest, Prompt, RiskDetected, analyze_text
 from budget_core.session.screening.cards import has_card
 from budget_core.session.screening.risk import RISKS
