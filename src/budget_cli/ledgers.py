@@ -74,7 +74,8 @@ def show_entries(url: str | None, account: str | None, last: int, *, as_json: bo
         return
     table = Table("time", "kind", "accounts", "amounts", "held", "", box=None)
     for entry in entries:
-        notes = [word for word, so in (("late", entry.late), ("over", entry.over)) if so]
+        over = entry.over is not None and entry.over.spent > entry.over.limit
+        notes = [word for word, so in (("late", entry.late), ("over", over)) if so]
         table.add_row(
             _when(entry.time),
             cell(entry.kind),

@@ -20,6 +20,14 @@ _NEXT = (
 )
 
 
+_ENDED = {
+    "cancelled": "was cancelled. Open a new session to go on.",
+    "finalized": "has spent its finalization reserve, or is spending it, on its last call. Top it "
+    "up or open a new session to go on.",
+    "closed": "is closed. Open it again to go on.",
+}
+
+
 def exhausted_by(
     denial: Denial, session_id: str, request: CallRequest, *, paid: bool = False
 ) -> BudgetExhausted:
@@ -86,16 +94,10 @@ def _message(denial: Denial, session_id: str, request: CallRequest, *, paid: boo
     where = f"account {denial.account!r}"
     if denial.account != session_id and not denial.account.endswith(f"/{session_id}"):
         where += f" (above session {session_id!r})"
-    match denial.state:
-        case "cancelled":
-            return f"{what} was refused: {where} was cancelled. Open a new session to go on."
-        case "finalized":
-            return (
-                f"{what} was refused: {where} has spent its finalization reserve, or is spending "
-                "it, on its last call. Top it up or open a new session to go on."
-            )
-        case "closed":
-            return f"{what} was refused: {where} is closed. Open it again to go on."
+    if paid and denial.spent <= denial.limit:
+        return f"{what} is recorded, although {where} is {denial.state}: open a new session."
+    if not paid and denial.state in _ENDED:
+        return f"{what} was refused: {where} {_ENDED[denial.state]}"
     if denial.period is not None:
         return _windowed(what, where, denial, paid=paid)
     limit, spent, asked, left = (

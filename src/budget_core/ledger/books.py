@@ -331,9 +331,12 @@ class BookLedger(Ledger):
         route, now = self._route_of_record(accounts), self._now()
         route.spend(amounts, route.moment(now))
         route.trim()
+        over = route.over(final, amounts)
+        if over is None and kind == "charge":
+            over = route.ended(amounts)
         entry = Entry(
             key, kind, tuple(accounts), route.ids, ZERO, amounts, route.spent(),
-            route.over(final, amounts), late=kind == "commit", asked=asked, time=now,
+            over, late=kind == "commit", asked=asked, time=now,
         )  # fmt: skip
         self._records.add(entry)
         return entry

@@ -103,7 +103,7 @@ class Ledger(ABC):
         *,
         final: str | None = None,
     ) -> Entry:
-        """Record what was spent without a hold. Never refuses."""
+        """Record what was spent without a hold. Never refuses; `over` tells of what had ended."""
 
     @abstractmethod
     def balance(self, account: str) -> Balance:

@@ -98,7 +98,8 @@ class Entry(NamedTuple):
         path: every account that it went through, the named ones and all their ancestors.
         after: what each account of `path` had spent when this was recorded.
         over: the first account of `path` that this brought beyond what ordinary calls may
-            spend, with the figures; None if there is none.
+            spend, with the figures; else, if this was charged without a hold, the first that has
+            ended. None if there is none.
         late: recorded after the hold had ended or was lost; nothing had been held for it.
         asked: what a late call came to in all, where its expiry had charged a part of that
             already: `amounts` is only the rest. Else None.

@@ -42,7 +42,13 @@ class Recorder(Protocol):
     def approved(self, refusal: Refusal, before: int) -> bool: ...
     def refused(self, refusal: Refusal, request: CallRequest) -> BudgetExhausted: ...
     def record(
-        self, request: CallRequest, amounts: Amounts, usage: Usage | None, *, priced: bool
+        self,
+        request: CallRequest,
+        amounts: Amounts,
+        usage: Usage | None,
+        *,
+        priced: bool,
+        streamed: bool,
     ) -> BudgetExhausted | None: ...
 
 
@@ -138,7 +144,9 @@ def _part(thing: Any, name: str) -> Any:
         return None
 
 
-def _recorded(session: Recorder, receipt: Receipt) -> AgentBudgetError | None:
+def _recorded(
+    session: Recorder, receipt: Receipt, *, streamed: bool = False
+) -> AgentBudgetError | None:
     """Record what a receipt says; return what is to be raised."""
     request = CallRequest(model=receipt.model or "unknown")
     usage = receipt.usage
@@ -155,7 +163,7 @@ def _recorded(session: Recorder, receipt: Receipt) -> AgentBudgetError | None:
             "A response without a price or usage was recorded as unpriced: %s", request.model
         )
     amounts = Amounts(cost, usage.total if usage is not None else 0, 1, 0)
-    exhausted = session.record(request, amounts, usage, priced=priced)
+    exhausted = session.record(request, amounts, usage, priced=priced, streamed=streamed)
     return exhausted or (unknown if session.refuses_unpriced else None)
 
 
@@ -185,7 +193,7 @@ class _Meter:
                 "not known. Guard the client, or ask the provider for usage in streams."
             )
             self._receipt = self._receipt._replace(usage=Usage(output=self._pieces))
-        return _recorded(self._session, self._receipt)
+        return _recorded(self._session, self._receipt, streamed=True)
 
     def _refusal(self) -> AgentBudgetError | None:
         """Ask for what was seen so far; nothing is held for it, as it is spent already."""

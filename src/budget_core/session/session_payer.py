@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Any, Self, cast
+from typing import TYPE_CHECKING, Any, Final, Self, cast
 
 from budget_core.calls import context
 from budget_core.calls.payer import Admitted, everyone, groups_of
@@ -21,11 +21,14 @@ if TYPE_CHECKING:
     from budget_core.calls.request import CallRequest
     from budget_core.errors import AgentBudgetError, BudgetExhausted
     from budget_core.events import EventKind
-    from budget_core.ledger import Entry, Ledger
+    from budget_core.ledger import Entry, Ledger, State
     from budget_core.money.amounts import Amounts
     from budget_core.money.usage import Usage
     from budget_core.session.admission import Admission
     from budget_core.session.policy import Policy
+
+
+_ENDINGS: Final[Mapping[State, str]] = {"cancelled": "cancelled", "finalized": "finalized"}
 
 
 class SessionPayer(BalanceView):
@@ -104,7 +107,7 @@ class SessionPayer(BalanceView):
     def refused(self, refusal: Refusal, request: CallRequest) -> BudgetExhausted:
         """Return the error for a call that was refused, and record it."""
         error = exhausted_by(refusal.denial, self.id, request)
-        self._log.terminate("budget_exhausted")
+        self._terminate(refusal.denial.state)
         denial = refusal.denial
         self.emit(
             "refused",
@@ -141,7 +144,7 @@ class SessionPayer(BalanceView):
         account = self.account
         for entry in entries:
             path = entry.path
-            if path[0] == account:
+            if path and path[0] == account:
                 self.alerts.watch(entry.after[0])
             elif account in path:
                 self.alerts.watch(entry.after[path.index(account)])
@@ -167,11 +170,15 @@ class SessionPayer(BalanceView):
         usage: Usage | None = None,
         *,
         priced: bool = True,
+        streamed: bool = False,
     ) -> BudgetExhausted | None:
-        """Record what was spent without a hold; return the error to raise if that was too much."""
+        """Record what was spent without a hold; return the error to raise if that was too much.
+
+        A stream that was begun in time may be read after its session was closed.
+        """
         if not (self.blocks and in_event_loop()):
-            return self._charge(request, amounts, usage, priced=priced)
-        charge = partial(self._charge, request, amounts, usage, priced=priced)
+            return self._charge(request, amounts, usage, priced=priced, streamed=streamed)
+        charge = partial(self._charge, request, amounts, usage, priced=priced, streamed=streamed)
 
         def later_on() -> None:
             self._overdrawn = charge() or self._overdrawn
@@ -197,6 +204,7 @@ class SessionPayer(BalanceView):
         usage: Usage | None = None,
         *,
         priced: bool = True,
+        streamed: bool = False,
     ) -> BudgetExhausted | None:
         standing = self.standing
         if not standing.started:
@@ -219,12 +227,18 @@ class SessionPayer(BalanceView):
         for payer in payers:
             payer.ended(call, entries)
         for entry, (ledger, _) in zip(entries, groups, strict=True):
-            if entry.over is not None:
-                refusal = Refusal(ledger, entry.over)
-                if not self.approved(refusal, before):
-                    self._log.terminate("budget_exhausted")
+            if (over := entry.over) is not None:
+                refusal = Refusal(ledger, over)
+                closed = over.state == "closed" and over.spent <= over.limit
+                if not (streamed and closed) and not self.approved(refusal, before):
+                    self._terminate(over.state)
                     return exhausted_by(refusal.denial, self.id, request, paid=True)
         return None
+
+    def _terminate(self, state: State) -> None:
+        """Record what ended the session, if a refusal by an account in this state did."""
+        if state != "closed":
+            self._log.terminate(_ENDINGS.get(state, "budget_exhausted"))
 
     def _joined(self, joining: Sequence[Self]) -> tuple[Self, ...]:
         """Add the sessions that claim everything in this context, but for our own parents."""

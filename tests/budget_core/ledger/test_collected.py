@@ -6,7 +6,8 @@ from budget_cli.collector.payloads import Spend
 from budget_cli.collector.spending import Spending
 from budget_core import AgentBudget, BudgetExhausted, CallRequest, declare
 from budget_core.errors import AccountConflict
-from budget_core.ledger import Account
+from budget_core.ledger import Account, new_id
+from budget_core.money.amounts import Amounts
 
 
 def test_reports_are_charged_once(ledger):
@@ -64,4 +65,24 @@ def test_what_cannot_be_booked_is_rejected_alone(ledger):
     booked = Spending(ledger).charge(spends)
     assert [booked[0], *booked[2:]] == [True, True, True]
     assert ledger.balance("watched:s").spent.usd == 2
+    assert ledger.verify() == []
+
+
+@pytest.mark.parametrize("state", ["cancelled", "finalized", "closed"])
+@pytest.mark.parametrize("limits", [(), ("$5",)])
+def test_a_charge_after_the_end_is_recorded_and_tells_of_it(ledger, state, limits):
+    declare("root", *limits, ledger=ledger)
+    ledger.open(Account("root/a", "root"))
+    before = ledger.charge("before", ["root/a"], Amounts(1_000_000_000))
+    assert before.over is None
+    for account in ("root", "root/a"):
+        ledger.close(account, state)
+    entry = ledger.charge("after", ["root/a"], Amounts(2_000_000_000))
+    assert (entry.over.account, entry.over.state) == ("root/a", state)
+    assert entry.over.spent <= entry.over.limit
+    assert ledger.charge("after", ["root/a"], Amounts(2_000_000_000)) == entry
+    assert ledger.balance("root").spent.usd == 3_000_000_000
+    hold = new_id()
+    assert ledger.commit(hold, Amounts(1), ["root/a"]).late
+    assert list(ledger.entries("root"))[1].over == entry.over
     assert ledger.verify() == []

@@ -123,7 +123,8 @@ class TestPaidAlready:
     def test_a_closed_session_still_records(self):
         session = AgentBudget("$1").session()
         session.close()
-        session.track(cost=0.3)
+        with pytest.raises(BudgetExhausted, match="is recorded, although"):
+            session.track(cost=0.3)
         assert session.spent == 0.3
 
     def test_it_is_everybodys_who_guards_this_context(self):

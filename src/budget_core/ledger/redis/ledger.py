@@ -79,7 +79,7 @@ class RedisLedger(Ledger):
         client = connect(server, timeout) if isinstance(server, str) else server
         if client is not server:
             finalize(self, client.close).atexit = False
-        self._name = _name_of(client)
+        self._name = _name_of(client, server)
         self._namespace = namespace
         self._functions = Functions(client, f"{{{namespace}}}", timeout)
         self._on_expiry = on_expiry
@@ -305,11 +305,15 @@ def _by_id(balance: Balance) -> str:
     return balance.account
 
 
-def _name_of(client: redis.Redis) -> str:
+def _name_of(client: redis.Redis, server: object) -> str:
     """Name a client's server alike in every process."""
     at = client.get_connection_kwargs()
-    host = at.get("path") or at.get("host")
-    return f"redis://{host}:{at.get('port')}/{at.get('db') or 0}" if host else repr(client)
+    scheme = "rediss" if isinstance(server, str) and server.startswith("rediss:") else "redis"
+    if path := at.get("path"):
+        return f"unix://{path}/{at.get('db') or 0}"
+    host = at.get("host") or ("localhost" if isinstance(server, str) else None)
+    db = at.get("db") or 0
+    return f"{scheme}://{host}:{at.get('port') or 6379}/{db}" if host else repr(client)
 
 
 __all__ = ["RedisLedger"]

@@ -271,6 +271,15 @@ class Route(NamedTuple):
                 return over
         return None
 
+    def ended(self, amounts: Amounts) -> Denial | None:
+        """Return the first account of the path that has ended: nothing more was to be spent."""
+        for node in self.path:
+            if node.state != "open":
+                spent, limit = node.spent.usd, node.limits.lifelong("usd")
+                most, held = spent if limit is None else limit, node.held[0]
+                return Denial(node.id, "usd", most, spent, held, amounts.usd, node.state)
+        return None
+
     def headroom(self, final: Node | None, now: float) -> Headroom:
         """Return how much of each unit could be held now."""
         if any(node.state != "open" for node in self.path):

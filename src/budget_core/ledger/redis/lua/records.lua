@@ -11,6 +11,7 @@ local function record(kind, id, named, route, held, amounts, final, late, asked)
   if kind ~= 'release' then
     for i, n in ipairs(route.path) do after[i] = text(n.spent) end
     exceeded = over(route, final, amounts)
+    if not exceeded and kind == 'charge' then exceeded = over_the_end(route, amounts) end
   end
   local entry = entry_of(
     id, kind, named, names(route.path), text(held), text(amounts), after, exceeded, late,

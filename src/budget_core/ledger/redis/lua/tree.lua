@@ -245,6 +245,20 @@ local function over(route, final, amounts)
   return nil
 end
 
+-- The first account that has ended, for what was spent without a hold.
+local function over_the_end(route, amounts)
+  for _, n in ipairs(route.path) do
+    if n.state ~= 'open' then
+      local limit = n.spent[1]
+      for _, cap in ipairs(n.caps) do
+        if cap[1] == 1 then limit = cap[2] end
+      end
+      return denial(n, 1, limit, n.spent[1], n.held[1], amounts[1], n.state)
+    end
+  end
+  return nil
+end
+
 local function balance_of(n)
   local caps, used = {}, {}
   for i, cap in ipairs(n.caps) do caps[i] = shown(cap[2]) end
