@@ -119,6 +119,7 @@ class MemoryLedger(BookLedger):
             if node is None or self._records.get(charge_id) is not None:
                 return super().charge(charge_id, accounts, amounts, final=final)
             after, over = self._spend(node.route, amounts)
+            over = over or node.route.ended(amounts)
             entry: Entry = tuple.__new__(
                 Entry,
                 (charge_id, "charge", tuple(accounts), node.route.ids, ZERO, amounts, after, over,
