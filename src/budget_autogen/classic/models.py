@@ -14,6 +14,7 @@ from autogen.oai.client import OpenAIClient, OpenAIWrapper, PlaceHolderClient
 from budget_autogen.classic.paying import paying
 from budget_autogen.classic.requests import Params, capped, model_request, without_tools
 from budget_core.calls import context
+from budget_core.calls.outcomes import handled
 from budget_core.calls.responses import read_receipt, read_usage
 from budget_core.frameworks import failed, finish
 from budget_core.runtime.signals import pass_on
@@ -64,17 +65,15 @@ class GuardedClient:
             return self._settled(params, call)
 
     def _settled(self, params: Params, call: Call) -> Any:
-        inner, beneath = self._inner, is_guarded(_SDKS.get(type(self._inner).__module__, ""))
-        if not beneath:
+        inner, sdk = self._inner, _SDKS.get(type(self._inner).__module__)
+        if sdk is None or not is_guarded(sdk):
             params = capped(params, call, inner)
             call.wired = isinstance(inner, OpenAIClient)
+        before = handled()
         try:
             response = inner.create(params)
         except BaseException as error:
-            if beneath and not call.claimed:
-                call.abort()  # it never came to a request
-            else:
-                failed(call, error)
+            failed(call, error, before, sdk=sdk)
             raise
         _conclude(call, inner, response)
         return response

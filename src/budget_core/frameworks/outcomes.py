@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final
 from budget_core.calls.outcomes import handled, unbilled
 from budget_core.money.prices.output_limits import is_reasoning
 from budget_core.money.usage import Receipt, Usage
+from budget_core.sdk.installing import is_guarded
 
 if TYPE_CHECKING:
     from budget_core.calls.call import Call
@@ -42,26 +43,36 @@ def finish(call: Call, receipt: Receipt, shown: Iterable[str]) -> None:
 
 
 @contextmanager
-def ending(call: Call) -> Iterator[Call]:
-    """End a call however its block ends: as it was finished there, or failed; else as unknown."""
-    before = handled()
+def ending(call: Call, *, sdk: str | None = None) -> Iterator[Call]:
+    """End a call however its block ends: as it was finished there, or failed; else as unknown.
+
+    Args:
+        call: that the framework opened.
+        sdk: see `failed`.
+    """
+    before, sdk = handled(), sdk if sdk is not None and is_guarded(sdk) else None
     try:
         yield call
     except BaseException as error:
-        failed(call, error, before)
+        failed(call, error, before, sdk=sdk)
         raise
     call.finish()
 
 
-def failed(call: Call, error: BaseException, before: int | None = None) -> None:
+def failed(
+    call: Call, error: BaseException, before: int | None = None, *, sdk: str | None = None
+) -> None:
     """End a call that brought an error: free if that proves that nothing was billed.
 
     Args:
         call: that the framework opened.
         error: what it brought.
         before: what `handled` returned when it was opened (see `unbilled`).
+        sdk: the module of the SDK that alone can have sent it, None if that is not certain: if its
+            guard was never asked, nothing was sent.
     """
-    if unbilled(error, before=before):
+    unsent = sdk is not None and is_guarded(sdk) and not call.claimed
+    if unsent or unbilled(error, before=before):
         call.abort()
     else:
         call.finish()

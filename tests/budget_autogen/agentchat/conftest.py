@@ -52,10 +52,12 @@ async def client(provider):
 @pytest.fixture
 def unguarded():
     """No guard on the SDK: the wrapper alone."""
+    installed = installing._installed.pop("openai", None)
     openai_guard.uninstall()
     yield
-    if openai_guard in installing._installed.values():
+    if installed is not None:
         openai_guard.install()
+        installing._installed["openai"] = installed
 
 
 @pytest.fixture(params=["guarded", "unguarded"])

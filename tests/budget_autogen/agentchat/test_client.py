@@ -320,3 +320,23 @@ def test_nonsense_is_refused():
         AutoGenBudgetTracker("$1", session=AgentBudget("$1").session())
     with pytest.raises(TypeError, match="attaches to"):
         AutoGenBudgetTracker("$1").attach("a string")
+
+
+@pytest.mark.parametrize("streaming", [False, True])
+@pytest.mark.parametrize("kind", ["openai", "strangers"])
+async def test_an_error_before_any_request_is_free_if_a_guard_proves_it(
+    kind, streaming, client, provider, square
+):
+    inner = client()
+    if kind == "strangers":  # it may have sent anything
+        inner.__class__ = type("Strangers", (type(inner),), {"__module__": __name__})
+    budgeted = BudgetedChatCompletionClient(inner, "$1")
+    wrong = {"extra_create_args": {"nonsense": 1}}
+    ask = (
+        anext(budgeted.create_stream(ASK, **wrong)) if streaming else budgeted.create(ASK, **wrong)
+    )
+    with pytest.raises(ValueError, match="nonsense"):
+        await ask
+    assert provider.requests == 0
+    square(budgeted.payers.session, exact=False)
+    assert (budgeted.payers.session.spent == 0) == (kind == "openai")
