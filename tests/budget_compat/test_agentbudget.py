@@ -871,3 +871,71 @@ def test_wrap_client_changes_the_client_itself(provider, sdk):
         assert session.spent_nanos == provider.bill_nanos > 0
         if sdk != "google":
             client.close()
+
+
+class TestLoopsByName:
+    """As agentbudget 0.4.0 does, what is recorded of one name too often is a loop."""
+
+    class Response:
+        model = "gpt-4o"
+
+        class usage:
+            prompt_tokens = 10
+            completion_tokens = 5
+
+    def test_track(self):
+        told = []
+        budget = agentbudget.AgentBudget("$5", max_repeated_calls=3, on_loop_detected=told.append)
+        with budget.session() as session:
+            session.track("a", cost=0.001, tool_name="search")
+            session.track("b", cost=0.001, tool_name="other")
+            session.track("c", cost=0.001, tool_name="search")
+            with pytest.raises(agentbudget.LoopDetected) as caught:
+                session.track("d", cost=0.001, tool_name="search")
+            assert (caught.value.key, caught.value.result) == ("search", "d")
+            assert session.spent == 0.004
+            assert session.terminated_by == "loop_detected"
+            for _ in range(5):
+                session.track(cost=0.001)
+        assert len(told) == 1
+
+    def test_wrap(self):
+        with agentbudget.AgentBudget("$5", max_repeated_calls=3).session() as session:
+            for _ in range(2):
+                session.wrap(self.Response())
+            with pytest.raises(agentbudget.LoopDetected, match="gpt-4o"):
+                session.wrap(self.Response())
+            assert session.report()["breakdown"]["llm"]["calls"] == 3
+
+    def test_under_init(self):
+        session = agentbudget.init("$5", max_repeated_calls=2)
+        try:
+            agentbudget.track("a", cost=0.001, tool_name="search")
+            with pytest.raises(agentbudget.LoopDetected):
+                agentbudget.track("b", cost=0.001, tool_name="search")
+            assert session.spent == 0.002
+        finally:
+            agentbudget.teardown()
+
+    async def test_track_tool(self):
+        with agentbudget.AgentBudget("$5", max_repeated_calls=3).session() as session:
+
+            @session.track_tool(cost=0.01)
+            def search(n):
+                return n
+
+            @session.track_tool(cost=0.01, tool_name="look")
+            async def look_up(n):
+                return n
+
+            assert [search(1), search(2), await look_up(1), await look_up(2)] == [1, 2, 1, 2]
+            with pytest.raises(agentbudget.LoopDetected, match="search"):
+                search(3)
+            with pytest.raises(agentbudget.LoopDetected, match="look"):
+                await look_up(3)
+            assert session.spent == 0.06
+
+    def test_none_watches_nothing(self):
+        with agentbudget.AgentBudget("$5", max_repeated_calls=None).session() as session:
+            for _ in range(30):
+                session.track(cost=0.001, tool_name="search")

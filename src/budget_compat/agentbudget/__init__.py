@@ -14,10 +14,14 @@ library answers another way when nothing is initialised. docs/migrating.md lists
 from __future__ import annotations
 
 import asyncio
+import inspect
 import threading
 import weakref
-from collections.abc import Mapping
+from collections import deque
+from collections.abc import Callable, Mapping
 from contextvars import ContextVar
+from functools import cache, wraps
+from time import monotonic
 from typing import Any, Literal, NamedTuple, TypeVar
 
 from budget_core.calls import context as contexts
@@ -35,8 +39,9 @@ from budget_core.sdk import dropin
 from budget_core.sdk.claims import Binding
 from budget_core.sdk.clients.wrap import attach
 from budget_core.sdk.dropin import get_session, track
-from budget_core.session.budget import AgentBudget
+from budget_core.session import budget as budgets
 from budget_core.session.policy import Report
+from budget_core.session.recording import is_settled
 from budget_core.session.session import AsyncBudgetSession, BudgetSession
 
 __all__ = [
@@ -62,6 +67,96 @@ __all__ = [
 
 
 Client = TypeVar("Client")
+T = TypeVar("T")
+
+
+class _Session(BudgetSession):
+    """A session in which what is recorded of one name is a loop, as in the other library.
+
+    Calls that are held before they are sent are known by their arguments, as everywhere.
+    """
+
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(**settings)
+        self._seen: dict[str, deque[float]] = {}
+        self._seen_lock = threading.RLock()  # reentrant: a finalizer may run in here
+
+    def track(self, result: T = None, cost: Money = 0, tool_name: str | None = None) -> T:  # type: ignore[assignment]
+        """Record as `BudgetSession.track` does; a tool that is called too often raises."""
+        super().track(result, cost, tool_name or "tool")
+        if tool_name not in {None, "tool"}:
+            self._check(str(tool_name), result)
+        return result
+
+    def track_tool(
+        self, cost: Money = 0, tool_name: str | None = None
+    ) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+        """Decorate as `BudgetSession.track_tool` does; a tool that runs too often raises."""
+        decorate = super().track_tool(cost, tool_name)
+
+        def watched(function: Callable[..., Any]) -> Callable[..., Any]:
+            name, paid = tool_name or function.__name__, decorate(function)
+            if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
+                return paid
+
+            async def acall(*args: Any, **kwargs: Any) -> Any:
+                self._check(name, result := await paid(*args, **kwargs))
+                return result
+
+            def call(*args: Any, **kwargs: Any) -> Any:
+                self._check(name, result := paid(*args, **kwargs))
+                return result
+
+            return wraps(function)(acall if inspect.iscoroutinefunction(function) else call)
+
+        return watched
+
+    def wrap(self, response: T) -> T:
+        """Record as `BudgetSession.wrap` does; a model that is asked too often raises."""
+        wrapped = super().wrap(response)
+        model = getattr(response, "model", None)
+        if isinstance(model, str) and wrapped is response and not is_settled(response):
+            self._check(model, response)
+        return wrapped
+
+    def _check(self, name: str, result: Any) -> None:
+        if error := self._repeated(name):
+            error.result = result
+            raise error
+
+    def _repeated(self, name: str) -> LoopDetected | None:
+        most, window = self.policy.max_repeated_calls, self.policy.loop_window_seconds
+        if most is None:
+            return None
+        with self._seen_lock:
+            seen = self._seen.setdefault(name, deque(maxlen=most))
+            seen.append(monotonic())
+            if len(seen) < most or seen[-1] - seen[0] > window:
+                return None
+        error = LoopDetected(name, most, window)
+        self.emit("loop_detected", key=name, count=most, window=window)
+        self._log.ask(self.policy.on_loop_detected)
+        if self.policy.mode != "enforce":
+            return None
+        self._log.terminated_by = "loop_detected"
+        return error
+
+
+@cache
+def _watching(kind: Any) -> type[BudgetSession]:
+    return _Session if kind is BudgetSession else type(kind.__name__, (_Session, kind), {})
+
+
+class AgentBudget(budgets.AgentBudget):
+    """`budget_core.AgentBudget`, whose sessions also know loops of `track` and `wrap` by name."""
+
+    def session(
+        self, name: str | None = None, *, kind: type[BudgetSession] = BudgetSession, **policy: Any
+    ) -> BudgetSession:
+        """Open a session with this budget; see `budget_core.AgentBudget.session`."""
+        return super().session(name, kind=_watching(kind), **policy)
+
+    async_session = session
 
 
 class _Begun(NamedTuple):
@@ -75,7 +170,7 @@ _begun: ContextVar[_Begun | None] = ContextVar("budget_compat_begun", default=No
 
 
 def init(
-    budget: Money | Limit | AgentBudget,
+    budget: Money | Limit | budgets.AgentBudget,
     *,
     session_id: str | None = None,
     scope: Literal["context", "process"] = "context",
@@ -94,7 +189,7 @@ def init(
     Returns:
         The session.
     """
-    if not isinstance(budget, AgentBudget):
+    if not isinstance(budget, budgets.AgentBudget):
         budget, options = AgentBudget(budget, **options), {}
     teardown()
     session = dropin.init(budget, scope=scope, name=session_id, agents=agents, **options)
