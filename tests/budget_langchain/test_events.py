@@ -169,9 +169,8 @@ def test_a_stream_that_no_guard_sees_is_stopped_when_its_hold_is_spent():
     stream = Scripted(AIMessage("word " * 2_000)).stream("go", {"callbacks": [callback]})
     with pytest.raises(BudgetExhausted):
         seen.extend(chunk.content for chunk in stream)
-    shown = len("".join(seen))
-    assert 0 < shown < 2_000
-    assert shown * 10_000 <= 6_000_000 <= callback.session.spent_nanos
+    assert len(seen) > 100
+    assert len(seen) * 10_000 <= 6_000_000 <= callback.session.spent_nanos < 7_000_000
     assert callback.session.reserved == 0
 
 
