@@ -143,7 +143,7 @@ class _Session(BudgetSession):
 
 
 @cache
-def _watching(kind: Any) -> type[BudgetSession]:
+def _watching(kind: type[BudgetSession]) -> type[BudgetSession]:
     return _Session if kind is BudgetSession else type(kind.__name__, (_Session, kind), {})
 
 
@@ -154,7 +154,8 @@ class AgentBudget(budgets.AgentBudget):
         self, name: str | None = None, *, kind: type[BudgetSession] = BudgetSession, **policy: Any
     ) -> BudgetSession:
         """Open a session with this budget; see `budget_core.AgentBudget.session`."""
-        return super().session(name, kind=_watching(kind), **policy)
+        made: Any = kind  # a class can be hashed, which mypy doubts of one with attributes
+        return super().session(name, kind=_watching(made), **policy)
 
     async_session = session
 
