@@ -103,6 +103,11 @@ class Payers:
                 stack.enter_context(guarding(self.session_for(tracker)))
             yield
 
+    @property
+    def blocks(self) -> bool:
+        """Their ledgers must not be asked in an event loop."""
+        return any(self.session_for(tracker).ledger.blocks for tracker in self.trackers)
+
     # -- at the limit ------------------------------------------------------------------------
 
     @property

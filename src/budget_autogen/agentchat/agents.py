@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Hashable, Sequence
 from contextlib import aclosing
-from functools import cache
+from functools import cache, partial
 from typing import TYPE_CHECKING, Any, Self
 
 from autogen_agentchat.agents import AssistantAgent, BaseChatAgent, UserProxyAgent
@@ -21,6 +21,7 @@ from budget_autogen.saved import SavedTracker, load_tracker, save_tracker
 from budget_autogen.tracker import AutoGenBudgetTracker
 from budget_core import BudgetExhausted
 from budget_core.frameworks import SPEECHLESS, given_or_new, split_options, stepped
+from budget_core.runtime.background import asked
 
 if TYPE_CHECKING:
     from autogen_agentchat.messages import BaseAgentEvent
@@ -58,7 +59,8 @@ class BudgetedAgent(BaseChatAgent):
                     yield item
         except BudgetExhausted as error:
             said = [message for message in within[-1:] if isinstance(message, BaseChatMessage)]
-            if not (gives_way(payers, error) and (said or in_team())):
+            silent = await asked(partial(gives_way, payers, error), blocks=payers.blocks)
+            if not (silent and (said or in_team())):
                 raise
             text = said[-1].to_model_text() if said else SPEECHLESS
             answer = TextMessage(content=text, source=self.name)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from functools import partial
 from typing import Any, Self
 
 from autogen_agentchat.base import TerminatedException, TerminationCondition
@@ -14,6 +15,7 @@ from budget_autogen.paying import payers_of
 from budget_autogen.saved import SavedTracker, load_tracker, save_tracker
 from budget_autogen.tracker import AutoGenBudgetTracker
 from budget_core import BudgetSession
+from budget_core.runtime.background import asked
 
 
 class BudgetTerminationConfig(BaseModel):
@@ -66,11 +68,21 @@ class BudgetTermination(TerminationCondition, Component[BudgetTerminationConfig]
         """Return a message that ends the run, if there is no money left."""
         if self._terminated:
             raise TerminatedException("Termination condition has already been reached")
-        for agent, tracker, session in self._watched() if self.watching else ():
+        watched = tuple(self._watched()) if self.watching else ()
+        blocks = any(session.ledger.blocks for _, _, session in watched)
+        reason = await asked(partial(self._ended, watched), blocks=blocks)
+        if reason is None:
+            return None
+        self._terminated = True
+        return StopMessage(content=reason, source="BudgetTermination")
+
+    def _ended(
+        self, watched: Sequence[tuple[str, AutoGenBudgetTracker, BudgetSession]]
+    ) -> str | None:
+        for agent, tracker, session in watched:
             waits = self.last_word and tracker.has_last_word(session)
             if session.exhausted and not waits:
-                self._terminated = True
-                return StopMessage(content=_reason(agent, session), source="BudgetTermination")
+                return _reason(agent, session)
         return None
 
     def _watched(self) -> Iterator[tuple[str, AutoGenBudgetTracker, BudgetSession]]:

@@ -28,6 +28,7 @@ from budget_autogen.classic.tools import tool_request, unaffordable
 from budget_core import BudgetExhausted
 from budget_core.errors import SessionFinalized
 from budget_core.frameworks import LastWord, spoken, spoken_sync
+from budget_core.runtime.background import asked
 
 T = TypeVar("T")
 
@@ -80,7 +81,7 @@ class GuardedAgent(ConversableAgent):
         self, messages: Any = None, sender: Any = None, exclude: Any = ()
     ) -> Any:
         """Async version of `generate_reply`."""
-        if await _in_thread(self._is_over, sender):
+        if await asked(partial(self._is_over, sender), blocks=self._budget_payers.blocks):
             return None
         reply_as_ever = super().a_generate_reply
         with replying(self, self._budget_payers) as reply, self._inviting(self):
@@ -140,7 +141,9 @@ class GuardedAgent(ConversableAgent):
         self, message: Any, recipient: Any, request_reply: Any = None, silent: Any = False
     ) -> None:
         """Async version of `send`."""
-        wanted = False if is_over(self._budget_payers) else request_reply
+        payers = self._budget_payers
+        over = await asked(partial(is_over, payers), blocks=payers.blocks)
+        wanted = False if over else request_reply
         await super().a_send(message, recipient, wanted, silent)
 
     def _process_received_message(self, message: Any, sender: Any, silent: bool) -> None:

@@ -11,6 +11,7 @@ from budget_autogen.classic.attaching import guards, share
 from budget_autogen.classic.last_word import is_over
 from budget_autogen.classic.paying import ChatPayers, payers_of
 from budget_core import BudgetExhausted
+from budget_core.runtime.background import asked
 
 
 @guards(GroupChat)
@@ -26,7 +27,7 @@ class GuardedGroupChat(GroupChat):
 
     async def a_select_speaker(self, last_speaker: Any, selector: Any) -> Any:
         """Async version of `select_speaker`."""
-        self._end_if_over()
+        await asked(self._end_if_over, blocks=self._budget_payers.blocks)
         return await super().a_select_speaker(last_speaker, selector)
 
     def _auto_select_speaker(

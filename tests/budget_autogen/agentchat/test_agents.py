@@ -15,7 +15,8 @@ from budget_autogen.agentchat import (
     BudgetedChatCompletionClient,
     BudgetedUserProxyAgent,
 )
-from budget_core import AgentBudget, BudgetExhausted, LoopDetected
+from budget_core import AgentBudget, BudgetExhausted, LoopDetected, MemoryLedger
+from budget_core.runtime.background import in_event_loop
 from budget_core.testing import Reply, ToolCall
 
 
@@ -356,3 +357,28 @@ async def test_a_limit_above_the_whole_is_cut(client):
     tracker = AutoGenBudgetTracker("$1", agents={"writer": "$20"}, finalization_reserve=0.1)
     child = tracker.attach(agent).child_tracker("$20", agent, finalization_reserve=0.1)
     assert tracker.agents["writer"].limit == child.session.limit == 0.9
+
+
+class Lasting(MemoryLedger):
+    """Records whether it was asked for a balance in an event loop."""
+
+    blocks = True
+    stopped = False
+
+    def balance(self, account):
+        self.stopped |= in_event_loop()
+        return super().balance(account)
+
+
+@pytest.mark.parametrize("on_exhausted", ["finalize", lambda _: "that was it"])
+async def test_no_event_loop_waits_for_a_ledger(on_exhausted, client, provider):
+    provider.default = Reply("hm", input_tokens=300, output_tokens=60)
+    ledger = Lasting()
+    team = RoundRobinGroupChat([AssistantAgent(name, client()) for name in ("alice", "bob")])
+    settings = {"ledger": ledger, "max_repeated_calls": None, "finalization_reserve": 0.2}
+    tracker = AutoGenBudgetTracker(llm_calls=4, on_exhausted=on_exhausted, **settings).attach(team)
+    ledger.stopped = False
+    result = await team.run(task="Talk.")
+    assert not ledger.stopped
+    assert result.stop_reason.startswith("Budget finalized")
+    assert tracker.session.finalized
