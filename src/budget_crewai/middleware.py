@@ -198,6 +198,17 @@ class CrewAIBudgetMiddleware(Payer):
             self.abandon()
             super().__exit__(kind, error, trace)
 
+    async def __aenter__(self) -> Self:
+        return self.__enter__()
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.__exit__(kind, error, trace)
+
     def abandon(self) -> None:
         """Charge what CrewAI never ended, and free what is kept back for last words."""
         tools.sweep(self)
