@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-from budget_core.frameworks.last_word import SPEECHLESS
+from budget_core.frameworks import SPEECHLESS
 from budget_crewai.requests import NAMES, said
 
 _ACTION: Final = "Action:"
@@ -30,7 +30,7 @@ def final_call(
     )
 
 
-def spoken(answer: Any, *, has_tools: bool) -> Any:
+def ending(answer: Any, *, has_tools: bool) -> Any:
     """Return an answer that ends the agent: a text, or the object that was asked for.
 
     Args:

@@ -3,29 +3,27 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager
 from decimal import Decimal
 from importlib.util import find_spec
 from threading import RLock
-from typing import TYPE_CHECKING, Any, Final, Literal, Self, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Literal, Self, TypeVar
 
 from budget_core.calls import context
-from budget_core.frameworks.last_word import WRAP_UP
+from budget_core.money.amounts import ZERO
 from budget_core.money.usd import Money, parse_cost, to_usd
+from budget_core.runtime.background import asked
 from budget_core.session.policy import Reserve, reserve_for
-from budget_crewai import active, steps, tools
+from budget_crewai import steps, tools
 from budget_crewai.payer import Payer
 from budget_crewai.units import Units
 
 if TYPE_CHECKING:
-    from types import TracebackType
-
-    from budget_core import AgentBudget, BudgetSession
+    from budget_core import AgentBudget
     from budget_core.money.limits import Limit
 
 T = TypeVar("T")
-OnExhausted: TypeAlias = Literal["raise", "finalize"]
 
 _RESULTS: Final = frozenset({"CrewOutput", "TaskOutput", "LiteAgentOutput", "CrewStreamingOutput"})
 
@@ -50,16 +48,11 @@ class CrewAIBudgetMiddleware(Payer):
         budget: "$3.00", 3, a `Limit`, or an `AgentBudget`; None for no limit in dollars.
         agents: a limit for all calls of an agent, by its role.
         tasks: a limit for all that is done for a task, by its name or its description.
-        tool_costs: dollars a call, by tool name. Other tools cost nothing, and are counted.
         on_exhausted: "raise" stops the crew at once. "finalize" gives every agent that is at work
             one last call, without tools and with `wrap_up`, so that each task has an output.
         finalization_reserve: what is kept back for the last calls of all tasks of a crew: a
             fraction, an amount, or "auto" for what they would take as things stand.
-        wrap_up: what an agent is told at its last call.
-        session: the session whose money it is, in place of `budget`; it is not closed at exit.
-        name: the session's id; on a durable ledger the same name goes on where it left off.
-        guard_sdks: guard the provider SDKs beneath, so that output is capped and usage exact.
-        **options: everything else that `AgentBudget` takes.
+        **options: everything else that `AgentIntegration` and `AgentBudget` take.
 
     Raises:
         BudgetExhausted, LoopDetected, UnknownModel, Unbounded: out of the crew, each also CrewAI's
@@ -72,29 +65,13 @@ class CrewAIBudgetMiddleware(Payer):
         *,
         agents: Mapping[str, Money] | None = None,
         tasks: Mapping[str, Money] | None = None,
-        tool_costs: Mapping[str, Money] | None = None,
-        on_exhausted: OnExhausted = "raise",
+        on_exhausted: Literal["raise", "finalize"] = "raise",
         finalization_reserve: Reserve = "auto",
-        wrap_up: str = WRAP_UP,
-        session: BudgetSession | None = None,
-        name: str | None = None,
-        guard_sdks: bool = True,
         **options: Any,
     ) -> None:
-        if on_exhausted not in ("raise", "finalize"):
-            raise ValueError(f"on_exhausted= is 'raise' or 'finalize'; got {on_exhausted!r}")
-        super().__init__(
-            budget,
-            tool_costs=tool_costs,
-            agents={role.strip(): limit for role, limit in (agents or {}).items()},
-            session=session,
-            name=name,
-            guard_sdks=guard_sdks,
-            **options,
-        )
+        roles = {role.strip(): limit for role, limit in (agents or {}).items()}
+        super().__init__(budget, agents=roles, on_exhausted=on_exhausted, **options)
         reserve_for(finalization_reserve, self.session.limits)
-        self.on_exhausted = on_exhausted
-        self.wrap_up = wrap_up
         limits = {
             task.strip(): self.session.child_session(limit, label=task.strip())
             for task, limit in (tasks or {}).items()
@@ -102,7 +79,7 @@ class CrewAIBudgetMiddleware(Payer):
         reserve = finalization_reserve if on_exhausted == "finalize" else None
         self.units = Units(self.session, limits, reserve)
         self._entering = RLock()
-        self._entered = 0
+        self._blocks = 0
         self._declared = 0
         self._tracked = 0
         _install()
@@ -111,23 +88,23 @@ class CrewAIBudgetMiddleware(Payer):
 
     def kickoff(self, crew: Any, *args: Any, **kwargs: Any) -> Any:
         """Run a crew, a flow or an agent under this budget: ``kickoff(crew, inputs={…})``."""
-        with self._watching():
+        with self._paying():
             return crew.kickoff(*args, **kwargs)
 
     async def akickoff(self, crew: Any, *args: Any, **kwargs: Any) -> Any:
-        """Do what `kickoff` does, awaiting."""
+        """Async version of `kickoff`."""
         run = getattr(crew, "akickoff", None) or crew.kickoff_async
-        with self._watching():
+        async with self._paying_async():
             return await run(*args, **kwargs)
 
     def kickoff_for_each(self, crew: Any, *args: Any, **kwargs: Any) -> Any:
         """Run a crew for each of several inputs: ``kickoff_for_each(crew, inputs=[…])``."""
-        with self._watching():
+        with self._paying():
             return crew.kickoff_for_each(*args, **kwargs)
 
     async def akickoff_for_each(self, crew: Any, *args: Any, **kwargs: Any) -> Any:
-        """Do what `kickoff_for_each` does, for all inputs at once."""
-        with self._watching():
+        """Async version of `kickoff_for_each`, for all inputs at once."""
+        async with self._paying_async():
             return await crew.akickoff_for_each(*args, **kwargs)
 
     def track(self, result: T = None, cost: Money = 0, tool_name: str = "tool") -> T:  # type: ignore[assignment]
@@ -170,56 +147,97 @@ class CrewAIBudgetMiddleware(Payer):
 
     # -- entering ----------------------------------------------------------------------------
 
-    def __enter__(self) -> Self:
-        _install()
-        with self._entering:
-            super().__enter__()
-            self._entered += 1
-        active.activate(self)
-        steps.begin_block()
-        return self
+    @property
+    def entered(self) -> bool:
+        """A block of it has begun and not ended, here or elsewhere."""
+        return self._blocks > 0
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        if active.is_active(self):
-            steps.end_block()
-        active.deactivate(self)
-        with self._entering:
-            self._entered -= 1
-            if self._entered:  # a stream that was begun inside still runs
-                context.unguard(self.session)
-                if self._owned:
-                    context.leave(self.session)
-                return
-            self.abandon()
-            super().__exit__(kind, error, trace)
+    def begin(self) -> None:
+        """Pay for what is asked in this context from here on; ``with`` does it."""
+        _install()
+        super().begin()
+        steps.begin_block(self)
+
+    def end(self) -> None:
+        """Undo `begin`."""
+        steps.end_block(self)
+        super().end()
+
+    def watch(self) -> Callable[[], None]:
+        """Watch crews wherever the session pays, without a ``with``; return what ends that."""
+        unwatch = super().watch()
+
+        def end() -> None:
+            unwatch()
+            self._abandon()
+
+        return end
+
+    def __enter__(self) -> Self:
+        with self._block():
+            return super().__enter__()
+
+    def __exit__(self, *error: Any) -> None:  # noqa: PYI036
+        if not self._goes_on():
+            self._abandon()
+            super().__exit__(*error)
 
     async def __aenter__(self) -> Self:
-        return self.__enter__()
+        with self._block():
+            return await super().__aenter__()
 
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.__exit__(kind, error, trace)
-
-    def abandon(self) -> None:
-        """Charge what CrewAI never ended, and free what is kept back for last words."""
-        tools.sweep(self)
-        super().abandon()
+    async def __aexit__(self, *error: Any) -> None:  # noqa: PYI036
+        if not self._goes_on():
+            await asked(self._abandon, blocks=self.session.blocks)
+            await super().__aexit__(*error)
 
     @contextmanager
-    def _watching(self) -> Iterator[None]:
-        if active.is_active(self) and not self.session.closed:
+    def _block(self) -> Iterator[None]:
+        with self._entering:
+            self._blocks += 1
+        try:
+            yield
+        except BaseException:
+            with self._entering:
+                self._blocks -= 1
+            raise
+
+    def _goes_on(self) -> bool:
+        """Leave a block; return whether there is another one: a stream that it began still runs."""
+        with self._entering:
+            self._blocks -= 1
+            if not self._blocks:
+                return False
+        self.end()
+        if self._owned:
+            context.leave(self.session)
+        return True
+
+    def _abandon(self) -> None:
+        """Charge what CrewAI never ended, and free what is kept back for last words."""
+        tools.sweep(self)
+        self.units.close()
+        for limit in self.agents.values():
+            limit.keep_back(ZERO)
+
+    @property
+    def _watches(self) -> bool:
+        return self in self.all_active() and not self.session.closed
+
+    @contextmanager
+    def _paying(self) -> Iterator[None]:
+        if self._watches:
             yield
         else:
             with self:
+                yield
+
+    @asynccontextmanager
+    async def _paying_async(self) -> AsyncIterator[None]:
+        if self._watches:
+            yield
+        else:
+            async with self:
                 yield
 
 
@@ -231,7 +249,7 @@ def _install() -> None:
 
 
 def _is_crews(result: object) -> bool:
-    """Tell whether CrewAI made a result."""
+    """Return whether CrewAI made a result."""
     return any(
         kind.__name__ in _RESULTS and kind.__module__.partition(".")[0] == "crewai"
         for each in (result if isinstance(result, list) else [result])

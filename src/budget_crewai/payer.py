@@ -4,26 +4,26 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from budget_core.frameworks.integration import Integration
-from budget_core.money.amounts import ZERO
+from budget_core.frameworks import AgentIntegration
 
 if TYPE_CHECKING:
     from budget_core import BudgetSession
     from budget_crewai.units import Units
 
 
-class Payer(Integration):
+class Payer(AgentIntegration):
     """Whose money the calls of a crew are.
 
     Attributes:
-        on_exhausted: "raise" or "finalize".
-        wrap_up: what an agent is told at its last call.
         units: the tasks and lone agents that spend it.
     """
 
-    on_exhausted: str
-    wrap_up: str
     units: Units
+
+    @property
+    def entered(self) -> bool:
+        """A block of it has begun and not ended, here or elsewhere."""
+        raise NotImplementedError
 
     def limit_of(self, agent: Any) -> BudgetSession | None:
         """Return the session of an agent that has a limit of its own, by its role.
@@ -39,12 +39,6 @@ class Payer(Integration):
         """Return the sessions of an agent and of a task that have limits of their own."""
         limits = (self.limit_of(agent), self.units.limit_of(task))
         return tuple(limit for limit in limits if limit is not None)
-
-    def abandon(self) -> None:
-        """Forget all units, and free what is kept back for last words."""
-        self.units.close()
-        for limit in self.agents.values():
-            limit.ledger.keep_back(limit.id, ZERO)
 
 
 def role_of(agent: Any) -> str | None:

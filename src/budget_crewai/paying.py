@@ -11,13 +11,14 @@ from typing import TYPE_CHECKING, Any
 
 from budget_core import AgentBudgetError
 from budget_core.calls.outcomes import handled, unbilled
-from budget_core.frameworks import outcomes
-from budget_core.frameworks.last_word import SPEECHLESS
+from budget_core.frameworks import finish, spoken, spoken_sync
 from budget_core.money.usage import Receipt, Usage
+from budget_core.runtime.background import asked
 from budget_crewai.errors import stopping
 
 if TYPE_CHECKING:
     from budget_core import Call
+    from budget_core.frameworks import LastWord
     from budget_crewai.asking import Ask
 
 _paid: ContextVar[Paid | None] = ContextVar("budget_crewai_paid", default=None)
@@ -32,7 +33,7 @@ class Paid:
         self._stopped = False
 
     def add(self, usage: Usage) -> None:
-        """Take note of the usage of a request that was made for the call."""
+        """Record the usage of a request that was made for the call."""
         before = self._usage or Usage()
         self._usage = Usage(*map(sum, zip(before, usage, strict=True)))
 
@@ -48,7 +49,7 @@ class Paid:
     def finish(self, answer: Any) -> Any:
         """Settle the call with its answer; return that."""
         shown = answer if isinstance(answer, str) else repr(answer)
-        outcomes.finish(self.call, Receipt(self._usage), [shown])
+        finish(self.call, Receipt(self._usage), [shown])
         return answer
 
     def fail(self, error: BaseException, before: int) -> None:
@@ -70,44 +71,38 @@ def pay(ask: Ask, function: Callable[..., Any]) -> Any:
     """Make a call of an LLM, and its agent's last one in place of one that cannot be paid for."""
     if (said := ask.answer) is not None:
         return said
-    ask.keep_back()
-    try:
-        call = ask.session.open_call(ask.request, joining=ask.joining)
+
+    def make(word: LastWord | None) -> Any:
+        this = ask if word is None else ask.final(word)
+        call = this.session.open_call(this.request, joining=this.joining)
         with _paying(call) as paid:
-            return paid.finish(function(*ask.args, **ask.kwargs))
-    except AgentBudgetError as error:
-        refusal = error
-    if ask.is_silent(refusal):
-        return ask.said(SPEECHLESS)
-    with ask.last_word(refusal) as final:
-        call = final.session.open_call(final.request, joining=final.joining)
-        with _paying(call) as paid:
-            answer = paid.finish(function(*final.args, **final.kwargs))
-    return ask.said(answer)
+            answer = paid.finish(function(*this.args, **this.kwargs))
+        return answer if word is None else ask.said(answer)
+
+    with ask.refusing():
+        ask.prepare()
+        return spoken_sync(make, ask.last_word)
 
 
 async def pay_async(ask: Ask, function: Callable[..., Any]) -> Any:
-    """Do what `pay` does, awaiting."""
+    """Async version of `pay`."""
     if (said := ask.answer) is not None:
         return said
-    ask.keep_back()
-    try:
-        call = await ask.session.open_call_async(ask.request, joining=ask.joining)
+
+    async def make(word: LastWord | None) -> Any:
+        this = ask if word is None else ask.final(word)
+        call = await this.session.open_call_async(this.request, joining=this.joining)
         with _paying(call) as paid:
-            return paid.finish(await function(*ask.args, **ask.kwargs))
-    except AgentBudgetError as error:
-        refusal = error
-    if ask.is_silent(refusal):
-        return ask.said(SPEECHLESS)
-    with ask.last_word(refusal) as final:
-        call = await final.session.open_call_async(final.request, joining=final.joining)
-        with _paying(call) as paid:
-            answer = paid.finish(await function(*final.args, **final.kwargs))
-    return ask.said(answer)
+            answer = paid.finish(await function(*this.args, **this.kwargs))
+        return answer if word is None else ask.said(answer)
+
+    with ask.refusing():
+        await asked(ask.prepare, blocks=ask.blocks)
+        return await spoken(make, ask.last_word)
 
 
 def track_usage(usage: Any) -> None:
-    """Take note of what CrewAI says that a request used (``BaseLLM`` tracks it)."""
+    """Record what CrewAI says that a request used (``BaseLLM`` tracks it)."""
     from crewai.types.usage_metrics import UsageMetrics  # noqa: PLC0415  loaded by now
 
     paid = _paid.get()
@@ -120,7 +115,7 @@ def track_usage(usage: Any) -> None:
 
 
 def hear(chunk: str) -> None:
-    """Take note of a piece of a stream."""
+    """Meter a piece of a stream."""
     if chunk and (paid := _paid.get()) is not None:
         paid.hear(chunk)
 
@@ -154,7 +149,7 @@ def _causes(error: BaseException, before: int) -> list[BaseException]:
 
 
 def _denied(error: BaseException) -> bool:
-    """Tell whether a hook of the program's own refused the call before it was sent."""
+    """Return whether a hook of the program's own refused the call before it was sent."""
     kinds = {kind.__name__ for kind in type(error).__mro__}
     return not isinstance(error, AgentBudgetError) and bool(
         kinds & {"HookAborted", "LLMCallBlockedError"}

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from budget_core import CallRequest, Prompt
 from budget_core.calls import context
-from budget_core.frameworks.parameters import answers, own_cap
+from budget_core.frameworks import answers, message_fingerprint, own_cap
 from budget_crewai.errors import stop
 
 NAMES: Final = (
@@ -56,7 +55,7 @@ def request_of(llm: Any, given: Mapping[str, Any], agent: str | None) -> CallReq
         prompt=Prompt(messages, {key: value for key, value in context.items() if value}),
         output_cap=_own_cap(llm, model),
         n=answers({"n": getattr(llm, "n", None)}),
-        fingerprint=(model, *_end_of(messages)),
+        fingerprint=message_fingerprint(model, messages),
         agent=agent,
         mixin=stop(),
     )
@@ -67,35 +66,3 @@ def _own_cap(llm: Any, model: str) -> int | None:
     effective = getattr(llm, "_effective_max_tokens", None)
     cap = effective() if callable(effective) else getattr(llm, "max_tokens", None)
     return own_cap(model, {}, int(cap)) if isinstance(cap, int | float) else None
-
-
-def _end_of(messages: Sequence[Any]) -> list[str]:
-    """Return what makes two calls the same call: the model's last answer and what came after it.
-
-    An agent's history grows with every step, so a loop shows in its end alone.
-    """
-    start = 0
-    for at in range(len(messages) - 1, -1, -1):
-        if isinstance(messages[at], Mapping) and messages[at].get("role") == "assistant":
-            start = at
-            break
-    return [_essence(message) for message in messages[start:]]
-
-
-def _essence(message: Any) -> str:
-    if not isinstance(message, Mapping):
-        return str(message)
-    calls = [call.get("function") for call in message.get("tool_calls") or () if _known(call)]
-    return repr((message.get("role"), message.get("content"), calls))
-
-
-def _known(call: Any) -> bool:
-    return isinstance(call, Mapping)
-
-
-def tool_fingerprint(name: str, arguments: Any) -> tuple[str, str]:
-    """Return what makes two tool calls the same call: the name and the arguments."""
-    try:
-        return name, json.dumps(arguments, sort_keys=True, default=str)
-    except (TypeError, ValueError):
-        return name, repr(arguments)

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from contextvars import ContextVar
+from functools import partial
 from typing import Any, NamedTuple
 
+from budget_core.frameworks import Stack
 from budget_core.money.amounts import ZERO
-from budget_crewai import active
+from budget_core.runtime.background import told
+from budget_crewai.payer import Payer
 
 
 class Step(NamedTuple):
@@ -18,9 +21,16 @@ class Step(NamedTuple):
     agent: Any = None
 
 
+class Block(NamedTuple):
+    """Where a budget's block began: which events of CrewAI had begun by then, and not ended."""
+
+    payer: Payer
+    events: tuple[Any, ...]
+
+
 _step: ContextVar[Step | None] = ContextVar("budget_crewai_step", default=None)
 _NOTHING = Step(None)
-_blocks: ContextVar[tuple[tuple[Any, ...], ...]] = ContextVar("budget_crewai_blocks", default=())
+_blocks: Stack[Block] = Stack("budget_crewai_blocks")
 
 
 def current() -> Step:
@@ -30,11 +40,11 @@ def current() -> Step:
 
 def crew_starts(context: Any) -> None:
     """Get to know the tasks of a crew."""
-    payers = active.payers() if context.crew is not None else ()
+    payers = Payer.all_active() if context.crew is not None else ()
     if payers:
         _step.set(Step(_step.get(), crew=context.crew))
-    for middleware in payers:
-        middleware.units.begin(context.crew)
+    for payer in payers:
+        payer.units.begin(context.crew)
 
 
 def crew_ends(context: Any) -> None:
@@ -42,17 +52,17 @@ def crew_ends(context: Any) -> None:
     if context.crew is None:
         return
     _leave("crew", context.crew)
-    for middleware in active.payers():
-        middleware.units.end(context.crew)
+    for payer in Payer.all_active():
+        payer.units.end(context.crew)
 
 
 def task_starts(context: Any) -> None:
-    """Note which task is worked on."""
-    payers = active.payers() if context.kind == "task" else ()
+    """Record which task is worked on."""
+    payers = Payer.all_active() if context.kind == "task" else ()
     if payers:
         _step.set(Step(_step.get(), task=context.task, agent=context.agent))
-    for middleware in payers:
-        middleware.units.start(context.task)
+    for payer in payers:
+        payer.units.start(context.task)
 
 
 def task_ends(context: Any) -> None:
@@ -60,30 +70,32 @@ def task_ends(context: Any) -> None:
     if context.kind != "task":
         return
     _leave("task", context.task)
-    for middleware in active.payers():
-        middleware.units.finish(context.task, context.output)
-        if (limit := middleware.limit_of(context.agent)) is not None:
-            limit.ledger.keep_back(limit.id, ZERO)
+    for payer in Payer.all_active():
+        payer.units.finish(context.task, context.output)
+        if (limit := payer.limit_of(context.agent)) is not None:
+            told(partial(limit.keep_back, ZERO), blocks=limit.blocks)
 
 
-def begin_block() -> None:
-    """Note which events of CrewAI have begun and not ended, where a budget's block begins."""
+def begin_block(payer: Payer) -> None:
+    """Record where a budget's block begins."""
     from crewai.events.event_context import _event_id_stack  # noqa: PLC0415  loaded by now
 
-    _blocks.set((*_blocks.get(), _event_id_stack.get()))
+    _blocks.attach(Block(payer, _event_id_stack.get()))
 
 
-def end_block() -> None:
+def end_block(payer: Payer) -> None:
     """Forget events of crews that were stopped in the block: CrewAI gives up at 100 of them."""
     from crewai.events.event_context import (  # noqa: PLC0415  loaded by now
         _event_id_stack,
         restore_event_scope,
     )
 
-    *outer, before = _blocks.get() or ((),)
-    _blocks.set(tuple(outer))
-    if _event_id_stack.get()[: len(before)] == before:
-        restore_event_scope(before)
+    for block in reversed(_blocks.get()):
+        if block.payer is payer:
+            _blocks.detach(block)
+            if _event_id_stack.get()[: len(block.events)] == block.events:
+                restore_event_scope(block.events)
+            return
 
 
 def _leave(what: str, thing: Any) -> None:

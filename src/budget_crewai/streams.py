@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable
-from contextlib import ExitStack
+from contextlib import AsyncExitStack, ExitStack
 from functools import wraps
 from importlib import import_module
 from typing import Any, Final
 
-from budget_crewai import active
+from budget_crewai.payer import Payer
 
 _GENERATORS: Final = (
     "create_chunk_generator",
@@ -42,8 +42,8 @@ def _carrying(original: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _carried(run: Callable[..., Any]) -> Callable[..., Any]:
-    """Return `run` under the budgets that watch here."""
-    budgets = active.entered()
+    """Return `run` under the budgets that were entered here."""
+    budgets = [payer for payer in reversed(Payer.all_active()) if payer.entered]
     if not budgets:
         return run
 
@@ -56,9 +56,9 @@ def _carried(run: Callable[..., Any]) -> Callable[..., Any]:
 
     @wraps(run)
     async def carried_async() -> Any:
-        with ExitStack() as stack:
+        async with AsyncExitStack() as stack:
             for budget in budgets:
-                stack.enter_context(budget)
+                await stack.enter_async_context(budget)
             return await run()
 
     return carried_async if inspect.iscoroutinefunction(run) else carried

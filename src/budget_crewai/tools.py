@@ -6,16 +6,14 @@ from collections.abc import Sequence
 from threading import Lock
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from budget_core import AgentBudgetError, BudgetExhausted, CallRequest
+from budget_core import AgentBudgetError, BudgetExhausted
 from budget_core.errors import SessionCancelled
-from budget_core.frameworks.last_word import TOOL_REFUSED
-from budget_crewai import active, steps
+from budget_crewai import steps
 from budget_crewai.errors import stop, stopping
 from budget_crewai.payer import Payer, role_of
-from budget_crewai.requests import tool_fingerprint
 
 if TYPE_CHECKING:
-    from budget_core import BudgetSession, Call
+    from budget_core import Call
 
 _BLOCKED: Final = "Tool execution blocked by hook."
 _lock = Lock()
@@ -29,27 +27,26 @@ class _Use(NamedTuple):
     """
 
     arguments: Any
-    middleware: Payer
-    call: Call | None = None
-    error: AgentBudgetError | None = None
+    payer: Payer
+    call: Call | AgentBudgetError
 
 
 def tool_starts(context: Any) -> bool | None:
     """Hold what a tool costs, and count it; False keeps the tool from being called."""
-    payers = active.payers()
+    payers = Payer.all_active()
     if not payers:
         return None
     try:
-        use = _Use(context.tool_input, payers[-1], call=_hold(payers, context))
+        call: Call | AgentBudgetError = _hold(payers, context)
     except AgentBudgetError as error:
-        use = _Use(context.tool_input, payers[-1], error=error)
+        call = stopping(error)
     with _lock:
-        _open[id(context.tool_input)] = use
-    return None if use.error is None else False
+        _open[id(context.tool_input)] = _Use(context.tool_input, payers[0], call)
+    return False if isinstance(call, AgentBudgetError) else None
 
 
 def tool_ends(context: Any) -> str | None:
-    """Charge a tool that was called; tell the agent, or everybody, of one that was not.
+    """Charge a tool that was called; tell the agent, or the crew, of one that was not.
 
     Raises:
         BudgetExhausted, LoopDetected: the tool was refused, and that is to stop the crew.
@@ -58,50 +55,41 @@ def tool_ends(context: Any) -> str | None:
         use = _open.pop(id(context.tool_input), None)
     if use is None:
         return None
-    if use.call is not None:
-        if _blocked(context):
-            use.call.abort()
-        else:
-            use.call.finish()
-        return None
-    error = use.error
-    goes_on = use.middleware.on_exhausted == "finalize" and isinstance(error, BudgetExhausted)
-    if error is not None and (not goes_on or isinstance(error, SessionCancelled)):
-        raise stopping(error)
-    return TOOL_REFUSED.format(tool=context.tool_name)
+    call = use.call
+    if isinstance(call, AgentBudgetError):
+        if isinstance(call, BudgetExhausted) and not isinstance(call, SessionCancelled):
+            return use.payer.tool_refusal(context.tool_name, call)
+        raise call
+    if _blocked(context):
+        call.abort()
+    else:
+        call.finish()
+    return None
 
 
-def sweep(middleware: Payer) -> None:
+def sweep(payer: Payer) -> None:
     """Charge calls of tools whose end CrewAI never told."""
     with _lock:
-        left = [key for key, use in _open.items() if use.middleware is middleware]
+        left = [key for key, use in _open.items() if use.payer is payer]
         uses = [_open.pop(key) for key in left]
     for use in uses:
-        if use.call is not None:
+        if not isinstance(use.call, AgentBudgetError):
             use.call.finish()
 
 
 def _hold(payers: Sequence[Payer], context: Any) -> Call:
     step = steps.current()
     task, agent = context.task or step.task, context.agent or step.agent
-    paying: list[BudgetSession] = []
-    for middleware in payers:
-        unit = middleware.units.of(task, agent, None)
-        paying.append(unit.session if unit is not None else middleware.session)
-    limits = [limit for m in payers for limit in m.limits_of(agent, task)]
-    names = (context.tool_name, getattr(context.tool, "name", None) or context.tool_name)
-    request = CallRequest(
-        kind="tool",
-        name=context.tool_name,
-        cost=max(m.tool_cost(name) for m in payers for name in names),
-        fingerprint=tool_fingerprint(context.tool_name, context.tool_input),
-        agent=role_of(agent),
-        mixin=stop(),
-    )
-    return paying[-1].open_call(request, joining=(*paying[:-1], *limits))
+    session, *others = (payer.units.session_of(task, agent) for payer in payers)
+    limits = [limit for payer in payers for limit in payer.limits_of(agent, task)]
+    name = context.tool_name
+    names = (name, getattr(context.tool, "name", None) or name)
+    request = payers[0].tool_request(name, context.tool_input, agent=role_of(agent), mixin=stop())
+    cost = max(payer.tool_cost(each) for payer in payers for each in names)
+    return session.open_call(request._replace(cost=cost), joining=(*others, *limits))
 
 
 def _blocked(context: Any) -> bool:
-    """Tell whether a hook of the program's own kept the tool from being called."""
+    """Return whether a hook of the program's own kept the tool from being called."""
     text = str(context.raw_tool_result)
     return text == context.tool_result and text.startswith(_BLOCKED)

@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import asyncio
 from collections import defaultdict, deque
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from threading import RLock, get_ident
+from functools import partial
+from threading import Lock, RLock, get_ident
 from typing import Any, Final
 
 from budget_core import BudgetSession
 from budget_core.calls import context
 from budget_core.money.amounts import ZERO, Amounts
+from budget_core.runtime.background import told
 from budget_core.session.policy import Reserve, reserve_for
 
 _LONGEST_NAME: Final = 80
 _KEPT_OUTPUTS: Final = 256
+_counting = Lock()
 
 
 @dataclass(eq=False)
@@ -51,8 +54,15 @@ class Unit:
 
     def keep(self, amounts: Amounts) -> None:
         """Keep back what its last word takes, or as much of that as can be spared."""
-        self.session.ledger.keep_back(self.session.id, amounts)
+        if self.kept or amounts is not ZERO:
+            self.session.keep_back(amounts)
         self.kept = amounts is not ZERO
+
+    @property
+    def spent(self) -> int:
+        """The nanos that its calls came to so far."""
+        totals = self.session.totals
+        return totals.llm + sum(totals.tools.values())
 
 
 class Units:
@@ -79,7 +89,7 @@ class Units:
     # -- what CrewAI tells -------------------------------------------------------------------
 
     def begin(self, crew: Any) -> None:
-        """Get to know a crew's tasks before its first call, so that each has its last word."""
+        """Record a crew's tasks before its first call, so that each has its last word."""
         run = Run(crew)
         with self._lock:
             for task in crew.tasks:
@@ -88,8 +98,9 @@ class Units:
         if context.tool_sessions():
             return  # the last word is that of the agent whose tool the crew is
         share = self._share(len(run.units))
-        for unit in run.units if share is not None else ():
-            unit.keep(share or ZERO)
+        if share is not None and share is not ZERO:
+            for unit in run.units:
+                self._tell(partial(unit.keep, share))
 
     def finish(self, task: Any, output: Any) -> None:
         """Keep the output of a task that is done."""
@@ -131,7 +142,7 @@ class Units:
                 return None
             key = task.id if task is not None else self._key(agent, opening)
             known = self._units.get(key)
-            if known is not None and known.last_word and known.limits is not self._session.limits:
+            if known is not None and known.last_word and known.limits != self._session.limits:
                 self._drop(key)  # more was approved since
             if (unit := self._units.get(key)) is None:
                 if task is None:
@@ -140,6 +151,11 @@ class Units:
                 unit.place = _place()
                 self._add(key, unit)
             return unit
+
+    def session_of(self, task: Any, agent: Any) -> BudgetSession:
+        """Return the session through which is paid what an agent does for a task."""
+        unit = self.of(task, agent, None)
+        return self._session if unit is None else unit.session
 
     def start(self, task: Any) -> None:
         """Begin anew with a task that is run by itself."""
@@ -178,10 +194,11 @@ class Units:
     def spent(self) -> dict[str, int]:
         """Return the nanos that tasks have spent, by name."""
         with self._lock:
-            found = defaultdict(int, self._spent)
+            with _counting:
+                found = defaultdict(int, self._spent)
             for unit in self._units.values():
                 if unit.name is not None:
-                    found[unit.name] += unit.session.spent_nanos
+                    found[unit.name] += unit.spent
         return dict(found)
 
     # -- inside ------------------------------------------------------------------------------
@@ -190,6 +207,9 @@ class Units:
         label = name_of(task) if task is not None else None
         return (self.limit_of(task) or self._session).child_session(label=label)
 
+    def _tell(self, action: Callable[[], None]) -> None:
+        told(action, blocks=self._session.blocks)
+
     def _add(self, key: object, unit: Unit) -> None:
         self._units[key] = unit
         unit.limits = self._session.limits
@@ -197,9 +217,9 @@ class Units:
 
     def _drop(self, key: object) -> None:
         if (unit := self._units.pop(key, None)) is not None:
-            unit.keep(ZERO)
             unit.run.units.remove(unit)
-            self._count(unit)
+            self._tell(partial(unit.keep, ZERO))
+            self._tell(partial(self._count, unit))
 
     def _key(self, agent: Any, opening: object) -> object:
         known = [k for k in self._units if isinstance(k, tuple) and k[0] == id(agent)]
@@ -209,12 +229,13 @@ class Units:
         """Forget lone agents that ran here and have nothing in flight: nothing tells their end."""
         for key, unit in tuple(self._units.items()):
             here = unit.name is None and unit.place == _place()
-            if here and not any(unit.session.balance().reserved):
+            if here and not unit.session.in_flight:
                 self._drop(key)
 
     def _count(self, unit: Unit) -> None:
         if unit.name is not None:
-            self._spent[unit.name] += unit.session.spent_nanos
+            with _counting:
+                self._spent[unit.name] += unit.spent
 
     def _enclosing(self) -> Unit | None:
         """Return the unit in whose tool this runs."""

@@ -3,10 +3,13 @@
 import contextlib
 
 import crewai
+import pytest
 from crewai.tools import tool
 
 from budget_core.testing.conformance import AdapterConformance
 from budget_crewai import CrewAIBudgetMiddleware
+
+pytestmark = pytest.mark.usefixtures("ledger_url")
 
 
 class TestCrewAI(AdapterConformance):

@@ -12,6 +12,8 @@ import budget_core
 from budget_core import BudgetExhausted
 from budget_core.calls import context
 
+on_all_ledgers = pytest.mark.usefixtures("ledger_url")
+
 
 @pytest.fixture
 def slow(kit, provider):
@@ -49,6 +51,7 @@ async def test_what_outlives_the_block_is_refused(kit, budget, provider):
     assert middleware.session.reserved == 0
 
 
+@on_all_ledgers
 @pytest.mark.usefixtures("slow")
 async def test_so_are_the_others_of_a_gathering(kit, budget, provider):
     middleware = budget("$0.02", agents={"A": "$0.004"})
@@ -182,6 +185,7 @@ def test_a_function_that_a_model_calls_pays_for_itself(
     square(middleware.session)
 
 
+@on_all_ledgers
 def test_each_task_has_an_output_though_the_agents_limit_is_spent(kit, budget, square):
     kit.restless()
     agent = kit.agent(tools=[kit.search], max_iter=50)
@@ -203,6 +207,7 @@ async def test_lone_agents_side_by_side_have_their_last_words(kit, budget, squar
     square(middleware.session)
 
 
+@on_all_ledgers
 def test_after_a_top_up_an_agent_is_asked_again(kit, budget, provider):
     kit.restless()
     agent = kit.agent(tools=[kit.search], max_iter=50)

@@ -13,6 +13,8 @@ from crewai.tools import tool
 from budget_core import AgentBudget, BudgetExhausted, LoopDetected, UnknownModel
 from budget_crewai import CrewAIBudgetMiddleware
 
+on_all_ledgers = pytest.mark.usefixtures("ledger_url")
+
 # -- running ---------------------------------------------------------------------------------
 
 
@@ -127,6 +129,7 @@ def test_a_loop_of_calls_is_stopped(kit, budget):
 # -- agents and tasks ------------------------------------------------------------------------
 
 
+@on_all_ledgers
 def test_an_agents_limit_stops_the_crew(kit, budget, refused, square):
     with refused() as caught, budget(agents={" Writer\n": "$0.0001"}) as middleware:
         kit.crew().kickoff()
@@ -136,6 +139,7 @@ def test_an_agents_limit_stops_the_crew(kit, budget, refused, square):
     square(middleware.session)
 
 
+@on_all_ledgers
 @pytest.mark.parametrize("name", ["task 2", "Do task 2."])
 def test_so_does_a_tasks(kit, budget, refused, square, name):
     with refused(), budget(tasks={name: "$0.0001"}) as middleware:
@@ -283,6 +287,7 @@ def test_what_is_tracked_counts_against_the_limit(kit, budget):
 # -- sharing ---------------------------------------------------------------------------------
 
 
+@on_all_ledgers
 def test_a_session_is_shared_with_other_code(kit, provider, square):
     with AgentBudget("$5", max_repeated_calls=None).session() as session:
         with CrewAIBudgetMiddleware(session=session, agents={"Writer": "$1"}):
