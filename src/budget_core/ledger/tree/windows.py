@@ -42,7 +42,9 @@ class Window:
 
     def roll(self, now: float) -> None:
         """Let go of what does not count any more."""
-        slot = self._slot(now)
+        self._roll_to(self._slot(now))
+
+    def _roll_to(self, slot: int) -> None:
         if slot > self.newest:
             self.newest = slot
             for old in [each for each in self.slots if each <= slot - self.span]:
@@ -109,8 +111,10 @@ class Window:
 
     def _add(self, at: float, place: int, amount: int) -> None:
         slot = self.counts(at)
-        if slot is not None and amount:
-            self.newest = max(self.newest, slot)
+        if slot is None:
+            return
+        self._roll_to(slot)
+        if amount:
             self.slots.setdefault(slot, [0, 0])[place] += amount
 
 

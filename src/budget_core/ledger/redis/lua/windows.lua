@@ -66,8 +66,7 @@ do
     return t
   end
 
-  function windows.roll(w)
-    local slot = slot_of(w, now)
+  local function roll_to(w, slot)
     if slot > w.newest then
       w.newest = slot
       local left = {}
@@ -76,6 +75,10 @@ do
       end
       w.slots = left
     end
+  end
+
+  function windows.roll(w)
+    roll_to(w, slot_of(w, now))
   end
 
   function windows.used(w)
@@ -88,10 +91,11 @@ do
 
   function windows.add(w, t, place, amount)
     local slot = slot_of(w, t)
-    if t < w.since or slot <= w.newest - w.span or amount == 0 then
+    if t < w.since or slot <= w.newest - w.span then
       return
     end
-    w.newest = math.max(w.newest, slot)
+    roll_to(w, slot)
+    if amount == 0 then return end
     for _, each in ipairs(w.slots) do
       if each[1] == slot then
         each[place] = each[place] + amount
