@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Literal, NamedTuple, TypeAlias
+from typing import Final, Literal, NamedTuple, TypeAlias
 
+from budget_core.errors import InvalidBudget
 from budget_core.money.amounts import UNITS, ZERO, Amounts, Unit, format_amount
 from budget_core.money.limits import UNLIMITED, Limit, Limits
+
+LONGEST_NAME: Final = 512
+"""Bytes of UTF-8 that the name of an account may have."""
 
 State: TypeAlias = Literal["open", "finalized", "cancelled", "closed"]
 
@@ -32,6 +36,10 @@ class Account:
             can name it again), by its "name", or "standing" open until somebody closes it.
             One that is "implied" stands, too, but was declared by nobody: it is opened without
             terms, by what was spent in its name, and takes the first that it is opened with.
+
+    Raises:
+        InvalidBudget: its name cannot be encoded as UTF-8, or is longer than 512 bytes (one below
+            its parent's name: its own part).
     """
 
     id: str
@@ -40,6 +48,17 @@ class Account:
     reserve: Amounts = ZERO
     allocated: bool = False
     lasts: Lasts = field(default="name", compare=False)
+
+    def __post_init__(self) -> None:
+        own = self.id if self.parent is None else self.id.removeprefix(f"{self.parent}/")
+        try:
+            long = len(own.encode()) > LONGEST_NAME or len(self.id) > 16 * LONGEST_NAME
+        except UnicodeEncodeError:
+            raise InvalidBudget(f"{self.id[:40]!a} cannot be encoded: it is no name.") from None
+        if long:
+            raise InvalidBudget(
+                f"A name may have {LONGEST_NAME} bytes; {self.id[:40]!a}… has more."
+            )
 
     @property
     def stands(self) -> bool:

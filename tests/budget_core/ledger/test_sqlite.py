@@ -12,8 +12,8 @@ import pytest
 from tests.budget_core.ledger.clocks import shift
 
 from budget_core import AgentBudget
-from budget_core.errors import InvalidBudget, InvalidCost, LedgerUnavailable
-from budget_core.ledger import Account, Hold, ledger_from, new_id
+from budget_core.errors import InvalidBudget, LedgerUnavailable
+from budget_core.ledger import Account, ledger_from, new_id
 from budget_core.ledger.sqlite import SqliteLedger
 from budget_core.ledger.sqlite.database import MIGRATIONS, VERSION
 from budget_core.ledger.sqlite.ledger import FORGOTTEN
@@ -369,13 +369,6 @@ def test_a_finalizer_that_reads_in_the_middle_of_an_operation_is_answered(ledger
     name.meddle = lambda: seen.append(ledger.balance("a").spent)
     ledger.charge(new_id(), [name], usd(1))
     assert seen == [usd(0)]
-
-
-def test_amounts_that_no_integer_of_the_file_can_hold_are_refused(ledger):
-    with pytest.raises(InvalidCost):
-        ledger.charge(new_id(), ["a"], usd(2**63))
-    assert spent(ledger) == 0
-    assert isinstance(ledger.reserve(new_id(), ["a"], usd(1)), Hold)
 
 
 def test_a_handler_of_a_signal_may_end_an_account_in_the_middle_of_an_operation(path, ledger):

@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from functools import lru_cache
-from typing import Any
+from typing import Any, Final
 
 from budget_core.ledger.records import Account, Denial, Entry
 from budget_core.money.amounts import Amounts
 from budget_core.money.limits import Limit, Limits
+
+_MOST: Final = 2**63 - 1
 
 
 @lru_cache(4096)
@@ -32,6 +34,19 @@ def text_of(amounts: Amounts) -> str:
 def amounts_from(text: str) -> Amounts:
     """Read what `text_of` wrote."""
     return Amounts(*map(int, text.split(",")))
+
+
+def wide(row: Sequence[Any]) -> list[Any]:
+    """Return a row that SQLite can hold: whole numbers of more than 64 bits are texts."""
+    return [f"x{x}" if isinstance(x, int) and not -_MOST <= x <= _MOST else x for x in row]
+
+
+def amounts_of(columns: Sequence[Any]) -> Amounts:
+    """Return an amount of each unit from columns, whatever its size."""
+    usd, tokens, llm_calls, tool_calls = columns
+    if usd.__class__ is tokens.__class__ is llm_calls.__class__ is tool_calls.__class__ is int:
+        return Amounts(usd, tokens, llm_calls, tool_calls)
+    return Amounts(*(int(x[1:]) if isinstance(x, str) else x for x in columns))
 
 
 def numbers_from(text: str) -> list[int]:
@@ -79,7 +94,7 @@ def entry_from(columns: Sequence[Any]) -> Entry:
      held, after, late, over, asked) = columns[:15]  # fmt: skip
     return Entry(
         key, kind, names_from(accounts), names_from(path), amounts_from(held),
-        Amounts(usd, tokens, llm_calls, tool_calls),
+        amounts_of((usd, tokens, llm_calls, tool_calls)),
         tuple(map(amounts_from, after.split(";"))) if after else (),
         Denial(*json.loads(over)) if over else None, bool(late),
         amounts_from(asked) if asked else None, time,
@@ -93,6 +108,7 @@ def _limits(limits: Limits) -> list[list[Any]]:
 __all__ = [
     "account_from",
     "amounts_from",
+    "amounts_of",
     "entry_columns",
     "entry_from",
     "limits_from",
@@ -102,4 +118,5 @@ __all__ = [
     "text_of",
     "text_of_account",
     "text_of_limits",
+    "wide",
 ]

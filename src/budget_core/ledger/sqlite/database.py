@@ -10,7 +10,7 @@ from threading import RLock
 from typing import Any, Final, Literal, TypeAlias
 from weakref import WeakSet
 
-from budget_core.errors import InvalidCost, LedgerUnavailable
+from budget_core.errors import LedgerUnavailable
 from budget_core.ledger.sqlite.write_lock import WriteLock, fcntl
 
 Durability: TypeAlias = Literal["normal", "full"]
@@ -156,8 +156,6 @@ class Database:
 
     def unavailable(self, error: BaseException) -> BaseException:
         """Return the error to raise for one of SQLite's or the system's."""
-        if isinstance(error, OverflowError):
-            return InvalidCost(f"{self.path} holds amounts below 2**63 only: {error}.")
         if not isinstance(error, sqlite3.Error | OSError):
             return error
         reason = f"{self.path}: {getattr(error, 'strerror', None) or error}"

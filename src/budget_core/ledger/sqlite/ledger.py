@@ -15,13 +15,13 @@ from budget_core.ledger.books import STANDING, BookLedger
 from budget_core.ledger.clock import Clock
 from budget_core.ledger.heartbeat import keep_alive
 from budget_core.ledger.records import OnExpiry
-from budget_core.ledger.sqlite.codec import names_from
+from budget_core.ledger.sqlite.codec import amounts_of, names_from
 from budget_core.ledger.sqlite.database import Database, Durability
 from budget_core.ledger.sqlite.oplog import Oplog, Row
 from budget_core.ledger.sqlite.store import Accounts, Entries, Holds
 from budget_core.ledger.tree.accounts import Node, Route
 from budget_core.ledger.tree.hold import LiveHold
-from budget_core.money.amounts import ZERO, Amounts
+from budget_core.money.amounts import ZERO
 
 Mode: TypeAlias = Literal["write", "append", "read"]
 """An operation that changes anything, that makes and ends holds only, or that only reads."""
@@ -249,7 +249,7 @@ class SqliteLedger(BookLedger):
         live.place(force=True)
 
     def _replay_end(self, row: Row, begun: Row | None) -> None:
-        kind, amounts = row[2], Amounts(*row[5:9])
+        kind, amounts = row[2], amounts_of(row[5:9])
         live = self._live.pop(row[1], None)
         if live is not None and begun is None:
             live.pay(kind, amounts)

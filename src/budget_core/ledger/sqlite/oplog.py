@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from typing import Any, Final, TypeAlias
 
 from budget_core.ledger.records import Entry
-from budget_core.ledger.sqlite.codec import entry_columns, names
+from budget_core.ledger.sqlite.codec import entry_columns, names, wide
 from budget_core.ledger.tree.hold import LiveHold
 
 Row: TypeAlias = tuple[Any, ...]
@@ -48,6 +48,13 @@ class Oplog:
     def execute(self, statement: str, parameters: Sequence[Any] = ()) -> sqlite3.Cursor:
         """Run one statement in the operation that is under way."""
         return self.connection.execute(statement, parameters)
+
+    def execute_many(self, statement: str, rows: Sequence[Row]) -> None:
+        """Run one statement for each of some rows; that is to be the same if it is done twice."""
+        try:
+            self.connection.executemany(statement, rows)
+        except OverflowError:
+            self.connection.executemany(statement, map(wide, rows))
 
     def stale(self) -> None:
         """Know nothing of what was done before."""
@@ -103,7 +110,10 @@ class Oplog:
         """Write the rows of this operation. An error if somebody else wrote meanwhile."""
         for row in self.pending:
             number = (self._last or 0) + 1
-            self.connection.execute(_INSERT, (number, *row))
+            try:
+                self.connection.execute(_INSERT, (number, *row))
+            except OverflowError:
+                self.connection.execute(_INSERT, wide((number, *row)))
             self._last = number
         self.pending.clear()
 

@@ -14,6 +14,7 @@ from budget_core.ledger.ids import number_of
 from budget_core.ledger.records import Entry, Hold
 from budget_core.ledger.sqlite.codec import (
     account_from,
+    amounts_of,
     entry_from,
     limits_from,
     names,
@@ -123,8 +124,8 @@ class Accounts(MutableMapping[str, Node]):
             else:
                 whole.append(_account_row(node))
         self._touched.clear()
-        self._oplog.connection.executemany(_HOT, hot)
-        self._oplog.connection.executemany(_WHOLE, whole)
+        self._oplog.execute_many(_HOT, hot)
+        self._oplog.execute_many(_WHOLE, whole)
         return bool(hot or whole)
 
     def _read(self, key: str) -> None:
@@ -199,8 +200,8 @@ class Holds(MutableMapping[str, LiveHold]):
         self._changed.clear()
         rows = [_hold_row(live) for key in changed if (live := known.get(key)) is not None]
         ended = [(key,) for key in changed if key not in known]
-        self._oplog.connection.executemany("DELETE FROM hold WHERE id = ?", ended)
-        self._oplog.connection.executemany(_HOLD, rows)
+        self._oplog.execute_many("DELETE FROM hold WHERE id = ?", ended)
+        self._oplog.execute_many(_HOLD, rows)
         return bool(changed)
 
     def _all(self) -> dict[str, LiveHold | None]:
@@ -223,7 +224,7 @@ class Holds(MutableMapping[str, LiveHold]):
         self, key: str, accounts: str, amounts: Row, final: str | None, at: float, owner: str
     ) -> LiveHold:
         route = self._accounts.route(names_from(accounts))
-        hold = Hold(key, names_from(accounts), Amounts(*amounts))
+        hold = Hold(key, names_from(accounts), amounts_of(amounts))
         last = None if final is None else self._accounts.even_gone(final)
         return LiveHold(hold, route, last, at, owner)
 
@@ -314,8 +315,8 @@ def _account_row(node: Node) -> tuple[Any, ...]:
 def _node_from(row: Row, above: Node | None) -> Node:
     node = Node(account_from(row[0], row[1], row[2]), above, 0.0)
     node.change_to(node.account, limits_from(row[3]))
-    node.spent = Amounts(*row[4:8])
-    node.held = list(row[8:12])
+    node.spent = amounts_of(row[4:8])
+    node.held = list(amounts_of(row[8:12]))
     node.state, node.final, node.gone = row[12], row[13], bool(row[14])
     node.kept, node.aside, node.excess = map(numbers_from, row[15:18])
     node.owners = set(json.loads(row[18]))
