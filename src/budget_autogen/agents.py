@@ -26,7 +26,6 @@ class Either(metaclass=ABCMeta):  # noqa: B024  so that its agents can be regist
     """Makes an agent of the AutoGen that its arguments belong to; subclasses do so as well."""
 
     def __new__(cls, *args: Any, **kwargs: Any) -> Any:
-        """Return an agent of `budget_autogen.agentchat` or of `budget_autogen.classic`."""
         home = _home(cls, args, kwargs)
         if cls in Either.__subclasses__():
             return home(*args, **kwargs)
@@ -87,7 +86,6 @@ def _home(cls: ABCMeta, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
 
 
 def _lineage(args: tuple[Any, ...], kwargs: Iterable[str]) -> str:
-    """Return which AutoGen the arguments belong to."""
     names = frozenset(kwargs)
     client = any(hasattr(type(arg), "create_stream") for arg in args)
     if client or names & _AGENTCHAT:

@@ -21,7 +21,6 @@ PAYERS: Final = "_budget_payers"
 
 
 def payers_of(thing: object) -> Payers | None:
-    """Return who pays for an agent, a team or a group chat; None if nobody ever did."""
     found = getattr(thing, PAYERS, None)
     return found if isinstance(found, Payers) else None
 
@@ -44,12 +43,10 @@ class Payers:
         self.attached: Trackers = ()
 
     def add(self, tracker: AutoGenBudgetTracker) -> None:
-        """Let a tracker pay as well."""
         if tracker not in self.attached:
             self.attached = (*self.attached, tracker)
 
     def remove(self, tracker: AutoGenBudgetTracker) -> None:
-        """Undo `add`."""
         self.attached = tuple(known for known in self.attached if known is not tracker)
 
     @property
@@ -59,7 +56,6 @@ class Payers:
 
     @property
     def session(self) -> BudgetSession:
-        """In whose name the agent's calls are held."""
         return self.session_for(self.trackers[0])
 
     @property
@@ -68,12 +64,10 @@ class Payers:
         return self.joining_for(self.session)
 
     def joining_for(self, mine: BudgetSession) -> tuple[BudgetSession, ...]:
-        """Return who else pays for a call that is held in the name of `mine`."""
         others = (self.session_for(tracker) for tracker in self.trackers)
         return tuple(s for s in (*others, *context.tool_sessions()) if s is not mine)
 
     def session_for(self, tracker: AutoGenBudgetTracker) -> BudgetSession:
-        """Return the session of a tracker that pays for this agent."""
         return tracker.session_of(self.agent)
 
     def tool_cost(self, tool: str) -> int:
@@ -91,13 +85,11 @@ class Payers:
         )
 
     def guard(self) -> None:
-        """Guard the SDKs that are loaded by now, where a tracker wants that."""
         for tracker in self.trackers:
             tracker.guard()
 
     @contextmanager
     def paying(self) -> Iterator[None]:
-        """Let all of them pay for every SDK call made inside, whoever makes it."""
         with ExitStack() as stack:
             for tracker in self.trackers:
                 stack.enter_context(guarding(self.session_for(tracker)))
@@ -112,7 +104,6 @@ class Payers:
 
     @property
     def raises(self) -> bool:
-        """The error of a call that does not fit goes to whoever runs the agent."""
         return any(tracker.on_exhausted == "raise" for tracker in self.trackers[:1])
 
     def refused_by(self, error: BudgetExhausted) -> tuple[AutoGenBudgetTracker, BudgetSession]:
@@ -154,7 +145,6 @@ class Payers:
 
     @staticmethod
     def note(error: AgentBudgetError) -> None:
-        """Keep an error that ends a run here, for whoever gets to see only its text."""
         for noted in _noting.get():
             noted.errors.append(error)
 
@@ -176,7 +166,6 @@ class Noted:
         self.errors: list[AgentBudgetError] = []
 
     def noting(self) -> AbstractContextManager[None]:
-        """Keep those of calls made inside."""
         return _noting.attached(self)
 
     def quoted(self, error: Exception) -> AgentBudgetError | None:

@@ -48,7 +48,6 @@ class SavedTracker(BaseModel):
 
 
 def save_tracker(tracker: AutoGenBudgetTracker) -> SavedTracker:
-    """Return all that it takes to go on with a tracker elsewhere."""
     with _lock:
         _trackers[key_of(tracker.session)] = tracker
     return SavedTracker(
@@ -132,7 +131,6 @@ def restore(saved: dict[str, Any]) -> BudgetSession:
 
 
 def key_of(session: BudgetSession) -> str:
-    """Return what names a session that is saved, in this process and others."""
     with _lock:
         key = _keys.setdefault(session, uuid.uuid4().hex)
         _sessions[key] = session

@@ -122,7 +122,6 @@ _OWN: Final = frozenset({"on_exhausted", "wrap_up", "tool_costs", "agents", "gua
 
 
 def _home(target: Any) -> Any:
-    """Return the module that knows this lineage of AutoGen."""
     for kind in type(target).__mro__:
         home = _HOMES.get(kind.__module__.partition(".")[0])
         if home is not None:

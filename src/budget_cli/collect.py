@@ -12,7 +12,6 @@ from budget_core.ledger.resilient.ledger import resilient
 
 
 def collect(url: str | None, host: str, port: int, keys: list[str], log: Path | None) -> None:
-    """Serve until it is interrupted."""
     try:
         import uvicorn  # noqa: PLC0415  an extra
 

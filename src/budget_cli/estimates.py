@@ -123,7 +123,6 @@ def show_estimate(
     tier: str | None,
     as_json: bool,
 ) -> None:
-    """Print an estimate."""
     with errors_for_people():
         found = estimate(model, tokens_in, tokens_out, n=n, calls=calls, budget=budget, tier=tier)
     if as_json:

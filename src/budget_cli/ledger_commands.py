@@ -28,7 +28,6 @@ account = typer.Typer(help="Declare the accounts that sessions share.", no_args_
 
 @hookimpl
 def budget_commands(request: CommandsRequest) -> None:
-    """Add the commands to the tree."""
     app = request.app
     app.command(epilog=EXIT_CODES)(accounts)
     app.command(epilog=EXIT_CODES)(holds)

@@ -22,7 +22,6 @@ from budget_core.session.budget import declare
 
 
 def show_accounts(url: str | None, *, as_json: bool) -> None:
-    """Print every account of a ledger: what it may spend, has spent, and holds."""
     with open_ledger(url) as ledger:
         balances = ledger.accounts()
     if as_json:
@@ -48,7 +47,6 @@ def show_accounts(url: str | None, *, as_json: bool) -> None:
 
 
 def show_holds(url: str | None, account: str | None, *, as_json: bool) -> None:
-    """Print the live holds, of one account or all."""
     with open_ledger(url) as ledger:
         views = ledger.holds(account)
     if as_json:
@@ -65,7 +63,6 @@ def show_holds(url: str | None, account: str | None, *, as_json: bool) -> None:
 
 
 def show_entries(url: str | None, account: str | None, last: int, *, as_json: bool) -> None:
-    """Print the last records, of one account or all."""
     with open_ledger(url) as ledger:
         entries = list(ledger.entries(account))
     entries = entries[max(0, len(entries) - last) :] if last else entries
@@ -102,7 +99,6 @@ def verify_ledger(url: str | None, *, as_json: bool) -> int:
 
 
 def top_up_account(url: str | None, account: str, amount: str, *, as_json: bool) -> None:
-    """Raise an account's life-long limit in dollars."""
     with open_ledger(url) as ledger:
         more = parse_usd(amount)
         known = _known(ledger, account)
@@ -117,7 +113,6 @@ def top_up_account(url: str | None, account: str, amount: str, *, as_json: bool)
 
 
 def cancel_account(url: str | None, account: str, *, as_json: bool) -> None:
-    """Refuse every later call of an account and all below it."""
     with open_ledger(url) as ledger:
         _known(ledger, account)
         ledger.close(account, "cancelled")
@@ -133,7 +128,6 @@ def set_account(
     parent: str | None,
     as_json: bool,
 ) -> None:
-    """Declare a shared account, or give it other limits."""
     with open_ledger(url, new=True) as ledger:
         if parent is None:
             parent = _parent_of(ledger, account)

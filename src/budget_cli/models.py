@@ -43,7 +43,6 @@ def resolve(name: str) -> Resolved:
 
 
 def show_models(name: str | None, *, as_json: bool) -> None:
-    """Print the whole price list, one model, or those whose names contain `name`."""
     if name is None:
         _print_list(list(known_models()), as_json=as_json)
         return
@@ -59,7 +58,6 @@ def show_models(name: str | None, *, as_json: bool) -> None:
 
 
 def _listed(name: str, found: Rates) -> KnownModel | None:
-    """Return the entry of the list from which a price came."""
     if (own := registry.find(name)) is not None:
         return KnownModel(own.name, None, own.rates, own.max_output)
     known = [model for model in known_models() if model.rates == found]

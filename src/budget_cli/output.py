@@ -58,7 +58,6 @@ def to_json(data: Any, *, indent: int | None = None) -> str:
 
 
 def print_json(data: Any) -> None:
-    """Print one JSON document on stdout, and nothing else."""
     sys.stdout.write(to_json(data, indent=2) + "\n")
 
 

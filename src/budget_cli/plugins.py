@@ -10,7 +10,6 @@ from budget_core.hooks import PluginInfo, plugins
 
 
 def show_plugins(*, as_json: bool) -> None:
-    """Print every plugin, as a table or as JSON."""
     listed = plugins()
     if as_json:
         print_json([{**plugin._asdict(), "loaded": plugin.problem is None} for plugin in listed])

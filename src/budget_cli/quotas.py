@@ -18,7 +18,6 @@ from budget_core.quota.watched import used
 
 
 def show_quotas(url: str | None, *, as_json: bool) -> None:
-    """Print each API that is watched."""
     apis = _apis(url)
     if as_json:
         print_json(apis)

@@ -82,7 +82,6 @@ def show_report(file: Path, *, as_json: bool) -> None:
 
 
 def rendered(report: Report) -> RenderableType:
-    """Return a normalised report as rich shows it."""
     parts: list[RenderableType] = [_money(report), Text(), _breakdown(report)]
     if report["children"]:
         parts += [Text(), _children(report["children"], report.get("other_children", {}))]
@@ -230,7 +229,6 @@ def _clock(timestamp: Any) -> str:
 
 
 def _details(event: Report) -> str:
-    """Return what an event tells: its subject, then the rest by name."""
     facts = {k: v for k, v in event.items() if k not in _ELSEWHERE and v is not None}
     money = _MONEY if facts.get("unit", "usd") == "usd" else _MONEY - {"requested", "remaining"}
     subject = [str(facts.pop("name"))] if "name" in facts else []

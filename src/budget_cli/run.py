@@ -39,7 +39,6 @@ def run(
     saved: Path | None,
     as_json: bool,
 ) -> int:
-    """Run a script, or a module by its name, report on stderr, and return the exit code."""
     if not module and not os.path.exists(target):  # noqa: PTH110  a path as it was typed
         raise typer.BadParameter(f"there is no file {target!r}.", param_hint="SCRIPT")
     # it is never torn down: what the program does at its exit is paid for as well
@@ -160,7 +159,6 @@ def _only_exhausted(error: BaseException) -> bool:
 
 
 def _behind(error: BaseException | None) -> Iterator[BaseException]:
-    """Yield the error, and all that it came of."""
     pending, seen = [error], set[int]()
     while pending:
         each = pending.pop()
@@ -172,7 +170,6 @@ def _behind(error: BaseException | None) -> Iterator[BaseException]:
 
 
 def _of_program(trace: TracebackType | None) -> TracebackType | None:
-    """Leave out the frames of what runs the program."""
     while trace is not None:
         file = trace.tb_frame.f_code.co_filename
         if file not in {__file__, runpy.__file__} and not file.startswith("<frozen "):

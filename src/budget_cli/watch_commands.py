@@ -13,7 +13,6 @@ from budget_core.hooks import CommandsRequest, hookimpl
 
 @hookimpl
 def budget_commands(request: CommandsRequest) -> None:
-    """Add the commands to the tree."""
     request.app.command(epilog=EXIT_CODES)(quota)
     request.app.command(epilog=EXIT_CODES)(collect)
 

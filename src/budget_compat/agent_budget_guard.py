@@ -222,7 +222,6 @@ class _Epochs(Binding):
 
 
 def _taken(options: dict[str, Any]) -> dict[str, Any]:
-    """Take out of a client's options those that are the session's."""
     ours = ("tier", "on_budget_exceeded", "on_warning", "warning_thresholds")
     return {name: options.pop(name) for name in ours if name in options}
 

@@ -191,7 +191,6 @@ class _Telemetry(Sender):
     """Posts one call after the other, as this library does."""
 
     def __call__(self, event: Event) -> None:
-        """Queue what is told of an LLM call."""
         told = event.data
         if event.kind != "call" or told["kind"] != "llm":
             return

@@ -73,7 +73,6 @@ class Ask:
 
     @property
     def answer(self) -> Any:
-        """What an agent has said already for the last time; None if it has not."""
         return self._unit.last_word if self._unit is not None and self._speaks else None
 
     def prepare(self) -> None:
@@ -115,7 +114,6 @@ class Ask:
         return final
 
     def said(self, answer: Any) -> Any:
-        """Keep the last word, and return it as one that ends the agent."""
         word = ending(answer, has_tools=bool(self._given.get("tools")))
         if self._unit is not None:
             self._unit.last_word = word
@@ -141,7 +139,6 @@ class Ask:
         return self._given.get("from_agent") is not None and not self._inner
 
     def _refusal(self, error: AgentBudgetError) -> AgentBudgetError:
-        """Return the error as CrewAI is to take it, with what the crew has done so far."""
         outputs = self._unit.run.outputs if self._unit is not None else ()
         if outputs and error.result is None:
             error.result = list(outputs)

@@ -10,7 +10,6 @@ from budget_core.hooks import DropinRequest, hookimpl
 
 @hookimpl
 def budget_dropin(request: DropinRequest) -> Callable[[], object] | None:
-    """Watch crews wherever the session of `request` pays, once CrewAI is there."""
     return join(
         request, framework="crewai", adapter="budget_crewai.middleware:CrewAIBudgetMiddleware"
     )

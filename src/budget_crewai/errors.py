@@ -20,14 +20,12 @@ def stop() -> type[BaseException]:
 
         @property
         def reason(self) -> str:  # type: ignore[override]
-            """What CrewAI shows and logs."""
             return str(self)
 
     return CrewStopped
 
 
 def stopping(error: AgentBudgetError) -> AgentBudgetError:
-    """Return the error as one that stops the crew."""
     return error.recast(stop())
 
 

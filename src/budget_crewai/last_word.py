@@ -15,7 +15,6 @@ _ANSWER: Final = "Final Answer:"
 def final_call(
     args: Sequence[Any], kwargs: Mapping[str, Any], wrap_up: str
 ) -> tuple[tuple[Any, ...], dict[str, Any]]:
-    """Return what an LLM is given for the last word: an instruction to wrap up, and no tools."""
     given = said(args, kwargs)
     messages = given.get("messages") or []
     if isinstance(messages, str):

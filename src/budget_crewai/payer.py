@@ -42,6 +42,5 @@ class Payer(AgentIntegration):
 
 
 def role_of(agent: Any) -> str | None:
-    """Return what an agent is called."""
     role = getattr(agent, "role", None)
     return role.strip() if isinstance(role, str) and role.strip() else None

@@ -47,7 +47,6 @@ class Paid:
                 raise
 
     def finish(self, answer: Any) -> Any:
-        """Settle the call with its answer; return that."""
         shown = answer if isinstance(answer, str) else repr(answer)
         finish(self.call, Receipt(self._usage), [shown])
         return answer

@@ -18,7 +18,6 @@ NAMES: Final = (
 
 
 def said(args: Sequence[Any], kwargs: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what a call of an LLM was given, by the names of the parameters."""
     return {**dict(zip(NAMES, args, strict=False)), **kwargs}
 
 

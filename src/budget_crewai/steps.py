@@ -34,12 +34,10 @@ _blocks: Stack[Block] = Stack("budget_crewai_blocks")
 
 
 def current() -> Step:
-    """Return the task that is worked on here; one without a task if there is none."""
     return _step.get() or _NOTHING
 
 
 def crew_starts(context: Any) -> None:
-    """Get to know the tasks of a crew."""
     payers = Payer.all_active() if context.crew is not None else ()
     if payers:
         _step.set(Step(_step.get(), crew=context.crew))
@@ -48,7 +46,6 @@ def crew_starts(context: Any) -> None:
 
 
 def crew_ends(context: Any) -> None:
-    """Free what was kept back for tasks of a crew."""
     if context.crew is None:
         return
     _leave("crew", context.crew)
@@ -66,7 +63,6 @@ def task_starts(context: Any) -> None:
 
 
 def task_ends(context: Any) -> None:
-    """Keep a task's output, and free what was kept back for it."""
     if context.kind != "task":
         return
     _leave("task", context.task)
@@ -99,7 +95,6 @@ def end_block(payer: Payer) -> None:
 
 
 def _leave(what: str, thing: Any) -> None:
-    """Forget a step, and those inside it that were broken off."""
     step = _step.get()
     while step is not None and getattr(step, what) is not thing:
         step = step.outer

@@ -103,7 +103,6 @@ class Units:
                 self._tell(partial(unit.keep, share))
 
     def finish(self, task: Any, output: Any) -> None:
-        """Keep the output of a task that is done."""
         with self._lock:
             self.outputs.append(output)
             if (unit := self._units.get(task.id)) is not None:
@@ -111,7 +110,6 @@ class Units:
             self._drop(task.id)
 
     def end(self, crew: Any) -> None:
-        """Forget the tasks of a crew that has ended, somehow."""
         with self._lock:
             for task in crew.tasks:
                 self._drop(task.id)
@@ -158,14 +156,12 @@ class Units:
         return self._session if unit is None else unit.session
 
     def start(self, task: Any) -> None:
-        """Begin anew with a task that is run by itself."""
         with self._lock:
             known = self._units.get(task.id)
             if known is not None and known.run.crew is None:
                 self._drop(task.id)
 
     def limit_of(self, task: Any) -> BudgetSession | None:
-        """Return the session of a task that has a limit of its own."""
         for name in (task.name, task.description) if task is not None else ():
             if name and (limit := self._limits.get(str(name).strip())) is not None:
                 return limit
@@ -238,7 +234,6 @@ class Units:
                 self._spent[unit.name] += unit.spent
 
     def _enclosing(self) -> Unit | None:
-        """Return the unit in whose tool this runs."""
         for session in reversed(context.tool_sessions()):
             for unit in self._units.values():
                 if unit.session is session:
@@ -268,6 +263,5 @@ def _place() -> object:
 
 
 def name_of(task: Any) -> str:
-    """Return what a task is called: its name, or the beginning of its description."""
     text = " ".join(str(task.name or task.description).split())
     return text if len(text) <= _LONGEST_NAME else text[: _LONGEST_NAME - 1] + "…"

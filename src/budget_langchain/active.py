@@ -26,7 +26,6 @@ class _Slot:
         self._has_next = False
 
     def get(self) -> BaseCallbackHandler | None:
-        """Return the handler that is active here: of the first slot the innermost, and so on."""
         at, handlers = self._at, self._find()
         if len(handlers) > at + 1 and not self._has_next:
             self._has_next = True

@@ -15,7 +15,6 @@ from budget_langchain.outcomes import budget_usage
 
 @hookimpl
 def budget_dropin(request: DropinRequest) -> Callable[[], object] | None:
-    """Guard LangChain's runs wherever the session of `request` pays, once LangChain is there."""
     adapter = "budget_langchain.callback:LangChainBudgetCallback"
     return join(request, framework="langchain_core", adapter=adapter)
 

@@ -16,7 +16,6 @@ if TYPE_CHECKING:
 
 
 def final_request(request: ModelRequest[Any], wrap_up: str) -> ModelRequest[Any]:
-    """Return the request for the last answer: no tools, and an instruction to wrap up."""
     messages = [*request.messages, HumanMessage(wrap_up)]
     tools_stay = (
         needs_tools_for_history(request.model)
@@ -29,7 +28,6 @@ def final_request(request: ModelRequest[Any], wrap_up: str) -> ModelRequest[Any]
 
 
 def final_answer(response: Any) -> Any:
-    """Return the response without calls of tools, so that the agent ends with it."""
     if isinstance(response, AIMessage):
         return _spoken(response)
     if isinstance(response, ExtendedModelResponse):

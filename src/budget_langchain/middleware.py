@@ -212,7 +212,6 @@ class BudgetMiddleware(AgentMiddleware[Any, Any, Any]):
             self._contexts[_shape(request)] = offer.context
 
     def _last_word(self, error: BudgetExhausted) -> LastWord:
-        """Return how the agent may end, or raise the error."""
         session, how = self._payer(), self._on_exhausted
         if callable(how):
             said = how(error)
@@ -235,7 +234,6 @@ class BudgetMiddleware(AgentMiddleware[Any, Any, Any]):
 
 
 def _shape(request: ModelRequest[Any]) -> tuple[Any, ...]:
-    """Return what decides which tools and formats are sent along with the messages."""
     tools = tuple(getattr(tool, "name", None) or repr(tool) for tool in request.tools)
     settings = sorted(request.model_settings)
     return (

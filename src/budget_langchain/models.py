@@ -76,7 +76,6 @@ def agent_request(
 
 
 def sdk_of(model: Any) -> str | None:
-    """Return the provider SDK through which a chat model sends, if it is one that has a guard."""
     for kind in type(model).__mro__:
         if (sdk := _SDKS.get(kind.__module__.partition(".")[0])) is not None:
             return sdk
@@ -84,7 +83,6 @@ def sdk_of(model: Any) -> str | None:
 
 
 def cap_setting(request: ModelRequest[Any], cap: int) -> dict[str, Any] | None:
-    """Return the model's setting that caps its answer, None if it has none that we know."""
     said = described(request.model, request.model_settings)
     key = _CAPS.get(str(said.get("ls_provider")))
     return None if key is None else {key: cap}
@@ -98,7 +96,6 @@ def thinking_budget(request: ModelRequest[Any]) -> int:
 
 
 def needs_tools_for_history(model: Any) -> bool:
-    """Return whether a history with tool calls is refused unless the tools come with it."""
     return described(model, {}).get("ls_provider") == "anthropic"
 
 

@@ -18,7 +18,6 @@ if TYPE_CHECKING:
 
 @hookimpl
 def budget_usage(request: UsageRequest) -> Receipt | None:
-    """Read a result of LangChain, wherever the core is handed one."""
     response = request.response
     return read_result(response) if hasattr(response, "generations") else None
 
@@ -48,7 +47,6 @@ def was_cached(response: LLMResult) -> bool:
 
 
 def says_usage(response: LLMResult) -> bool:
-    """Return whether a response says what it used."""
     return read_result(response).usage is not None
 
 
@@ -72,7 +70,6 @@ def interrupted(error: BaseException) -> bool:
 
 
 def streamed_text(token: Any, chunk: Any) -> str:
-    """Return everything that a streamed chunk shows of the model's output."""
     message = getattr(chunk, "message", None)
     content = token if message is None else message.content
     if not isinstance(content, str):

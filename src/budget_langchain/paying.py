@@ -51,7 +51,6 @@ async def model_run(
 async def tool_run(
     asking: Asking, owner: object, run_id: UUID, request: CallRequest, session: BudgetSession
 ) -> Run:
-    """Return the run of a tool, held in `session`."""
     run = runs.known(run_id)
     if run is None:
         call = await asking.open(session, request, around(session))

@@ -29,7 +29,6 @@ def model_request(
     metadata: Mapping[str, Any],
     params: Mapping[str, Any],
 ) -> CallRequest:
-    """Return the request of a model call that is about to start."""
     model, prompt = model_name(serialized, metadata, params), prompt_of(messages, params)
     return CallRequest(
         model=model,
@@ -48,7 +47,6 @@ def model_request(
 def model_name(
     serialized: Mapping[str, Any] | None, metadata: Mapping[str, Any], params: Mapping[str, Any]
 ) -> str:
-    """Return the model's name, or that of its class if nothing names it."""
     named = (metadata.get("ls_model_name"), params.get("model"), params.get("model_name"))
     found = next((name for name in named if isinstance(name, str) and name), None)
     if found is None:
@@ -58,7 +56,6 @@ def model_name(
 
 
 def agent_name(metadata: Mapping[str, Any]) -> str | None:
-    """Return the name of the agent, or else of the graph's node, that calls."""
     name = metadata.get("lc_agent_name")
     if not name and (node := metadata.get("langgraph_node")) not in _INNER_NODES:
         name = node
@@ -66,7 +63,6 @@ def agent_name(metadata: Mapping[str, Any]) -> str | None:
 
 
 def prompt_of(messages: Sequence[BaseMessage | str], params: Mapping[str, Any]) -> Prompt:
-    """Return what a model call sends."""
     return Prompt([as_json(message) for message in messages], context_of(params))
 
 
@@ -82,7 +78,6 @@ def context_of(params: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def as_json(message: BaseMessage | str) -> Any:
-    """Return a message as JSON-like data: everything in it that may be sent."""
     if isinstance(message, str):
         return message
     shown: dict[str, Any] = {"role": message.type, "content": message.content}

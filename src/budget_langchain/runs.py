@@ -47,7 +47,6 @@ class Run:
 
     @property
     def open(self) -> bool:
-        """It is ours to end: nobody ended it, and no SDK guard took it over."""
         return not self.call.ended and not self.call.claimed
 
     def heard(self, source: str) -> bool:
@@ -59,7 +58,6 @@ class Run:
         return self.source == source
 
     def end(self, *, unbilled: bool) -> None:
-        """End the call without an answer, unless an SDK guard took it over."""
         if unbilled:
             self.call.abort()
         else:
@@ -77,7 +75,6 @@ class Offer:
 
     @property
     def taken(self) -> bool:
-        """A run has taken the call: its events end it."""
         return self._taken
 
     def take(self) -> bool:
@@ -100,13 +97,11 @@ def known(run_id: UUID) -> Run | None:
 
 
 def remember(run_id: UUID, run: Run) -> None:
-    """Let other handlers find the run, for as long as it lasts."""
     _runs[run_id] = run
 
 
 @contextmanager
 def offering(offer: Offer | None) -> Iterator[None]:
-    """Offer a call to the model run that starts inside."""
     before = _offer.get()
     _offer.set(offer)
     try:
@@ -116,6 +111,5 @@ def offering(offer: Offer | None) -> Iterator[None]:
 
 
 def taken_offer() -> Offer | None:
-    """Take the call that is offered here, if there is one."""
     offer = _offer.get()
     return offer if offer is not None and offer.take() else None

@@ -91,12 +91,10 @@ class _Own(BudgetedAgent):
 
     @property
     def tracker(self) -> AutoGenBudgetTracker:
-        """The first of the trackers that pay."""
         return self._budget_payers.trackers[0]
 
     @property
     def session(self) -> BudgetSession:
-        """In whose name its calls are held."""
         return self._budget_payers.session
 
     def get_report(self) -> dict[str, Any]:
@@ -229,5 +227,4 @@ def paid_client(owner: Any, payers: Payers) -> None:
 
 
 def _nobody(_prompt: str) -> str:
-    """Answer in place of a human."""
     return ""

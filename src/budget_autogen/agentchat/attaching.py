@@ -36,7 +36,6 @@ def attach(tracker: AutoGenBudgetTracker, target: Any) -> None:
 
 
 def detach(tracker: AutoGenBudgetTracker, target: Any) -> None:
-    """Undo `attach`: what nobody pays for any more is as it was."""
     for one in _everybody(target, tracker):
         if (payers := payers_of(one)) is None:
             continue

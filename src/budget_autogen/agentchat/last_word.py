@@ -34,7 +34,6 @@ def _needs_tools(client: ChatCompletionClient) -> bool:
 
 
 def final_answer(result: CreateResult) -> CreateResult:
-    """Return the answer without calls of tools, so that the agent ends with it."""
     if isinstance(result.content, str) and result.content:
         return result
     text = result.thought or SPEECHLESS
@@ -47,6 +46,5 @@ def final_part(part: str | CreateResult) -> str | CreateResult:
 
 
 def said(text: str) -> CreateResult:
-    """Return a last answer that no model was asked for."""
     usage = RequestUsage(prompt_tokens=0, completion_tokens=0)
     return CreateResult(finish_reason="stop", content=text, usage=usage, cached=True)

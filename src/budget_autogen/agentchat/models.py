@@ -52,13 +52,11 @@ def model_of(client: ChatCompletionClient) -> str:
 
 
 def settings_of(client: ChatCompletionClient) -> Mapping[str, Any]:
-    """Return what a client sends with every call, as far as it can be seen."""
     settings = getattr(client, "_create_args", None)
     return settings if isinstance(settings, Mapping) else {}
 
 
 def sdk_of(client: ChatCompletionClient) -> str | None:
-    """Return the provider SDK through which a client sends, None if it is not known."""
     for kind in type(client).__mro__:
         for module, sdk in _SDKS.items():
             if kind.__module__.startswith(module):

@@ -33,7 +33,6 @@ class Asked:
     extra: Mapping[str, Any] = field(default_factory=dict)
 
     def arguments(self, **extra: Any) -> dict[str, Any]:
-        """Return them as ``create`` takes them, with more `extra_create_args`."""
         return {
             "messages": self.messages,
             "tools": self.tools,
@@ -68,7 +67,6 @@ def request_of(client: ChatCompletionClient, asked: Asked, model: str, agent: st
 
 
 def shown(result: CreateResult) -> list[str]:
-    """Return everything that an answer shows of the model's output."""
     texts = [result.thought or ""]
     if isinstance(result.content, str):
         return [*texts, result.content]

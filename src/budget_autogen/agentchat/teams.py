@@ -66,7 +66,6 @@ class BudgetedTeam(BaseGroupChat):
 
 @cache
 def budgeted_team(kind: Hashable) -> Any:
-    """Return the class that a team of `kind` has while somebody pays for it."""
     assert isinstance(kind, type)  # noqa: S101
     names = {
         "__module__": kind.__module__,
@@ -86,7 +85,6 @@ def manager_of(team: Any) -> Payers:
 
 
 def end_with(team: Any, tracker: AutoGenBudgetTracker) -> None:
-    """Let a team's run end when the tracker's money does, unless that is to raise."""
     condition = team._termination_condition  # noqa: SLF001
     known = (part.tracker for part in _parts(condition) if isinstance(part, BudgetTermination))
     if tracker.on_exhausted == "raise" or tracker in known:
@@ -99,7 +97,6 @@ def end_with(team: Any, tracker: AutoGenBudgetTracker) -> None:
 
 
 def end_without(team: Any, tracker: AutoGenBudgetTracker) -> None:
-    """Undo `end_with`."""
     ours = team._budget_endings.pop(tracker, None)  # noqa: SLF001
     if ours is not None:
         ours.watching = False  # the team's manager may keep it
@@ -114,7 +111,6 @@ def _parts(condition: Any) -> list[Any]:
 
 
 def _without(condition: Any, gone: BudgetTermination) -> Any:
-    """Return a condition as it was before `gone` was added to it."""
     if condition is gone:
         return None
     if not isinstance(condition, OrTerminationCondition) or gone not in _parts(condition):

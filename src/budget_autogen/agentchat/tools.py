@@ -38,19 +38,16 @@ class Turn:
         self.error: Exception | None = None
 
     def fail(self, error: Exception) -> None:
-        """End the turn with an error."""
         self.error = error
         if isinstance(error, AgentBudgetError):
             self.payers.note(error)
 
     def check(self) -> None:
-        """Raise what ended the turn, if anything did."""
         if self.error is not None:
             raise self.error
 
     @contextmanager
     def running(self) -> Iterator[None]:
-        """Let its payers pay for the tools and the SDK calls made inside."""
         with _turns.attached(self), self.payers.paying():
             yield
 
@@ -65,7 +62,6 @@ def in_team() -> bool:
 
 @contextmanager
 def teaming(*, ending: bool) -> Iterator[None]:
-    """Run a team; `ending` if a `BudgetTermination` is to end it."""
     before = _team.get()
     _team.set(ending)
     try:

@@ -38,7 +38,6 @@ def attach(tracker: AutoGenBudgetTracker, target: Any) -> None:
 
 
 def detach(tracker: AutoGenBudgetTracker, target: Any) -> None:
-    """Undo `attach`; whom no tracker pays for any more is what it was before."""
     for one in _reached(target, partial(_is_free, tracker)):
         with _changing:
             if (payers := payers_of(one)) is not None:
@@ -47,7 +46,6 @@ def detach(tracker: AutoGenBudgetTracker, target: Any) -> None:
 
 
 def take_in(tracker: AutoGenBudgetTracker, target: Any) -> None:
-    """Let a tracker pay for everything that can be found in `target`."""
     for one in _reached(target, partial(_is_free, tracker)):
         with _changing:
             _payers(one).add(tracker)
@@ -108,7 +106,6 @@ def guards(kind: type) -> Callable[[K], K]:
 
 
 def _payers(one: Any, name: str = "", *, speaks: bool = True) -> ChatPayers:
-    """Return who pays for an agent or a group chat, which gets the class that minds it."""
     if (payers := payers_of(one)) is not None:
         return payers
     manages = isinstance(one, GroupChat | GroupChatManager)
@@ -121,7 +118,6 @@ def _payers(one: Any, name: str = "", *, speaks: bool = True) -> ChatPayers:
 
 
 def _release(one: Any, payers: ChatPayers) -> None:
-    """Give back the class of one for whom nobody pays any more."""
     if payers.own or payers.chats or not hasattr(one, _DERIVED):
         return
     _mind(one, wanted=False)
@@ -137,7 +133,6 @@ def _mind(one: Any, *, wanted: bool) -> None:
 
 @cache
 def _guarded(kind: type) -> type:
-    """Derive a class that looks like `kind`."""
     guard = next(guard for known, guard in _guards.items() if issubclass(kind, known))
     about = {name: getattr(kind, name) for name in ("__module__", "__qualname__", "__doc__")}
     return type(kind)(kind.__name__, (guard, kind), {**about, _DERIVED: kind})
@@ -176,7 +171,6 @@ def _is_free(tracker: AutoGenBudgetTracker, one: Any) -> bool:
 
 
 def _members(one: Any) -> Iterator[Any]:
-    """Give the group chats of a manager, and who is in a group chat or a pattern."""
     if isinstance(one, GroupChat | Pattern):
         yield from one.agents
     if isinstance(one, Pattern) and one.user_agent is not None:

@@ -49,7 +49,6 @@ class GuardedAgent(ConversableAgent):
 
     @property
     def client(self) -> Any:
-        """The wrapper of its models, with a guard on each client."""
         raw, face = self.__dict__.get("client"), self.__dict__.get("_budget_face")
         if getattr(face, "raw", face) is not raw:
             face = self.__dict__["_budget_face"] = guarded(raw, self._budget_payers)
@@ -98,7 +97,6 @@ class GuardedAgent(ConversableAgent):
     async def a_generate_oai_reply(
         self, messages: Any = None, sender: Any = None, config: Any = None, **kwargs: Any
     ) -> Any:
-        """Ask the model in a thread, which knows who pays."""
         return await _in_thread(self.generate_oai_reply, messages, sender, config, **kwargs)
 
     def _generate_oai_reply_from_client(
@@ -109,12 +107,10 @@ class GuardedAgent(ConversableAgent):
             return super()._generate_oai_reply_from_client(client, messages, cache, **kwargs)
 
     def run_input_guardrails(self, messages: Any = None) -> Any:
-        """Pay for guardrails that ask a model."""
         with paying(self._budget_payers):
             return super().run_input_guardrails(messages)
 
     def run_output_guardrails(self, reply: Any) -> Any:
-        """Pay for guardrails that ask a model."""
         with paying(self._budget_payers):
             return super().run_output_guardrails(reply)
 
@@ -174,7 +170,6 @@ class GuardedAgent(ConversableAgent):
 
     @property
     def _group_manager(self) -> Any:
-        """The manager of the group chat that a pattern has put it in."""
         try:
             return self.__dict__["_group_manager"]
         except KeyError as missing:

@@ -104,7 +104,6 @@ class GuardedWrapper(OpenAIWrapper):
         return [self._guard(client) for client in self.raw._clients]  # noqa: SLF001
 
     def register_model_client(self, model_client_cls: Any, **kwargs: Any) -> None:
-        """Put a custom client in the place that is kept for it."""
         self.raw.register_model_client(model_client_cls, **kwargs)
 
     def _guard(self, client: Any) -> Any:
@@ -145,6 +144,5 @@ def _conclude(call: Call, client: Any, response: Any) -> None:
 
 
 def _shown(client: Any, response: Any) -> Iterator[str]:
-    """Give everything that was written: texts, and calls of tools."""
     for message in client.message_retrieval(response):
         yield message if isinstance(message, str) else str(message)

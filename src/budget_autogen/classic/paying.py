@@ -62,7 +62,6 @@ class ChatPayers(Payers):
 
     @property
     def own(self) -> Trackers:
-        """The trackers that pay for it wherever it is."""
         return super().trackers
 
     @property
@@ -72,7 +71,6 @@ class ChatPayers(Payers):
 
 
 def payers_of(thing: object) -> ChatPayers | None:
-    """Return who pays for an agent or a group chat; None if nobody ever did."""
     found = getattr(thing, PAYERS, None)
     return found if isinstance(found, ChatPayers) else None
 

@@ -26,7 +26,6 @@ _CAP_OF: Final = {"autogen.oai.gemini": "max_output_tokens", "autogen.oai.ollama
 
 
 def model_request(params: Mapping[str, Any], agent: str) -> CallRequest:
-    """Return the request of a model call that is about to start."""
     model = str(params.get("model") or "unknown")
     messages = _messages(params)
     context = {key: params[key] for key in _CONTEXT if params.get(key) is not None}
@@ -43,7 +42,6 @@ def model_request(params: Mapping[str, Any], agent: str) -> CallRequest:
 
 
 def capped(params: Params, call: Call, client: object) -> Params:
-    """Return the parameters with the most output that the call's hold pays for."""
     if call.cap is None:
         return params
     given = [name for name in CAPS if params.get(name)]
@@ -54,7 +52,6 @@ def capped(params: Params, call: Call, client: object) -> Params:
 
 
 def without_tools(params: Params) -> Params:
-    """Return the parameters of a last word: nothing can be called any more."""
     return {key: value for key, value in params.items() if key not in _TOOLS}
 
 

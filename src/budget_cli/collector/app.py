@@ -102,7 +102,6 @@ class _Collector:
         return JSONResponse({"accepted": len(accepted), "rejected": rejected}, 202)
 
     async def check(self, request: Request) -> Response:
-        """Answer whether a session, or its team, has spent its budget."""
         self._authorize(_sent(request))
         asked = request.query_params
         session_id, limit = asked.get("session_id"), asked.get("limit_usd")
@@ -158,7 +157,6 @@ def _sent(request: Request) -> str | None:
 
 
 def _unread(status: int, why: str) -> HTTPException:
-    """Return a refusal of a body of which the rest is not read."""
     return HTTPException(status, why, {"Connection": "close"})
 
 

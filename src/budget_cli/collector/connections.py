@@ -39,7 +39,6 @@ class Bounded(H11Protocol):
         super().connection_lost(exc)
 
     def _asked(self) -> bool:
-        """Return whether a request is being answered."""
         return self.cycle is not None and not self.cycle.response_complete
 
     def _wait(self) -> None:

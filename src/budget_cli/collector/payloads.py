@@ -41,7 +41,6 @@ class Spend(NamedTuple):
 
 
 def events_in(document: Any) -> Sequence[Any] | None:
-    """Return the events of what was sent, a batch or a single one; None if it is neither."""
     if not isinstance(document, Mapping):
         return None
     if "events" not in document:
@@ -51,7 +50,6 @@ def events_in(document: Any) -> Sequence[Any] | None:
 
 
 def key_in(document: Any) -> str | None:
-    """Return the API key that QuotaWatch's clients send in the body."""
     key = document.get("projectApiKey") if isinstance(document, Mapping) else None
     return key if isinstance(key, str) else None
 

@@ -28,7 +28,6 @@ class Use(NamedTuple):
 
     @property
     def exceeded(self) -> bool:
-        """Nothing of it is left."""
         return self.limit is not None and self.spent >= self.limit
 
 
@@ -45,7 +44,6 @@ class Spending:
 
     @property
     def blocks(self) -> bool:
-        """Its ledger may block on I/O."""
         return self._ledger.blocks
 
     def charge(self, spends: Iterable[Spend | None]) -> list[bool]:

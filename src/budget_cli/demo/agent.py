@@ -23,7 +23,6 @@ INSTRUCTIONS: Final = (
 def research_agent(
     model: str, library: Library, *, middleware: Sequence[Any] = (), **client: Any
 ) -> Any:
-    """Return a compiled agent that asks `model`; `client` is where and with which key."""
     return create_agent(
         ChatOpenAI(model=model, **client),
         tools=tools_of(library),
@@ -33,8 +32,6 @@ def research_agent(
 
 
 def tools_of(library: Library) -> list[BaseTool]:
-    """Return the agent's tools over a library."""
-
     @tool
     def search_documents(query: str) -> str:
         """Search all documents; returns names, titles and passages of the best three."""

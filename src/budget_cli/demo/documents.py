@@ -20,7 +20,6 @@ class Library:
     texts: Mapping[str, str]
 
     def search(self, query: str, most: int = 3) -> str:
-        """Return the names, titles and best passages of the documents nearest to `query`."""
         wanted = _words(query)
         ranked = sorted(self.texts, key=lambda name: (-_score(self.texts[name], wanted), name))
         return "\n".join(
@@ -29,7 +28,6 @@ class Library:
         )
 
     def read(self, name: str) -> str:
-        """Return a whole document, or the names of those that exist."""
         return self.texts.get(name) or f"No document {name!r}. There are: {', '.join(self.texts)}."
 
     def _passage(self, name: str, wanted: set[str]) -> str:
@@ -40,14 +38,12 @@ class Library:
 
 @cache
 def shipped() -> Library:
-    """Return the documents that ship with the package."""
     folder = files("budget_cli").joinpath("demo_documents")
     found = sorted(folder.iterdir(), key=lambda file: file.name)
     return Library({f.name: f.read_text(encoding="utf-8") for f in found if f.name.endswith(".md")})
 
 
 def title(text: str) -> str:
-    """Return a document's title."""
     return text.partition("\n")[0].removeprefix("# ")
 
 

@@ -42,7 +42,6 @@ class Notes:
 
     @classmethod
     def of(cls, incoming: Incoming) -> Notes:
-        """Read a request as the model does."""
         results = [m["content"] for m in incoming.messages if m["role"] == "tool"]
         found = [name for text in results[-1:] for name in _FOUND.findall(text)]
         documents = {
@@ -57,7 +56,6 @@ class Notes:
 
     @property
     def read(self) -> list[str]:
-        """The names of the documents that were read, again and again."""
         return [str(given.get("name")) for name, given in self.calls if name == "read_document"]
 
 
@@ -68,7 +66,6 @@ class Researcher:
         self.pace = pace
 
     def __call__(self, incoming: Incoming) -> Reply:
-        """Answer one request."""
         notes = Notes.of(incoming)
         if notes.told_to_stop:
             return Reply(summary(notes), delay=self.pace)
@@ -94,7 +91,6 @@ def next_step(notes: Notes) -> tuple[str, ToolCall]:
 
 
 def summary(notes: Notes) -> str:
-    """Return an answer from the documents in the conversation, and say what it rests on."""
     count = len(notes.documents)
     if not count:
         return "I had no opportunity to read any document, so I cannot answer the question yet."
@@ -109,7 +105,6 @@ def summary(notes: Notes) -> str:
 
 
 def telling(text: str) -> str:
-    """Return the sentences of a document that hold the most figures, in their order."""
     body = " ".join(text.split("\n\n", 2)[-1].split())
     sentences = _SENTENCE.split(body)
     best = sorted(sentences, key=lambda s: len(_FIGURE.findall(s)) / len(s) ** 0.5, reverse=True)

@@ -82,21 +82,16 @@ class Outcome:
 class Audience(Protocol):
     """Who is told while a run goes on."""
 
-    def began(self, run: Kind) -> None:
-        """Hear that a run begins."""
+    def began(self, run: Kind) -> None: ...
 
-    def answered(self, run: Kind, step: Step) -> None:
-        """Hear of an answered call."""
+    def answered(self, run: Kind, step: Step) -> None: ...
 
-    def refused(self, run: Kind, why: str) -> None:
-        """Hear of a call that was refused before it was sent."""
+    def refused(self, run: Kind, why: str) -> None: ...
 
-    def ended(self, outcome: Outcome) -> None:
-        """Hear how the run ended."""
+    def ended(self, outcome: Outcome) -> None: ...
 
 
 def run_agent(run: Kind, setting: Setting, audience: Audience) -> Outcome:
-    """Run the agent once, and return how it ended."""
     outcome, began = Outcome(run), monotonic()
     audience.began(run)
     with ExitStack() as stack:
@@ -157,7 +152,6 @@ class _Watch:
                     self._answered(message)
 
     def refusals(self) -> None:
-        """Pass on what was refused since the last time."""
         events: Sequence[dict[str, Any]] = self.session.report()["events"] if self.session else ()
         for event in events[self._events :]:
             if event["type"] in ("refused", "stopped"):

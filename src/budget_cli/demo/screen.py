@@ -37,7 +37,6 @@ class Screen:
         self._last: Step | None = None
 
     def opening(self) -> None:
-        """Say what is about to happen."""
         where = (
             "OpenAI, with your key and your money"
             if self.setting.real
@@ -54,7 +53,6 @@ class Screen:
         self.console.print(Panel(grid, title=title, title_align="left", border_style="dim"))
 
     def began(self, run: Kind) -> None:
-        """Head the run's lines."""
         self._last = None
         about = {
             "unbudgeted": f"nothing holds the agent but this demo, after {MOST_CALLS} calls",
@@ -70,7 +68,6 @@ class Screen:
             self._live.start()
 
     def answered(self, run: Kind, step: Step) -> None:
-        """Draw a line for a call."""
         self._last = step
         over = step.total > self.setting.budget
         if self._live is not None:
@@ -90,11 +87,9 @@ class Screen:
         )
 
     def refused(self, run: Kind, why: str) -> None:  # noqa: ARG002
-        """Draw a refusal."""
         self.console.print(Text.assemble(("  ✗ refused ", "bold red"), cell(why, "red")))
 
     def ended(self, outcome: Outcome) -> None:
-        """Draw how the run ended."""
         if self._live is not None:
             self._live.stop()
             self._live = None
@@ -106,7 +101,6 @@ class Screen:
             self.console.print(Panel(body, title=title, title_align="left", border_style="green"))
 
     def comparison(self, outcomes: list[Outcome], promises: list[Promise]) -> None:
-        """Draw the table of all runs, and whether the promises held."""
         self.console.print()
         self.console.print(Rule("[bold]Comparison[/]", align="left", style="dim"))
         self.console.print()

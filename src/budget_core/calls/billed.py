@@ -65,7 +65,6 @@ class BilledPrompts:
         return Bound(known.tokens + size.tokens(model) + extra, size.one_hour)
 
     def remember(self, model: str, prompt: Prompt, tokens: int) -> None:
-        """Keep what `prompt` was billed for as input."""
         start = self._longest(model, prompt)
         if start and start.tokens == tokens and len(start.messages) == len(prompt.messages):
             return

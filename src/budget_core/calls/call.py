@@ -187,7 +187,6 @@ class Call:
         self.request = _merged(self.request, request)
 
     def _reprice_tool(self, request: CallRequest, groups: tuple[Group, ...]) -> None:
-        """Hold the higher of both prices."""
         cost = max(self.request.cost, request.cost)
         self.request = self.request._replace(cost=cost)
         amounts = self.reservation.amounts._replace(usd=cost)

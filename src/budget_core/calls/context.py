@@ -67,7 +67,6 @@ here: Final = _here.get
 
 
 def publish(call: PaidCall) -> None:
-    """Make an open call visible in this context and in those it starts."""
     calls, *rest = _here.get()
     calls = (*[known for known in calls if not known.over], call) if calls else (call,)
     _here.set(tuple.__new__(Context, (calls, *rest)))
@@ -145,7 +144,6 @@ def current_session() -> Any:
 
 
 def enter(session: Any) -> None:
-    """Make `session` the one in which budgets opened here become children."""
     _set(sessions=(*_open(_here.get().sessions), session))
 
 
@@ -205,7 +203,6 @@ def offer(session: Any, *, everywhere: bool = False) -> None:
 
 
 def withdraw(session: Any) -> None:
-    """Undo `offer`."""
     with _process.lock:
         _process.offered = _without(_process.offered, session)
         _process.everywhere = _without(_process.everywhere, session)
@@ -228,14 +225,12 @@ class Bindings(NamedTuple):
 
 
 def bindings() -> Bindings:
-    """Return this context's sessions."""
     here = _here.get()
     return Bindings(here.sessions, here.claiming)
 
 
 @contextmanager
 def bound(to: Bindings) -> Iterator[None]:
-    """Work with the sessions of another context inside."""
     before = bindings()
     _set(sessions=to.sessions, claiming=to.claiming)
     try:
@@ -245,13 +240,11 @@ def bound(to: Bindings) -> Iterator[None]:
 
 
 def finalizing() -> tuple[Any, ...]:
-    """Return the sessions that are spending their finalization reserve in this context."""
     return _here.get().finalizing
 
 
 @contextmanager
 def finalize(session: Any) -> Iterator[None]:
-    """Let calls made inside spend the finalization reserve of `session`."""
     before = _here.get().finalizing
     _set(finalizing=(*before, session))
     try:
@@ -261,7 +254,6 @@ def finalize(session: Any) -> Iterator[None]:
 
 
 def clear() -> None:
-    """Forget what this context is inside of."""
     _here.set(_NOTHING)
 
 
@@ -279,7 +271,6 @@ def _claiming(sessions: tuple[Any, ...]) -> tuple[Any, ...]:
 
 
 def _without(sessions: tuple[Any, ...], gone: Any) -> tuple[Any, ...]:
-    """Drop the last occurrence of `gone`."""
     for at in range(len(sessions) - 1, -1, -1):
         if sessions[at] is gone:
             return sessions[:at] + sessions[at + 1 :]

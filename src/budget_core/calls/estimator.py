@@ -121,7 +121,6 @@ class Estimator:
             self.longest[model] = usage.output
 
     def one_more(self, price: Rates, usage: Usage) -> Amounts:
-        """Return what one more call on the context of the last one would take."""
         tokens = usage.input + usage.output + WRAP_UP_TOKENS
         output = -(-price.worst_output_rate(tokens) * WRAP_UP_TOKENS // 1_000_000)
         cost = price.worst_input(tokens, audio=False, one_hour=self.billed.one_hour) + output

@@ -53,7 +53,6 @@ class Opening:
 
     @property
     def blocks(self) -> bool:
-        """A ledger may block on I/O."""
         return self._reservation.blocks
 
     def at_once(self) -> Call | None:

@@ -73,7 +73,6 @@ def unbilled(
 
 
 def _behind(error: BaseException | None, before: int | None) -> Iterator[BaseException]:
-    """Yield an error and those that it was raised for."""
     seen: list[BaseException] = []  # some clients make an error its own cause
     while error is not None and error not in seen and id(error) != before:
         seen.append(error)
@@ -83,7 +82,6 @@ def _behind(error: BaseException | None, before: int | None) -> Iterator[BaseExc
 
 
 def _wrapped(error: BaseException) -> BaseException | None:
-    """Return what an error of requests, or of urllib3, is about."""
     if _home(type(error)) not in _CLIENTS:
         return None
     about = (*error.args, getattr(error, "reason", None))

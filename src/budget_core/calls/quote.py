@@ -45,7 +45,6 @@ class Quote(NamedTuple):
     one_hour: bool = False
 
     def amounts(self, output: int) -> Amounts:
-        """Return what to hold for an answer of at most `output` tokens."""
         cost = self.input_cost - (-output * self.output_rate // _MILLION)  # rounded up
         return tuple.__new__(Amounts, (cost, self.input_tokens + output, 1, 0))
 

@@ -110,7 +110,6 @@ def _wrapped(get: Get) -> Receipt:
 
 
 def _from_metadata(get: Get, metadata: Any) -> Receipt:
-    """Read a Gemini response or a LangChain message."""
     about = _getter(get("response_metadata") or {})
     usage = read_usage(metadata)
     raw = about("token_usage") or about("usage")

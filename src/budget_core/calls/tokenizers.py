@@ -41,7 +41,6 @@ if find_spec(_TOKENIZERS) is not None:
 
     @hookimpl
     def budget_estimate(request: EstimateRequest) -> int | None:
-        """Count the texts of a prompt for a model whose tokenizer is known."""
         count = _count_for(request.model) if request.provider in _PROVIDERS else None
         if count is None:
             return None

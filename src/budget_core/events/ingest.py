@@ -14,7 +14,6 @@ class Ingest(Sender):
     """
 
     def __call__(self, event: Event) -> None:
-        """Queue an event."""
         self.put(event.as_dict())
 
 

@@ -30,7 +30,6 @@ class JsonLines(Outbox):
         super().__init__(str(self.path), batch=buffer, interval=interval, buffer=buffer)
 
     def __call__(self, event: Event) -> None:
-        """Queue an event."""
         self.put(event.as_dict())
 
     def deliver(self, events: Sequence[str]) -> None:

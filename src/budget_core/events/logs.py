@@ -30,7 +30,6 @@ class LogListener:
         self._log = logging.getLogger(logger) if isinstance(logger, str) else logger
 
     def __call__(self, event: Event) -> None:
-        """Log an event."""
         level = _LEVELS.get(event.kind, logging.WARNING)
         if self._log.isEnabledFor(level):
             told = ", ".join(f"{key}={value}" for key, value in event.data.items())

@@ -74,7 +74,6 @@ class OpenTelemetry:
             meter.create_observable_gauge(name, [self._sessions.gauge(read)], "{usd}", told)
 
     def __call__(self, event: Event) -> None:
-        """Record an event."""
         self._sessions.see(event)
         if event.kind == "call":
             self._call(event)
@@ -169,7 +168,6 @@ def _details(event: Event) -> dict[str, Any]:
 
 
 def _only(attributes: dict[str, Any]) -> dict[str, Any]:
-    """Leave out what nobody said."""
     return {key: value for key, value in attributes.items() if value is not None}
 
 

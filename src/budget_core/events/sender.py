@@ -91,7 +91,6 @@ class Sender(Outbox):
         self._backoff = wait_exponential_jitter(pause, _LONGEST_WAIT, jitter=pause)
 
     def deliver(self, events: Sequence[str]) -> None:
-        """Post a batch, several times if need be."""
         body = self._shape(events).encode()
         headers = {"Content-Type": "application/json", "User-Agent": "budget-suite"}
         request = Request(self._url, body, {**headers, **self._headers(body)})  # noqa: S310  http(s)
@@ -106,7 +105,6 @@ class Sender(Outbox):
         retrying(partial(self._post, request))
 
     def describe(self, error: BaseException) -> str:
-        """Say what the receiver answered, or what the system says of it."""
         if isinstance(error, HTTPError):
             return f"it answered {error.code}"
         reason = getattr(error, "reason", error)  # urllib wraps what the system raised
@@ -146,7 +144,6 @@ def _asked_wait(state: RetryCallState) -> float:
 
 
 def _origin(url: str) -> str:
-    """Return what may be told of a URL."""
     try:
         parts = urlsplit(url)
         origin, port = f"{parts.scheme}://{parts.hostname}", parts.port

@@ -53,7 +53,6 @@ class Webhook(Sender):
         )
 
     def __call__(self, event: Event) -> None:
-        """Queue what the event's receiver is told."""
         if event.kind in KINDS and event.session is not None:
             self.put(
                 {

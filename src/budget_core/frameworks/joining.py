@@ -77,7 +77,6 @@ class _Joining:
         self._over = False
 
     def wake(self) -> None:
-        """Make the adapter."""
         self._unwatch = self._made().watch()
         if self._over:  # meanwhile, in another thread
             self._unwatch()
@@ -95,7 +94,6 @@ class _Joining:
             return front(session=session, guard_sdks=False)
 
     def imported(self) -> None:
-        """Make the adapter, if it is still wanted."""
         if self._over:
             return
         try:
@@ -104,7 +102,6 @@ class _Joining:
             _log.exception("%s could not join; the budget itself holds", self._adapter.value)
 
     def end(self) -> None:
-        """Watch no longer."""
         self._over = True
         self._unwatch()
 

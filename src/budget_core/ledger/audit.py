@@ -15,8 +15,7 @@ from budget_core.money.amounts import UNITS, ZERO, Amounts, plus
 class Kept(Protocol):
     """The entries of a ledger: those that are kept, and what the others came to."""
 
-    def __iter__(self) -> Iterator[Entry]:
-        """Return those that are kept, oldest first."""
+    def __iter__(self) -> Iterator[Entry]: ...
 
     def folded(self, account: str) -> tuple[Amounts, Amounts]:
         """Return what records that are not kept came to: spent, and spent beyond their holds."""
@@ -36,7 +35,6 @@ def faults(nodes: Collection[Node], live: Collection[LiveHold], records: Kept) -
 
 
 def unheld(entry: Entry) -> Amounts:
-    """Return what an entry spent beyond what was held for it."""
     spent, held = entry.amounts, entry.held
     if spent[0] <= held[0] and spent[1] <= held[1] and spent[2] <= held[2] and spent[3] <= held[3]:
         return ZERO

@@ -35,14 +35,11 @@ STANDING: Final = "*"
 class Records(Kept, Protocol):
     """The entries of a ledger, by their ids, too."""
 
-    def get(self, key: str) -> Entry | None:
-        """Return the last record under an id, if it is still known."""
+    def get(self, key: str) -> Entry | None: ...
 
-    def __contains__(self, key: str) -> bool:
-        """Return whether something was recorded under an id that is about to be used."""
+    def __contains__(self, key: str) -> bool: ...
 
-    def add(self, entry: Entry) -> None:
-        """Keep a record."""
+    def add(self, entry: Entry) -> None: ...
 
 
 class BookLedger(Ledger):
@@ -73,8 +70,7 @@ class BookLedger(Ledger):
         self._watchers: dict[object, Callable[[], object]] = {}
 
     @abstractmethod
-    def _drop(self, account: str) -> None:
-        """Close an account and drop it, once nothing lives in it any more."""
+    def _drop(self, account: str) -> None: ...
 
     def _now(self) -> float:
         return self.clock.now()
@@ -307,7 +303,6 @@ class BookLedger(Ledger):
         return self._route(accounts)
 
     def _end(self, kind: Kind, live: LiveHold, amounts: Amounts) -> Entry:
-        """End a live hold with what it came to."""
         hold, route, final = live.hold, live.route, live.final
         live.pay(kind, amounts)
         entry = Entry(

@@ -10,7 +10,6 @@ class Clock:
     """The clock of this machine; a test may pass one of its own as ``clock=``."""
 
     def now(self) -> float:
-        """Return the seconds since 1970."""
         return time()
 
     def uptime(self) -> float:

@@ -190,7 +190,6 @@ class Balance(NamedTuple):
 
 
 def conflict(known: Account, asked: Account, *, update: bool) -> str:
-    """Return the message for an account that exists in another form."""
     pairs = list(zip(_terms(known), _terms(asked), strict=True))
     had, wanted = zip(*(pair for pair in pairs if pair[0] != pair[1]), strict=True)
     advice = "" if update else ", or pass update=True to replace limits and reserve"

@@ -115,7 +115,6 @@ class Reservation:
         return None
 
     def commit(self, amounts: Amounts) -> list[Entry]:
-        """End the hold with what the call came to."""
         if len(self.groups) == 1:
             ledger, names = self.groups[0]
             return [ledger.commit(self.id, amounts, names)]
@@ -124,7 +123,6 @@ class Reservation:
         )
 
     def charge(self, amounts: Amounts) -> list[Entry]:
-        """Record what was spent without a hold."""
         if len(self.groups) == 1 and self.final is None:
             ledger, names = self.groups[0]
             return [ledger.charge(self.id, names, amounts)]
@@ -136,7 +134,6 @@ class Reservation:
         )
 
     def release(self) -> None:
-        """End the hold: nothing was billed."""
         _every([partial(ledger.release, self.id) for ledger, _ in self.groups])
 
     def headroom(self) -> Headroom:

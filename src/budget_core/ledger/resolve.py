@@ -51,7 +51,6 @@ def ledger_from(value: Ledger | str | None) -> Ledger:
 
 @hookimpl
 def budget_ledger(request: LedgerRequest) -> Ledger | None:
-    """Return this package's own ledgers."""
     scheme = request.url.partition("://")[0]
     if scheme == "sqlite":
         return _sqlite(request.url)
@@ -99,7 +98,6 @@ def _redis(url: str) -> Ledger:
 
 
 def _one(url: str, name: str, options: Mapping[str, Any], make: Any) -> Ledger:
-    """Return the ledger that this process has for a database, or make it."""
     with _lock:
         ledger = _known.get(name)
         if ledger is None:

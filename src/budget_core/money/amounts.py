@@ -44,5 +44,4 @@ def format_amount(unit: Unit, amount: int, labels: Mapping[Unit, str] = LABELS) 
 
 
 def plus(a: Amounts, b: Amounts) -> Amounts:
-    """Add two vectors."""
     return tuple.__new__(Amounts, (a[0] + b[0], a[1] + b[1], a[2] + b[2], a[3] + b[3]))

@@ -35,7 +35,6 @@ class Board:
         self._closed = False
 
     def post(self, report: dict[str, Any]) -> None:
-        """Put up what is known of an API, in place of what was there."""
         with self._changed:
             self._due[report["api"]] = report
             if self._thread is None or not self._thread.is_alive():

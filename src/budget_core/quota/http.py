@@ -68,7 +68,6 @@ def begin(watch: Admitting) -> None:
 
 
 def end(watch: Admitting) -> None:
-    """Let a watch see nothing any more."""
     global _watches  # noqa: PLW0603  as above
     with _lock:
         _watches = tuple(other for other in _watches if other != watch)
@@ -90,7 +89,6 @@ def _patch(module: str, loaded: Any) -> None:
 
 
 def _admissions(outgoing: Outgoing, *, awaiting: bool) -> list[Admission]:
-    """Return what every watch has to do with a request."""
     if _inside.get():
         return []
     reap()

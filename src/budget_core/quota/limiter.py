@@ -62,7 +62,6 @@ class Limiter:
 
     @property
     def blocks(self) -> bool:
-        """Its ledger may block on I/O."""
         return bool(self.api.limits) and self.ledger.blocks
 
     def steps(self, tokens: int, wait: float) -> Steps[Permit]:
@@ -98,22 +97,18 @@ class Limiter:
             self._tell(partial(self.ledger.commit, permit.hold, amounts, accounts))
 
     def release(self, permit: Permit) -> None:
-        """End a request that never left."""
         if permit.hold is not None:
             self._tell(partial(self.ledger.release, permit.hold))
 
     def landed(self) -> None:
-        """Say that the API has answered, or will not."""
         if self._rate_limits is not None:
             self._rate_limits.landed()
 
     def learn(self, headers: Mapping[str, str], *, refused: bool) -> None:
-        """Record what the API says is left."""
         if self._rate_limits is not None:
             self._rate_limits.learn(headers, time(), refused=refused)
 
     def balance(self) -> Balance | None:
-        """Return what is used of the limits, None if there are none."""
         drain()
         return self.ledger.balance(self.api.account) if self.api.limits else None
 

@@ -60,7 +60,6 @@ class WatchedRequest:
 
     @property
     def blocks(self) -> bool:
-        """Its ledger may block on I/O."""
         return self._watched.limiter.blocks
 
     def admission(self, wait: float) -> Steps[None]:
@@ -128,7 +127,6 @@ class WatchedRequest:
         return False
 
     def settle(self, outcome: Receipt | None, /) -> None:
-        """End the request with the tokens that its answer told."""
         usage = None if outcome is None else outcome.usage
         tokens = None if usage is None else usage.total
         if collecting():

@@ -16,7 +16,6 @@ _BYTES_A_TOKEN: Final = 4
 
 
 def endpoint_at(method: str, url: str) -> Endpoint | None:
-    """Return what a request asks of a model, None if it asks none, or not one that is known."""
     for api in (openai.API, anthropic.API, gemini.API):
         endpoint = api.endpoint(method, url)
         if endpoint is not None and endpoint.beyond is None:

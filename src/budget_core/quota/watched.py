@@ -18,7 +18,6 @@ _ERROR: Final = 400
 
 
 def used(balance: Balance) -> list[dict[str, Any]]:
-    """Return what is used of each limit of an account that counts an API's use."""
     return [
         {
             "limit": window.limit.written(REQUESTS),
@@ -64,7 +63,6 @@ class Watched:
         self._waited_seconds = 0.0
 
     def record(self, call: ApiCall) -> None:
-        """Count a request, and tell `on_call`."""
         if not self._learns:
             self.rate_limits.learn(call.rate_limit_headers, time(), refused=False)
         with self._lock:
@@ -76,19 +74,16 @@ class Watched:
         ask(self._on_call, lambda: call)
 
     def refused(self) -> None:
-        """Count a request that got no permit."""
         with self._lock:
             self._counts["refused"] += 1
 
     def waited(self, seconds: float) -> None:
-        """Count a request that may have had to wait."""
         if seconds:
             with self._lock:
                 self._counts["waited"] += 1
                 self._waited_seconds += seconds
 
     def report(self) -> dict[str, Any]:
-        """Return what is known of this API."""
         balance = self.limiter.balance()
         with self._lock:
             counts, waited = dict(self._counts), self._waited_seconds

@@ -57,7 +57,6 @@ def later(action: Callable[[], object]) -> None:
 
 
 def reap() -> None:
-    """Do what was queued."""
     while _dropped or _queue:
         if collecting():
             return

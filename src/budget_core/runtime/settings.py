@@ -38,7 +38,6 @@ def check_settings(given: Iterable[str], *takers: Callable[..., Any], of: str = 
 
 
 def checked_settings(kind: type[T]) -> type[T]:
-    """Let the constructor of a class check its settings."""
     checked: Any = kind
     init = checked.__init__
 
@@ -58,7 +57,6 @@ def constructors_of(kind: type) -> Iterator[Callable[..., Any]]:
 
 @cache
 def settings_of(*takers: Callable[..., Any]) -> frozenset[str]:
-    """Return the names of the parameters that these classes and functions can be given by name."""
     parameters = [each for taker in takers for each in inspect.signature(taker).parameters.values()]
     return frozenset(each.name for each in parameters if each.kind not in _VARIABLE) - {"self"}
 

@@ -42,7 +42,6 @@ Steps: TypeAlias = Generator[Pause, None, T]
 
 
 def run(steps: Steps[T]) -> T:
-    """Run in this thread, which waits."""
     bell: threading.Event | None = None
     unwatch: list[Callable[[], None]] = []
     try:

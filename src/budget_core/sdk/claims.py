@@ -27,7 +27,6 @@ class Binding(NamedTuple):
 
     @property
     def session(self) -> Any:
-        """What its client shows as ``session``."""
         return self.sessions[-1]
 
 
@@ -48,7 +47,6 @@ class Claim(NamedTuple):
 
 
 def binding_of(client: Any) -> Binding | None:
-    """Return a client's own budget, if it has one."""
     return getattr(client, ATTRIBUTE, None)
 
 

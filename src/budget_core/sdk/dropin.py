@@ -234,7 +234,6 @@ def _enforce(session: BudgetSession, ending: ExitStack, *, everywhere: bool) -> 
 
 
 def _watch(session: BudgetSession, agents: Mapping[str, Money], ending: ExitStack) -> None:
-    """Wake the adapters of frameworks."""
     request = DropinRequest(session, agents)
     watching = asking.every("budget_dropin", request, sound=callable)
     for end in watching:

@@ -65,7 +65,6 @@ class Endpoint:
     unbounded: Callable[[Mapping[str, Any]], str | None] = unbounded_in
 
     def read(self, body: Mapping[str, Any], provider: str | None) -> CallRequest:
-        """Return what a body asks for."""
         model = str(body.get("model") or "")
         if self.beyond is not None:
             return CallRequest(
@@ -93,7 +92,6 @@ class Endpoint:
         )
 
     def capped(self, body: Body, cap: int, provider: str | None) -> Body:
-        """Return the body with its answer capped at `cap` tokens at most."""
         if self.cap_for is None:
             return body
         used = _numbers(body, self.caps)
@@ -103,7 +101,6 @@ class Endpoint:
         return self.adjust(body, lowest)
 
     def with_usage(self, body: Body) -> Body:
-        """Return the body of a stream so that its usage comes at the end."""
         options = body.get("stream_options") or {}
         return {**body, "stream_options": {**options, "include_usage": True}}
 
@@ -115,7 +112,6 @@ class Endpoint:
         return isinstance(options, Mapping) and options.get("include_usage") is None
 
     def cap_in(self, body: Mapping[str, Any]) -> int | None:
-        """Return the cap that the caller gave."""
         if not self.answers:
             return 0
         caps = _numbers(body, self.caps)
@@ -127,7 +123,6 @@ class Endpoint:
 
 
 def _numbers(body: Mapping[str, Any], names: Iterable[str]) -> dict[str, int]:
-    """Return those of the parameters that are given, and are whole numbers."""
     given = {name: _at(body, name) for name in names}
     return {name: value for name, value in given.items() if isinstance(value, int)}
 

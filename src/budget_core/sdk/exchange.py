@@ -63,7 +63,6 @@ class Exchange:
     # -- before the request ------------------------------------------------------------------
 
     def open(self) -> None:
-        """Hold the first attempt, waiting in this thread."""
         if not self._adopt():
             self._own(self._session.open_call(self._request(), joining=self.claim.joining))
         self._apply_cap()
@@ -125,7 +124,6 @@ class Exchange:
             self.call.settle(None)
 
     def failed(self, error: BaseException) -> None:
-        """End the call after the error that the caller gets to see."""
         if self._next is not None:
             self._next.release()
         if not self.sent and self.call is not None:

@@ -26,7 +26,6 @@ _HOSTS: Final = {
 
 @cache
 def provider_at(host: str) -> str | None:
-    """Return the provider whose host this is, or None for one that is not known."""
     for known, provider in _HOSTS.items():
         if host == known or host.endswith(f".{known}"):
             return provider

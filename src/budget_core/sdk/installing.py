@@ -74,7 +74,6 @@ _forever: list[GuardLease] = []
 
 @asking.until_change
 def _guards() -> dict[str, str]:
-    """Return where the guard of each SDK is, as plugins say."""
     guards: dict[str, str] = {}
 
     def register(sdk: str, guard: str) -> None:
@@ -129,7 +128,6 @@ class GuardsRequest:
 
 @hookimpl
 def budget_guards(request: GuardsRequest) -> None:
-    """Register the guards of this package."""
     request.register("openai", "budget_core.sdk.openai:GUARD")
     request.register("anthropic", "budget_core.sdk.anthropic:GUARD")
     request.register("google.genai", "budget_core.sdk.google.guard:GUARD")

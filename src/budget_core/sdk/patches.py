@@ -27,7 +27,6 @@ class Patches:
 
     @property
     def active(self) -> bool:
-        """Anything is wrapped."""
         return bool(self._restore)
 
     def expect(self, module: Any, path: str, parameters: Iterable[str]) -> None:
@@ -79,7 +78,6 @@ class Patches:
 
     @contextmanager
     def all_or_none(self) -> Iterator[None]:
-        """Put everything back if something inside raises."""
         try:
             yield
         except BaseException:

@@ -51,7 +51,6 @@ class StainlessGuard(Guard):
     """Puts the hooks into an SDK's base clients."""
 
     def hook(self, patches: Patches) -> None:
-        """Wrap the base clients."""
         base = import_module(f"{patches.sdk}._base_client")
         for client in _CLIENTS:
             for name, parameters in _HOOKS.items():
@@ -106,7 +105,6 @@ class StainlessGuard(Guard):
 
 
 def merged_body(options: Any) -> Body:
-    """Return the body that the SDK will build of its options."""
     parts = (options.json_data, options.extra_json)
     return {
         key: value

@@ -46,7 +46,6 @@ class Admission:
         self.screening: Screening | None = _screening(policy, log)
 
     def admit(self, request: CallRequest) -> Admitted:
-        """Return what may be sent, as `Payer.admit` says."""
         risks = () if self.screening is None else self._screened(self.screening, request)
         if request.fingerprint is not None:
             self._check_loop(request)
@@ -55,12 +54,10 @@ class Admission:
         return Admitted(request, risks)
 
     def ended(self, call: PaidCall) -> None:
-        """Compare a call that was paid for with the session's baseline."""
         if self.screening is not None and self._policy.on_anomaly:
             self.screening.settled(call)
 
     def released(self, call: PaidCall) -> None:
-        """Compare a call that failed with the session's baseline."""
         if self.screening is not None and self._policy.on_anomaly:
             self.screening.failed(call)
 
@@ -75,7 +72,6 @@ class Admission:
             self.screening.answer(call, read())
 
     def accept_anomaly(self) -> None:
-        """Let calls go on although the session left its baseline."""
         if self.screening is not None:
             self.screening.accept()
         self._log.terminated_by = None

@@ -41,7 +41,6 @@ class Alerts:
         self.top_ups = 0
 
     def watch(self, spent: Amounts) -> None:
-        """Tell of each threshold that `spent` has reached."""
         if not self._begun:
             self._begun = True
             self.pass_over(self._standing.spent_before)
@@ -110,7 +109,6 @@ class Alerts:
             self._due = self._next()
 
     def tell_top_up(self, more: Amounts) -> None:
-        """Tell that the limits were raised."""
         usd = self._standing.limits.lifelong("usd")
         self._log.emit(
             "top_up", amount=to_usd(more.usd), budget=None if usd is None else to_usd(usd)

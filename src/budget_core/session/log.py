@@ -40,7 +40,6 @@ class SessionLog:
         self.terminated_by: str | None = None
 
     def events(self) -> tuple[Event, ...]:
-        """Return the last events, oldest first."""
         return tuple(
             Event("call", self.session_id, kept.at, kept.data())
             if isinstance(kept, _Ended)
@@ -49,7 +48,6 @@ class SessionLog:
         )
 
     def emit(self, kind: EventKind, /, **data: Any) -> None:
-        """Keep an event, and tell those who listen."""
         if self._policy.labels:
             data = {**self._policy.labels, **data}
         event = Event(kind, self.session_id, time(), data)
@@ -58,7 +56,6 @@ class SessionLog:
             tell(replace(event, session=self.session()), self._policy.listeners)
 
     def ask(self, callback: Callable[[Any], Any] | None) -> Any:
-        """Return what a callback of the user answers to the session's report."""
         session = self.session()
         return None if session is None else ask(callback, session.report)
 

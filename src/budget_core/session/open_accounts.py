@@ -33,7 +33,6 @@ _lock = RLock()
 
 
 def openers_of(ledger: Ledger, account: str) -> Openers:
-    """Return the sessions of an account."""
     with _lock:
         return _known.setdefault((id(ledger), account), lambda: Openers(ledger))
 

@@ -32,11 +32,9 @@ class OpenCalls:
         return len(self._calls)
 
     def opened(self, call: PaidCall) -> None:
-        """Keep an open call, so that it can be swept."""
         self._calls[call.reservation.id] = call
 
     def released(self, call: PaidCall) -> None:
-        """Drop a call that was released."""
         self._calls.pop(call.id, None)
 
     def count(self, call: PaidCall) -> None:
@@ -70,11 +68,9 @@ class OpenCalls:
                 totals.agents[request.agent] += cost
 
     def fingerprints(self) -> list[Any]:
-        """Return the fingerprints of the calls in flight."""
         return [call.request.fingerprint for call in tuple(self._calls.values())]
 
     def finalizing(self) -> bool:
-        """Return whether one of them is a last call."""
         return any(call.reservation.final is not None for call in tuple(self._calls.values()))
 
     def sweep(self) -> None:

@@ -83,12 +83,10 @@ class RecordedCall:
 
     @property
     def kind(self) -> str:
-        """``"llm"`` or ``"tool"``."""
         return self.request.kind
 
     @property
     def id(self) -> str:
-        """The id under which it was charged."""
         return self.reservation.id
 
     def settle(self, outcome: None) -> None:
@@ -96,7 +94,6 @@ class RecordedCall:
 
 
 def mark_settled(response: Any) -> None:
-    """Note on a response that a guard charged for it."""
     try:
         object.__setattr__(response, _MARK, True)
     except (AttributeError, TypeError):
@@ -104,7 +101,6 @@ def mark_settled(response: Any) -> None:
 
 
 def is_settled(response: Any) -> bool:
-    """Tell whether a guard charged for this response."""
     return getattr(response, _MARK, False) is True
 
 
@@ -147,7 +143,6 @@ def _part(thing: Any, name: str) -> Any:
 def _recorded(
     session: Recorder, receipt: Receipt, *, streamed: bool = False
 ) -> AgentBudgetError | None:
-    """Record what a receipt says; return what is to be raised."""
     request = CallRequest(model=receipt.model or "unknown")
     usage = receipt.usage
     unknown: UnknownModel | None = None
@@ -183,7 +178,6 @@ class _Meter:
         return self._refusal()
 
     def end(self) -> AgentBudgetError | None:
-        """Record the stream, once."""
         if self._done:
             return None
         self._done = True
@@ -244,7 +238,6 @@ class MeteredStream:
         return chunk
 
     def close(self) -> None:
-        """Close the stream and record what was read of it."""
         if hasattr(self._stream, "close"):
             self._stream.close()
         self._end()
@@ -291,7 +284,6 @@ class AsyncMeteredStream:
         return chunk
 
     async def close(self) -> None:
-        """Close the stream and record what was read of it."""
         close = getattr(self._stream, "close", None) or getattr(self._stream, "aclose", None)
         if close is not None:
             await close()

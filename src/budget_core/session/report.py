@@ -39,7 +39,6 @@ class Totals:
         self.unpriced = 0
 
     def breakdown(self) -> dict[str, Any]:
-        """Return the totals as reports give them, in dollars and tokens."""
         names = ("input", "cache_read", "cache_write", "output", "reasoning")
         return {
             "llm": {

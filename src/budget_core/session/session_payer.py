@@ -63,7 +63,6 @@ class SessionPayer(BalanceView):
 
     @property
     def lineage(self) -> tuple[Self, ...]:
-        """The session itself and its parents, up to the root."""
         return (self, *self.above)
 
     @property
@@ -249,7 +248,6 @@ class SessionPayer(BalanceView):
         return tuple(dict.fromkeys(s for s in (*joining, *guarded) if s not in mine))
 
     def _keep_back_after(self, call: PaidCall) -> None:
-        """Keep back what one more call on the present context would take."""
         price = call.quote.rates if call.quote is not None else None
         if price is not None and call.usage is not None and not self.finalized:
             self.keep_back(self.estimator.one_more(price, call.usage))

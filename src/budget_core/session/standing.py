@@ -99,7 +99,6 @@ class Standing:
             when_dropped(self, partial(ledger.forget, self.account))
 
     def start(self) -> None:
-        """Open the account if that was not done before."""
         with self._openers.lock:
             if self._terms is not None:
                 return
@@ -119,13 +118,11 @@ class Standing:
 
     @property
     def lineage(self) -> tuple[Standing, ...]:
-        """Itself and those of its parents, up to the root."""
         return (self, *self._above)
 
     # -- asking ------------------------------------------------------------------------------
 
     def balance(self) -> Balance:
-        """Return the account's balance, exact."""
         self.start()
         reap()
         drain()
@@ -156,7 +153,6 @@ class Standing:
         return room is not None and cost > room
 
     def unspent(self, limits: Limits) -> int:
-        """Return the most nanos that this account and its parents leave a child with `limits`."""
         self.start()
         most = limits.lifelong("usd") or 0
         for each in self.lineage:
@@ -180,7 +176,6 @@ class Standing:
         return next(((s.ledger, s.account) for s in self.lineage if s in spending), None)
 
     def owns(self, error: AgentBudgetError) -> bool:
-        """Return whether an error is about this very account."""
         return getattr(error, "account", None) == self.account
 
     # -- changing ----------------------------------------------------------------------------
@@ -214,12 +209,10 @@ class Standing:
             self.keep_back(reserve)
 
     def keep_back(self, amounts: Amounts) -> None:
-        """Keep this much back for the last call, in place of what was kept back before."""
         self.start()
         self.ledger.keep_back(self.account, amounts)
 
     def cancel(self) -> None:
-        """Refuse every later call of this account and of those below it."""
         self.start()
         self.ledger.close(self.account, "cancelled")
 

@@ -74,7 +74,6 @@ class Answer:
 
     @property
     def written(self) -> int:
-        """The tokens of all choices that a reader sees written."""
         return (self.visible + (self.reasoning if self.thinks_aloud else 0)) * self.incoming.n
 
     def usage(self, shown: int | None = None) -> Usage:
@@ -92,7 +91,6 @@ class Answer:
         return Usage(read, cached, min(writes, read - cached), output, reasoning)
 
     def steps(self) -> Iterator[Step]:
-        """Yield what a stream writes, token by token."""
         if self.thinks_aloud:
             yield from repeat(Step("thinking", 0, FILLER, 1), self.reasoning)
         for number, (kind, call, text) in enumerate(self._padded()):
@@ -119,7 +117,6 @@ def input_tokens(incoming: Incoming, reply: Reply) -> int:
 
 
 def compose(incoming: Incoming, reply: Reply, tier: str) -> Answer:
-    """Return what a model writes for a reply, under the caller's cap."""
     calls = _calls(incoming, reply)
     text = reply.text
     natural = count(text) + sum(1 + count(call.arguments) for call in calls)

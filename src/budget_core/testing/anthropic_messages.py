@@ -37,7 +37,6 @@ class MessagesWire(Wire):
         check_thinking(body)
 
     def messages(self, body: Json) -> list[Json]:
-        """Return the system prompt and the messages."""
         system = body.get("system")
         head = [{"role": "system", "content": system}] if system else []
         return [*head, *super().messages(body)]

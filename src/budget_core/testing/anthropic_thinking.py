@@ -13,7 +13,6 @@ LEAST_BUDGET = 1024
 
 
 def thinks(body: Mapping[str, Any]) -> bool:
-    """Return whether a request asks for thinking that can be read."""
     return (body.get("thinking") or {}).get("type") in {"enabled", "adaptive"}
 
 

@@ -31,11 +31,9 @@ class BatchesWire(Wire):
         return []
 
     def compose(self, incoming: Incoming, reply: Reply, tier: str) -> Answer:
-        """Return an answer without a model's words."""
         return nothing(incoming, reply, tier)
 
     def body(self, answer: Answer) -> Json:
-        """Return a batch that has just been accepted."""
         asked = answer.incoming.body
         now = int(time.time())
         return {
@@ -59,7 +57,6 @@ class MessageBatchesWire(BatchesWire):
     required = ("requests",)
 
     def body(self, answer: Answer) -> Json:
-        """Return a batch that has just been accepted."""
         now = datetime.now(UTC)
         ends = dict.fromkeys(("canceled", "errored", "expired", "succeeded"), 0)
         return {

@@ -23,7 +23,6 @@ class Book:
 
     @property
     def bills(self) -> list[Bill]:
-        """A copy of all bills, in the order of arrival."""
         with self._changed:
             return list(self._bills)
 
@@ -38,12 +37,10 @@ class Book:
 
     @property
     def in_flight(self) -> int:
-        """How many requests wait for the end of their answer."""
         return self._in_flight
 
     @property
     def peak(self) -> int:
-        """The largest number in flight so far."""
         return self._peak
 
     def arrive(self, path: str, headers: Mapping[str, str]) -> Entry:
@@ -91,7 +88,6 @@ class Entry:
         self._present = True
 
     def note(self, **changes: Any) -> None:
-        """Add what became known about the request."""
         self._book._note(self._bills, self.index, changes)  # noqa: SLF001
 
     def settle(self, **changes: Any) -> None:

@@ -15,7 +15,6 @@ if TYPE_CHECKING:
 
 
 def whole(answer: Answer) -> Json:
-    """Return a response with everything in it."""
     text = [{"text": answer.text}] if answer.text else []
     parts = [*text, *(_function_call(call) for call in answer.calls)]
     indices = range(answer.incoming.n)

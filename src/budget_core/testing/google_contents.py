@@ -12,7 +12,6 @@ _UNCOUNTED = frozenset({"thought", "thoughtSignature", "thought_signature"})
 
 
 def content_messages(body: Json) -> list[Json]:
-    """Return the system instruction and the contents of a request as messages."""
     system = field(body, "systemInstruction")
     head = [content_message(system, "system")] if system else []
     return [*head, *(content_message(content) for content in listed(body["contents"]))]

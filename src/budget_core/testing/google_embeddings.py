@@ -25,7 +25,6 @@ class EmbedContentWire(GoogleWire):
     streams = False
 
     def requests(self, body: Mapping[str, Any]) -> list[Json]:
-        """Return the contents to embed, each with its options."""
         return [dict(body)]
 
     def messages(self, body: Json) -> list[Json]:
@@ -35,7 +34,6 @@ class EmbedContentWire(GoogleWire):
         return sum(max(1, count_value(message["content"])) for message in messages)
 
     def compose(self, incoming: Incoming, reply: Reply, tier: str) -> Answer:
-        """Return an answer without a model's words."""
         return nothing(incoming, reply, tier)
 
     def body(self, answer: Answer) -> Json:
@@ -51,7 +49,6 @@ class BatchEmbedContentsWire(EmbedContentWire):
     required = ("requests",)
 
     def requests(self, body: Mapping[str, Any]) -> list[Json]:
-        """Return the contents to embed, each with its options."""
         return list(body["requests"])
 
     def body(self, answer: Answer) -> Json:

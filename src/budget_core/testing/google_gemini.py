@@ -24,7 +24,6 @@ class GeminiWire(GoogleWire):
     required = ("contents",)
 
     def messages(self, body: Json) -> list[Json]:
-        """Return the system instruction and the contents."""
         return content_messages(body)
 
     def count(self, body: Json, messages: list[Json]) -> int:
@@ -34,11 +33,9 @@ class GeminiWire(GoogleWire):
         return super().count(body, messages) + count_schema(schema)
 
     def tools(self, body: Json) -> tuple[str, ...]:
-        """Return the names of the functions that are declared, and of Google's own tools."""
         return tuple(name for tool in listed(body.get("tools")) for name in _tool_names(tool))
 
     def choices(self, body: Json) -> int:
-        """Return how many candidates are asked for."""
         return positive("candidateCount", field(_config(body), "candidateCount") or 1)
 
     def cap(self, body: Json) -> int | None:
@@ -62,7 +59,6 @@ class GeminiWire(GoogleWire):
         yield Frame(b"]")
 
     def stream_type(self, answer: Answer) -> str:
-        """Return the content type of either kind of stream."""
         return super().stream_type(answer) if _is_sse(answer) else "application/json"
 
 

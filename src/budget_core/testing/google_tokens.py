@@ -27,11 +27,9 @@ class GeminiTokensWire(GeminiWire):
         return super().read(index, path, {**request, **body})
 
     def compose(self, incoming: Incoming, reply: Reply, tier: str) -> Answer:
-        """Return an answer without a model's words."""
         return nothing(incoming, reply, tier)
 
     def fee(self, listed: str, incoming: Incoming) -> int:  # noqa: ARG002
-        """Return 0."""
         return 0
 
     def body(self, answer: Answer) -> Json:

@@ -32,11 +32,9 @@ class SpeechWire(Wire):
         return prompt_messages(body["input"])
 
     def units(self, incoming: Incoming) -> int:
-        """Return the characters of the text."""
         return len(incoming.last_text)
 
     def compose(self, incoming: Incoming, reply: Reply, tier: str) -> Answer:
-        """Return an answer without a model's words."""
         return nothing(incoming, reply, tier)
 
     def payload(self, answer: Answer) -> Payload:
@@ -55,15 +53,12 @@ class TranscriptionsWire(Wire):
     fees = TRANSCRIPTIONS
 
     def parse(self, raw: bytes, content_type: str) -> Json:
-        """Return the fields of the form."""
         return parse_form(raw, content_type)
 
     def messages(self, body: Json) -> list[Json]:
-        """Return the prompt, if there is one, as a message."""
         return prompt_messages(body.get("prompt"))
 
     def payload(self, answer: Answer) -> Payload:
-        """Return JSON, or the text alone where that is asked for."""
         if (answer.incoming.body.get("response_format") or "json") in _AS_JSON:
             return super().payload(answer)
         return Payload(answer.text.encode(), "text/plain; charset=utf-8")

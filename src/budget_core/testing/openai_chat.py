@@ -39,7 +39,6 @@ class ChatWire(Wire):
         return {**whole, "usage": chat_usage(answer)} if answer.reply.usage else whole
 
     def frames(self, answer: Answer) -> Iterator[Frame]:
-        """Yield a chunk for each token, the finish, and the usage if it was asked for."""
         options = answer.incoming.body.get("stream_options") or {}
         wants_usage = bool(options.get("include_usage")) and answer.reply.usage
         head = self.head(answer, self.chunk_object)
@@ -59,7 +58,6 @@ class ChatWire(Wire):
         yield Frame(DONE)
 
     def head(self, answer: Answer, kind: str) -> Json:
-        """Return what a completion and each of its chunks start with."""
         incoming = answer.incoming
         return {
             "id": f"{self.id_prefix}-{incoming.index}",
@@ -100,7 +98,6 @@ class ChatWire(Wire):
         return {"delta": delta}
 
     def last(self, *, first: bool) -> Json:
-        """Return the empty delta that carries the finish reason."""
         return {"delta": {"role": "assistant", "content": ""} if first else {}}
 
 
@@ -130,7 +127,6 @@ class CompletionsWire(ChatWire):
         return {"text": step.text}
 
     def last(self, *, first: bool) -> Json:  # noqa: ARG002
-        """Return the empty text that carries the finish reason."""
         return {"text": ""}
 
 
@@ -142,7 +138,6 @@ def prompt_messages(prompt: Any) -> list[Json]:
 
 
 def chat_usage(answer: Answer) -> Json:
-    """Return the usage in the shape of completions."""
     usage = answer.usage()
     return {
         "prompt_tokens": usage.input,

@@ -34,7 +34,6 @@ class EmbeddingsWire(Wire):
         return sum(count_prompts(body["input"]))
 
     def compose(self, incoming: Incoming, reply: Reply, tier: str) -> Answer:
-        """Return an answer without a model's words."""
         return nothing(incoming, reply, tier)
 
     def body(self, answer: Answer) -> Json:

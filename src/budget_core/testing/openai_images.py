@@ -43,7 +43,6 @@ class ImagesWire(Wire):
         return nothing(incoming, reply, tier, tokens)
 
     def body(self, answer: Answer) -> Json:
-        """Return the images, and their usage if tokens are what is sold."""
         incoming = answer.incoming
         by_token = incoming.model not in self.fees
         as_text = by_token or incoming.body.get("response_format") == "b64_json"

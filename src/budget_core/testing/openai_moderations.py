@@ -40,11 +40,9 @@ class ModerationsWire(Wire):
     fees = MODERATIONS
 
     def messages(self, body: Json) -> list[Json]:
-        """Return the inputs that are texts as messages."""
         return prompt_messages(body["input"])
 
     def compose(self, incoming: Incoming, reply: Reply, tier: str) -> Answer:
-        """Return an answer without a model's words."""
         return nothing(incoming, reply, tier)
 
     def body(self, answer: Answer) -> Json:

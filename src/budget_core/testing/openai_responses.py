@@ -43,7 +43,6 @@ class ResponsesWire(Wire):
         return _response(answer, final, _output(answer))
 
     def frames(self, answer: Answer) -> Iterator[Frame]:
-        """Yield the events of a response, one delta for each token."""
         numbers = counter()
 
         def event(kind: str, tokens: int = 0, **fields: Any) -> Frame:
@@ -125,7 +124,6 @@ def _response(answer: Answer, status: str, output: list[Json]) -> Json:
 
 
 def response_id(index: int) -> str:
-    """Return the id under which a response is stored."""
     return f"resp_{index}"
 
 

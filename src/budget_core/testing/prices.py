@@ -94,7 +94,6 @@ class Catalogue:
         self._own[model] = price
 
     def models(self) -> list[str]:
-        """Return the names of all models, sorted."""
         return sorted({*STANDARD, *self._own})
 
     def resolve(self, model: str, fees: Mapping[str, int] | None = None) -> str | None:

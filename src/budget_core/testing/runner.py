@@ -35,7 +35,6 @@ class Runner:
         self._thread = threading.Thread(target=self._run, name="budget-provider", daemon=True)
 
     def start(self) -> None:
-        """Start to serve; return when requests are answered."""
         self._thread.start()
         self._ready.wait()
         if self._failure is not None:
@@ -43,7 +42,6 @@ class Runner:
             raise RuntimeError("the test provider did not start") from self._failure
 
     def stop(self) -> None:
-        """Cancel what is in flight, close every connection, and end the thread."""
         self._loop.call_soon_threadsafe(self._stopping.set)
         self._thread.join(STOP_TIMEOUT)
         if self._thread.is_alive():

@@ -52,7 +52,6 @@ class Script:
         return self.default if reply is None else reply
 
     def continued(self, incoming: Incoming) -> Incoming:
-        """Add the stored conversation that a response continues to its input."""
         earlier = incoming.body.get("previous_response_id")
         if earlier is None or incoming.api != "responses":
             return incoming

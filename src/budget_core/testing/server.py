@@ -26,7 +26,6 @@ SECRETS = frozenset(
 
 
 def build_app(script: Script) -> Starlette:
-    """Return the ASGI application of a provider."""
     routes = [
         Route(path, Endpoint(script, wire), methods=["POST"]) for path, wire in wires().items()
     ]

@@ -28,7 +28,6 @@ _MEDIA_TYPES = frozenset(
 
 
 def count(text: str) -> int:
-    """Return the number of tokens of a text."""
     if text.isascii():
         return -(-len(text) // TOKEN_BYTES)
     return len(pieces(text))

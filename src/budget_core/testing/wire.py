@@ -175,12 +175,10 @@ class Wire:
 
 
 def encoded(payload: Json) -> bytes:
-    """Return compact JSON."""
     return json.dumps(payload, separators=(",", ":")).encode()
 
 
 def sse(payload: Json, event: str | None = None) -> bytes:
-    """Return one server-sent event."""
     head = f"event: {event}\n".encode() if event else b""
     return head + b"data: " + encoded(payload) + b"\n\n"
 
@@ -193,7 +191,6 @@ def positive(name: str, value: Any) -> int:
 
 
 def text_of(content: Any) -> str:
-    """Return the text of a message's content, whatever its shape."""
     if isinstance(content, str):
         return content
     if isinstance(content, list):

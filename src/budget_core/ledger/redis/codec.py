@@ -36,7 +36,6 @@ def text(amounts: Amounts) -> str:
 
 
 def opening(account: Account, *, update: bool) -> str:
-    """Return what the script that opens accounts is told."""
     every = account.limits.every
     told = {
         "id": account.id,
@@ -61,14 +60,12 @@ def terms_of(account: Account) -> str:
 
 @lru_cache(4096)
 def account_from(key: str, terms: str, lasts: Lasts = "name") -> Account:
-    """Return the account that has these terms."""
     parent, limits, reserve, allocated = json.loads(terms)
     every = Limits(tuple(Limit(*each) for each in limits))
     return Account(key, parent, every, Amounts(*reserve), allocated, lasts)
 
 
 def balance_from(told_: Sequence[Any]) -> Balance:
-    """Return a balance as the scripts tell it."""
     key, terms, caps, kept, spent, held, state, windows = told_
     limits = _current(account_from(key, terms).limits, caps)
     windowed = [limit for limit in limits.every if limit.period]
@@ -80,13 +77,11 @@ def balance_from(told_: Sequence[Any]) -> Balance:
 
 
 def denial_from(told_: Sequence[Any]) -> Denial:
-    """Return a denial as the scripts tell it."""
     account, unit, limit, spent, held, want, state, retry, period = told_
     return Denial(account, unit, int(limit), int(spent), int(held), int(want), state, retry, period)
 
 
 def entry_from(told_: Sequence[Any]) -> Entry:
-    """Return a record as the scripts tell it."""
     key, kind, accounts, path, held, amounts, after, over, late, asked, time = told_
     return Entry(
         key, kind, tuple(accounts), tuple(path), vector(held), vector(amounts),
@@ -96,12 +91,10 @@ def entry_from(told_: Sequence[Any]) -> Entry:
 
 
 def vector(told_: Iterable[Any]) -> Amounts:
-    """Return amounts as the scripts tell them."""
     return Amounts(*map(int, told_))
 
 
 def hold_view(told_: dict[str, Any], now: float) -> LiveHoldView:
-    """Return a live hold for those who look on."""
     hold = Hold(told_["id"], tuple(told_["accounts"]), vector(told_["amounts"]))
     expires = max(0.0, float(told_["expires"]) - now)
     return LiveHoldView(hold, max(0.0, now - told_["at"]), told_["owner"], expires)
@@ -126,11 +119,9 @@ class Snapshot:
         raise TypeError(entry)
 
     def __iter__(self) -> Any:
-        """Return the records, oldest first."""
         return iter(self._entries)
 
     def folded(self, account: str) -> tuple[Amounts, Amounts]:
-        """Return what records that are not kept came to."""
         each = self._told[account]
         return vector(each["folded"]), vector(each["folded_beyond"])
 
@@ -206,7 +197,6 @@ def _number(x: int) -> int | str:
 
 
 def _current(declared: Limits, caps: Sequence[Any]) -> Limits:
-    """Return limits with the life-long amounts that they have now."""
     left = iter(caps)
     return Limits(tuple(x if x.period else Limit(x.unit, int(next(left))) for x in declared.every))
 

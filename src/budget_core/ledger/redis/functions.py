@@ -163,7 +163,6 @@ class Functions:
         return answer
 
     def _ask_cluster(self, *command: Any) -> Any:
-        """Ask a cluster's client, which knows whom to ask, and keeps connections of its own."""
         try:
             return self.client.execute_command(*command)  # type: ignore[no-untyped-call]
         except Exception:

@@ -297,7 +297,6 @@ def _names(accounts: tuple[str, ...]) -> str:
 
 
 def names(accounts: Collection[str]) -> str:
-    """Return ids as scripts read them."""
     return _names(tuple(accounts))
 
 

@@ -64,11 +64,9 @@ class Journal:
         return len(self._debts)
 
     def __iter__(self) -> Iterator[Debt]:
-        """Return the debts of this process, oldest first."""
         return iter(list(self._debts.values()))
 
     def add(self, debt: Debt) -> None:
-        """Write a debt down, on the disk."""
         with self._lock:
             self._debts[debt.what, debt.id] = debt
             try:
@@ -119,7 +117,6 @@ class Journal:
                 os.close(file)
 
     def forked(self) -> None:
-        """Leave the debts of a parent process to that."""
         self._lock = Lock()
         self._debts.clear()
         if self._file is not None:

@@ -18,12 +18,10 @@ class LastKnown:
         self._parents: dict[str, str | None] = {}
 
     def know(self, account: str, parent: str | None, room: Headroom) -> None:
-        """Record an account that was opened."""
         with self._lock:
             self._parents[account], self._rooms[account] = parent, list(room)
 
     def learn(self, accounts: Sequence[str], room: Headroom) -> None:
-        """Record what the ledger says is left of `accounts` now."""
         with self._lock:
             if len(accounts) == 1 and accounts[0] in self._rooms:
                 self._rooms[accounts[0]] = list(room)
@@ -59,7 +57,6 @@ class LastKnown:
                 ]
 
     def path(self, accounts: Sequence[str]) -> list[str] | None:
-        """Return these accounts and those above them, as far as they are known."""
         with self._lock:
             return self._path(accounts)
 
@@ -69,7 +66,6 @@ class LastKnown:
         self._parents.pop(account, None)
 
     def forked(self) -> None:
-        """Wait for no thread of the parent process."""
         self._lock = Lock()
 
     def _path(self, accounts: Sequence[str]) -> list[str] | None:

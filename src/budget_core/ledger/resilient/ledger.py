@@ -65,7 +65,6 @@ class ResilientLedger(Ledger):
         _all.add(self)
 
     def go_on_without(self, account: str) -> None:
-        """Let calls of `account` go on while the ledger does not answer."""
         known = self._accounts.get(account)
         if known is not None and (parent := known.parent) and parent not in self._accounts:
             # one that only others open: what is left of it is for all sessions below it here
@@ -74,7 +73,6 @@ class ResilientLedger(Ledger):
 
     @property
     def owed(self) -> int:
-        """How many operations the ledger has not heard of yet."""
         return len(self._journal)
 
     # -- what must not wait ------------------------------------------------------------------
@@ -243,13 +241,11 @@ class ResilientLedger(Ledger):
         return self.inner.watch(callback)
 
     def beat(self) -> None:
-        """Tell the ledger what it is owed, if it answers."""
         if self._journal:
             with suppress(LedgerUnavailable):
                 self._pay()
 
     def forked(self) -> None:
-        """Wait for no thread of the parent process."""
         self._paying = Lock()
         self._last_known.forked()
 
@@ -392,11 +388,9 @@ class ResilientLedger(Ledger):
         return hold
 
     def _known_here_only(self, error: Exception, hold: Hold) -> bool:
-        """Return whether a hold was made while the ledger was away, so that it does not know it."""
         return isinstance(error, LedgerUnavailable) or self._open.issuperset(hold.accounts)
 
     def _remembered(self, account: str) -> Balance:
-        """Return what was last known, with what is owed since."""
         known = self._balances[account]
         spent = known.spent
         for debt in self._journal:

@@ -16,23 +16,19 @@ _MOST: Final = 2**63 - 1
 
 @lru_cache(4096)
 def names(keys: tuple[str, ...]) -> str:
-    """Return the text of some accounts' names."""
     return json.dumps(keys)
 
 
 @lru_cache(4096)
 def names_from(text: str) -> tuple[str, ...]:
-    """Read what `names` wrote."""
     return tuple(json.loads(text)) if text else ()
 
 
 def text_of(amounts: Amounts) -> str:
-    """Return the text of an amount of each unit."""
     return f"{amounts[0]},{amounts[1]},{amounts[2]},{amounts[3]}"
 
 
 def amounts_from(text: str) -> Amounts:
-    """Read what `text_of` wrote."""
     return Amounts(*map(int, text.split(",")))
 
 
@@ -55,13 +51,11 @@ def numbers_from(text: str) -> list[int]:
 
 
 def text_of_limits(limits: Limits) -> str:
-    """Return the text of an account's limits."""
     return json.dumps(_limits(limits))
 
 
 @lru_cache(4096)
 def limits_from(text: str) -> Limits:
-    """Read what `text_of_limits` wrote."""
     return Limits(tuple(Limit(*each) for each in json.loads(text)))
 
 
@@ -72,14 +66,12 @@ def text_of_account(account: Account) -> str:
 
 @lru_cache(4096)
 def account_from(key: str, parent: str | None, text: str) -> Account:
-    """Read what `text_of_account` wrote."""
     limits, reserve, allocated, lasts = json.loads(text)
     every = Limits(tuple(Limit(*each) for each in limits))
     return Account(key, parent, every, Amounts(*reserve), allocated, lasts)
 
 
 def entry_columns(entry: Entry) -> tuple[Any, ...]:
-    """Return what is kept of an entry, from its id on, as `entry_from` reads it."""
     return (
         entry.id, entry.kind, entry.time, names(entry.accounts), names(entry.path), entry.path[-1],
         *entry.amounts, text_of(entry.held), ";".join([text_of(each) for each in entry.after]),
@@ -89,7 +81,6 @@ def entry_columns(entry: Entry) -> tuple[Any, ...]:
 
 
 def entry_from(columns: Sequence[Any]) -> Entry:
-    """Read what `entry_columns` returned."""
     (key, kind, time, accounts, path, _root, usd, tokens, llm_calls, tool_calls,
      held, after, late, over, asked) = columns[:15]  # fmt: skip
     return Entry(

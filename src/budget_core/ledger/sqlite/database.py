@@ -155,7 +155,6 @@ class Database:
                 self._write_lock.release()
 
     def unavailable(self, error: BaseException) -> BaseException:
-        """Return the error to raise for one of SQLite's or the system's."""
         if not isinstance(error, sqlite3.Error | OSError):
             return error
         reason = f"{self.path}: {getattr(error, 'strerror', None) or error}"

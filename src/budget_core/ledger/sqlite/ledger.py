@@ -219,7 +219,6 @@ class SqliteLedger(BookLedger):
             self._stale()
 
     def _catch_up(self) -> None:
-        """Replay what others have done since our last operation."""
         rows = self._oplog.tail()
         if rows is None:
             self._stale()
@@ -267,7 +266,6 @@ class SqliteLedger(BookLedger):
             each.stale()
 
     def _reopen(self) -> None:
-        """Begin anew after a rest, or in a fork."""
         self._resting = False
         self._stale()
         if self._pid != os.getpid():

@@ -46,7 +46,6 @@ class Oplog:
         self._marked = 0
 
     def execute(self, statement: str, parameters: Sequence[Any] = ()) -> sqlite3.Cursor:
-        """Run one statement in the operation that is under way."""
         return self.connection.execute(statement, parameters)
 
     def execute_many(self, statement: str, rows: Sequence[Row]) -> None:
@@ -57,7 +56,6 @@ class Oplog:
             self.connection.executemany(statement, map(wide, rows))
 
     def stale(self) -> None:
-        """Know nothing of what was done before."""
         self._last = None
         self.pending.clear()
 
@@ -83,7 +81,6 @@ class Oplog:
         return rows
 
     def append_hold(self, live: LiveHold) -> None:
-        """Append a hold that is made or replaced."""
         hold, final = live.hold, live.final
         self.pending.append(
             (
@@ -93,17 +90,14 @@ class Oplog:
         )  # fmt: skip
 
     def append_entry(self, entry: Entry, *, passing: bool) -> None:
-        """Append an entry."""
         self.pending.append((*entry_columns(entry), passing, None, None))
 
     @property
     def any(self) -> bool:
-        """There are some, of this operation or of earlier ones."""
         return bool(self.pending) or (self._last or 0) > self._marked
 
     @property
     def many(self) -> bool:
-        """There are so many that all should be written."""
         return (self._last or 0) - self._marked >= MOST
 
     def write(self) -> None:

@@ -66,7 +66,6 @@ class Accounts(MutableMapping[str, Node]):
         self._touched: dict[tuple[str, ...], Route] = {}
 
     def stale(self) -> None:
-        """Believe nothing of what was read before, and forget it."""
         self.known.clear()
         self._written.clear()
         self._touched.clear()
@@ -146,7 +145,6 @@ class Holds(MutableMapping[str, LiveHold]):
         self._changed: set[str] = set()
 
     def stale(self) -> None:
-        """Believe nothing of what was read before."""
         self._known = None
         self._changed.clear()
 
@@ -161,7 +159,6 @@ class Holds(MutableMapping[str, LiveHold]):
         return live
 
     def get(self, key: str, default: Any = None) -> Any:
-        """Return a live hold, or `default`."""
         return self[key] if key in self._all() else default
 
     def __setitem__(self, key: str, live: LiveHold) -> None:
@@ -175,7 +172,6 @@ class Holds(MutableMapping[str, LiveHold]):
             raise KeyError(key)
 
     def pop(self, key: str, default: Any = None) -> Any:
-        """Take a hold out; `default` if it is not live."""
         known = self._all()
         if key not in known:
             return default
@@ -191,11 +187,9 @@ class Holds(MutableMapping[str, LiveHold]):
         return len(self._all())
 
     def of_owner(self, owner: str) -> list[str]:
-        """Return the ids of a process's holds."""
         return [key for key, live in self.items() if live.owner == owner]
 
     def flush(self) -> bool:
-        """Write what has changed, and tell whether anything had."""
         known, changed = self._all(), sorted(self._changed)
         self._changed.clear()
         rows = [_hold_row(live) for key in changed if (live := known.get(key)) is not None]
@@ -217,7 +211,6 @@ class Holds(MutableMapping[str, LiveHold]):
         return live
 
     def from_row(self, row: Row) -> LiveHold:
-        """Return the hold that somebody else has made."""
         return self._live(row[1], row[4], row[5:9], row[9], row[3], row[10])
 
     def _live(
@@ -247,30 +240,25 @@ class Entries:
         self.in_oplog.clear()
 
     def forked(self) -> None:
-        """Begin anew with the ids of this process."""
         self._newest = 0
 
     def get(self, key: str) -> Entry | None:
-        """Return the last record under an id."""
         statement = _LAST_IN_OPLOG if key in self.in_oplog else _LAST_ENTRY
         columns = self._oplog.execute(statement, (key,)).fetchone()
         return None if columns is None else entry_from(columns)
 
     def __contains__(self, key: str) -> bool:
-        """Return whether something was recorded under an id."""
         if (number := number_of(key)) > self._newest:  # it was made just now: spare the search
             self._newest = number
             return key in self.in_oplog
         return self.get(key) is not None
 
     def add(self, entry: Entry) -> None:
-        """Keep a record."""
         passing = self._accounts.even_gone(entry.path[-1]).account.lasts == "run"
         self._oplog.append_entry(entry, passing=passing)
         self.in_oplog.add(entry.id)
 
     def __iter__(self) -> Iterator[Entry]:
-        """Return them, oldest first."""
         return iter([entry_from(columns) for columns in self._oplog.execute(_ENTRIES)])
 
     def folded(self, _account: str) -> tuple[Amounts, Amounts]:

@@ -48,11 +48,9 @@ class WriteLock:
                 return
 
     def release(self) -> None:
-        """Let others write."""
         fcntl.flock(self._file, fcntl.LOCK_UN)
 
     def close(self) -> None:
-        """Close the file."""
         file, self._file = self._file, -1
         if file >= 0:
             os.close(file)

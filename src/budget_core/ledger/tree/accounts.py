@@ -50,7 +50,6 @@ class Node:
         self.route = Route.of(self)
 
     def balance(self, now: float) -> Balance:
-        """Return the account's standing."""
         held, kept = Amounts(*self.held), Amounts(*self.kept)
         windows = tuple([window.balance(now) for window in self.windows])
         return Balance(self.id, self.limits, kept, self.spent, held, self.state, windows)
@@ -61,7 +60,6 @@ class Node:
         return self.state == "closed" or (self.state == "open" and not self.owners)
 
     def holds_for(self, route: Route) -> bool:
-        """Return whether a call that takes `route` holds money of this account."""
         return self in route.checked or (bool(self.windows) and self in route.path)
 
     def hold(self, amounts: Sequence[int]) -> None:
@@ -83,7 +81,6 @@ class Node:
         return None
 
     def window_refusal(self, want: Amounts, now: float) -> Denial | None:
-        """Return why `want` more cannot be held in this account's windows, or None."""
         for window in self.windows:
             if denial := window.refusal(self.id, want[window.at], now, self.state):
                 return denial
@@ -214,7 +211,6 @@ class Route(NamedTuple):
 
     @classmethod
     def of(cls, node: Node) -> Route:
-        """Return the way of one account."""
         if node.account.allocated or node.parent is None:
             checked: tuple[Node, ...] = (node,)
         else:
@@ -253,7 +249,6 @@ class Route(NamedTuple):
             node.set_aside(left)
 
     def spent(self) -> tuple[Amounts, ...]:
-        """Return what each account of the path has spent."""
         if len(self.path) == 1:
             return (self.path[0].spent,)
         return tuple([node.spent for node in self.path])
@@ -281,7 +276,6 @@ class Route(NamedTuple):
         return None
 
     def headroom(self, final: Node | None, now: float) -> Headroom:
-        """Return how much of each unit could be held now."""
         if any(node.state != "open" for node in self.path):
             return Headroom(0, 0, 0, 0)
         room: list[int | None] = [None, None, None, None]
@@ -312,5 +306,4 @@ def _lower(room: list[int | None], at: int, free: int) -> None:
 
 
 def caps_of(limits: Limits) -> tuple[tuple[int, int], ...]:
-    """Return the life-long limits as pairs of a unit's place and an amount."""
     return tuple((UNITS.index(x.unit), x.amount) for x in limits.every if not x.period)

@@ -38,7 +38,6 @@ class LiveHold:
             )
 
     def part(self, node: Node) -> Amounts:
-        """Return what this hold takes of `node`."""
         if self.final is None or node not in self.final.path[1:]:
             return self.hold.amounts
         return self.above
@@ -64,7 +63,6 @@ class LiveHold:
         return None
 
     def lift(self) -> None:
-        """Take it out of what the accounts hold."""
         for node in self.route.checked:
             usd, tokens, llm_calls, tool_calls = self.part(node)
             held = node.held

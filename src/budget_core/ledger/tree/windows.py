@@ -41,7 +41,6 @@ class Window:
         self.slots: dict[int, list[int]] = {}
 
     def roll(self, now: float) -> None:
-        """Let go of what does not count any more."""
         self._roll_to(self._slot(now))
 
     def _roll_to(self, slot: int) -> None:
@@ -65,16 +64,13 @@ class Window:
         self._add(at, 1, amount)
 
     def spend(self, at: float, amount: int) -> None:
-        """Record what was spent for a call that was held `at` that time."""
         self._add(at, 0, amount)
 
     def used(self) -> tuple[int, int]:
-        """Return what was spent and what is held."""
         slots = self.slots.values()
         return sum(slot[0] for slot in slots), sum(slot[1] for slot in slots)
 
     def refusal(self, account: str, want: int, now: float, state: State) -> Denial | None:
-        """Return why `want` more cannot be held now, or None."""
         self.roll(now)
         spent, held = self.used()
         limit = self.limit.amount
@@ -96,16 +92,13 @@ class Window:
         return 0.0
 
     def balance(self, now: float) -> WindowBalance:
-        """Return the standing of the window that is on."""
         self.roll(now)
         return WindowBalance(self.limit, *self.used())
 
     def saved(self) -> list[Any]:
-        """Return it JSON-ready, but for its limit."""
         return [self.since, self.newest, [[slot, *used] for slot, used in self.slots.items()]]
 
     def restore(self, saved: list[Any]) -> None:
-        """Take on what `saved` returned."""
         self.since, self.newest, slots = saved
         self.slots = {slot: [spent, held] for slot, spent, held in slots}
 
@@ -134,7 +127,6 @@ def windows_of(limits: Limits, now: float, before: Iterable[Window] = ()) -> lis
 def spent_over(
     windows: list[Window], account: str, amounts: Amounts, state: State
 ) -> Denial | None:
-    """Return the first window of an account in which more was spent than its limit."""
     for window in windows:
         spent, held = window.used()
         limit = window.limit

@@ -108,7 +108,6 @@ class Rates:
         return -(-total // MILLION) + rates.request
 
     def at(self, input_tokens: int) -> Rates:
-        """Return the rates of a request with that many input tokens."""
         rates = self
         for threshold, step in self.steps:
             if input_tokens <= threshold:
@@ -141,7 +140,6 @@ class Rates:
         return max(max(r.output, r.audio_output if audio else 0) for r in (self, *reached))
 
     def times(self, factor: int) -> Rates:
-        """Return these rates `factor` times as dear."""
         steps = tuple((threshold, step.times(factor)) for threshold, step in self.steps)
         return replace(
             self, steps=steps, **{name: getattr(self, name) * factor for name in _PRICES}

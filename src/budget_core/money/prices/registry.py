@@ -88,18 +88,15 @@ def find(name: str) -> Registered | None:
 
 
 def every() -> Iterator[Registered]:
-    """Yield all registered models."""
     yield from {**_plugged(), **_models}.values()
 
 
 def clear() -> None:
-    """Forget every model that the user registered."""
     _models.clear()
 
 
 @asking.until_change
 def _plugged() -> dict[str, Registered]:
-    """Ask the plugins."""
     models: dict[str, Registered] = {}
 
     def register(name: str, *prices: Money, **more: Money | None) -> None:

@@ -80,7 +80,6 @@ class PriceTable:
         return max(filter(None, resold), key=lambda r: r.input + r.output, default=None)
 
     def entries(self) -> Iterator[Entry]:
-        """Yield every model of every provider."""
         for provider in self._providers:
             for model in provider.models:
                 yield Entry(provider.id, model)
@@ -118,7 +117,6 @@ class PriceTable:
 
 
 def provider_id(provider: str) -> str:
-    """Return the data's id for what an SDK or a framework calls a provider."""
     word = provider.strip().lower()
     return PROVIDERS.get(word, word)
 
@@ -140,8 +138,6 @@ def read_rates(entry: Entry, tier: str | None, now: datetime) -> Rates | None:
 
 
 def _flat(model: ModelInfo, prices: dict[str, Any], tokens: int) -> Rates | None:
-    """Read the prices of a request with that many input tokens."""
-
     def price(*keys: str) -> int:
         return max(_nanos(prices.get(key + "_mtok"), tokens) for key in keys)
 

@@ -20,7 +20,6 @@ _log = logging.getLogger("budget_core")
 
 
 def installed() -> Iterable[EntryPoint]:
-    """Return the plugins of all packages whose lists of entry points can be read."""
     try:
         return entry_points(group=PROJECT)
     except Exception:  # noqa: BLE001  one package with an unreadable list hides those of all
@@ -41,7 +40,6 @@ def is_importing(entry: EntryPoint) -> bool:
 
 
 def package_of(entry: EntryPoint) -> str:
-    """Return the distribution that brings a plugin, with its version."""
     return f"{entry.dist.name} {entry.dist.version}" if entry.dist else ""
 
 

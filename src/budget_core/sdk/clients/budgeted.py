@@ -70,7 +70,6 @@ class BudgetedClient:
         bind(self._bearer(), to)
 
     def _bearer(self) -> Any:
-        """Return what the SDK's guard asks for the budget."""
         return self
 
 

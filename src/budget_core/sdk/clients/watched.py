@@ -202,7 +202,6 @@ class WatchedSession(BudgetSession):
 def _shared_account(
     ledger: Ledger, team: str | None, project: str | None, monthly: Money | None
 ) -> str:
-    """Return the account that clients of a team, or of a project, share; open it if need be."""
     name = f"team:{team}" if team else f"project:{project}" if project else "monthly"
     if monthly is not None:
         declare(name, Limit("usd", parse_usd(monthly), "month"), ledger=ledger)

@@ -54,7 +54,6 @@ def attach(client: Any, to: Binding) -> None:
 
 
 def _home(client: Any) -> Any:
-    """Return the module that knows clients of this SDK."""
     for kind in type(client).__mro__:
         home = _HOMES.get(kind.__module__.partition(".")[0])
         if home is not None:

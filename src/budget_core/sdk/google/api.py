@@ -38,7 +38,6 @@ def _spelled(value: Any) -> Any:
 
 
 def read_body(data: Mapping[str, Any]) -> Body:
-    """Return a body with everything in the place where it is looked for."""
     body: Body = _spelled(data)
     if isinstance(config := _spelled(body.get("generationConfig")), Mapping):
         thinking = "thinkingConfig"
@@ -48,7 +47,6 @@ def read_body(data: Mapping[str, Any]) -> Body:
 
 
 def model_in(path: str) -> str | None:
-    """Return the model that a URL's path names, None if it names none."""
     found = _MODEL.search(unquote(path))
     if found is None:
         return None

@@ -142,12 +142,10 @@ class _Segments:
         response.async_segments = lambda: self._aread(kind.async_segments(unread()))
 
     def close(self) -> None:
-        """Settle the call, and close the connection."""
         self._meter.end()
         self._stream.close()
 
     async def aclose(self) -> None:
-        """Do what `close` does."""
         self._meter.end()
         if hasattr(self._stream, "aclose"):
             await self._stream.aclose()

@@ -35,7 +35,6 @@ _END: Final = object()
 
 
 def answers(models: Any, chats: Any) -> list[tuple[Any, str, str, Callable[..., Any]]]:
-    """Return module, class, name and hook of each method that callers answer to."""
     hooks = []
     for module, owner, names in (
         (models, "Models", ("generate_content", "embed_content")),

@@ -52,7 +52,6 @@ _SPELLINGS: Final = {
 
 
 def _searching(pattern: bytes, *parts: bytes) -> Callable[[bytes], bool]:
-    """Return what searches for a pattern, if any of its parts is there at all."""
     search = re.compile(pattern).search
     return lambda text: any(part in text for part in parts) and search(text) is not None
 

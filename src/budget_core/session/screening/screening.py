@@ -65,19 +65,15 @@ class Screening:
         call.risks = tuple(_in_order({*call.risks, *found}))
 
     def settled(self, call: PaidCall) -> None:
-        """Record a call that was paid for."""
         self._tell(self._anomalies.settled(call))
 
     def failed(self, call: PaidCall) -> None:
-        """Record a call that was released."""
         self._tell(self._anomalies.failed(call))
 
     def accept(self) -> None:
-        """Let calls go on."""
         self._refusing = None
 
     def _search(self, value: Any) -> tuple[list[str], bool]:
-        """Return what the texts of a value hold, and whether any of these texts is new."""
         found, news = set[str](), False
         for text in texts_in(value):
             known = self._tags.get(key := hash(text))

@@ -26,8 +26,6 @@ FEATURES: Final = ("last_word", "agents", "tools")
 
 
 def needs(*any_of: str) -> Callable[[Test], Test]:
-    """Leave a test out where an adapter lacks all of these."""
-
     def decorate(test: Test) -> Test:
         cast("Any", test).needs = any_of
         return test

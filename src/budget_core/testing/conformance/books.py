@@ -13,7 +13,6 @@ if TYPE_CHECKING:
 
 
 def expect(holds: object, otherwise: str) -> None:
-    """Raise AssertionError if something does not hold."""
     if not holds:
         raise AssertionError(otherwise)
 
@@ -72,7 +71,6 @@ def nothing_is_open() -> None:
 
 
 def counted(provider: Provider, session: BudgetSession, calls: int) -> None:
-    """Check how many calls there were, as the provider counts and as the report does."""
     expect(
         provider.requests == calls,
         f"The budget buys {calls} calls of the model, and {provider.requests} were sent.",
@@ -82,7 +80,6 @@ def counted(provider: Provider, session: BudgetSession, calls: int) -> None:
 
 
 def refused(*outcomes: object) -> None:
-    """Check that every run ended because there was no money."""
     for outcome in outcomes:
         if isinstance(outcome, BudgetExhausted):
             continue

@@ -34,11 +34,9 @@ class Prices:
 
     @hookimpl
     def budget_models(self, request: ModelsRequest) -> None:
-        """Register the model."""
         request.register(self.model, self.input, OUTPUT_PRICE, max_output_tokens=MOST)
 
     def tell(self, provider: Provider) -> None:
-        """Let the provider bill the same."""
         provider.price(self.model, input=self.input, output=OUTPUT_PRICE)
 
 
