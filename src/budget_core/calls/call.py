@@ -6,7 +6,7 @@ import asyncio
 from functools import partial
 from threading import Lock
 from time import time
-from typing import TYPE_CHECKING, Any, Literal, Protocol, Self, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, Self, TypeAlias
 
 from budget_core.calls import context
 from budget_core.calls.payer import everyone, groups_of
@@ -348,35 +348,6 @@ class Call:
     def __repr__(self) -> str:
         state = "ended" if self.ended else self._state
         return f"<Call {self.request.model or self.request.name} {self.id} {state}>"
-
-
-class OpenerHandle(Protocol):
-    """What a framework that opened a call may do with it: say that it is over, and no more."""
-
-    @property
-    def cap(self) -> int | None: ...
-    @property
-    def claimed(self) -> bool: ...
-    def meter(self, seen: str | int) -> None: ...
-    async def meter_async(self, seen: str | int) -> None: ...
-    def finish(self, outcome: Any = None) -> None: ...
-    def abort(self) -> None: ...
-
-
-class GuardHandle(Protocol):
-    """What a guard that opened or adopted a call may do with it: price it, and settle it."""
-
-    wired: bool
-
-    @property
-    def cap(self) -> int | None: ...
-    @property
-    def ended(self) -> bool: ...
-    def reprice(self, request: CallRequest, joining: tuple[Payer, ...] = ()) -> None: ...
-    def meter(self, seen: str | int) -> None: ...
-    def asks(self, size: int) -> bool: ...
-    def settle(self, outcome: Any = None, *, model: str | None = None) -> None: ...
-    def release(self) -> None: ...
 
 
 def _tokens_in(piece: str) -> int:

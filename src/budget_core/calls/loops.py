@@ -33,7 +33,7 @@ class LoopWatch:
         )
 
     def note(self, call: CallRequest, in_flight: Iterable[Any]) -> LoopDetected | None:
-        """Take note of a call; return the error if it is one too many of its kind."""
+        """Record a call; return the error if it is one too many of its kind."""
         detector = self._detectors.get(call.kind)
         if detector is None or call.fingerprint is None:
             return None
@@ -59,7 +59,7 @@ class LoopDetector:
         self._runs = [0] * (MAX_PERIOD + 1)
 
     def count(self, fingerprint: Any, in_flight: Iterable[Any] = ()) -> int | None:
-        """Take note of a call; return how often its cycle has repeated if that is a loop.
+        """Record a call; return how often its cycle has repeated if that is a loop.
 
         Args:
             fingerprint: of the call about to be made.

@@ -65,10 +65,6 @@ class Account:
         """Return whether it stays open without a process that has it open."""
         return self.lasts in {"standing", "implied"}
 
-    def limits_vector(self) -> Amounts:
-        """Return the life-long limits as amounts, 0 where there is none."""
-        return Amounts(*(self.limits.lifelong(unit) or 0 for unit in UNITS))
-
 
 class Headroom(NamedTuple):
     """How much of each unit a reserve could get now; None where nothing limits it."""

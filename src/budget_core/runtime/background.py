@@ -26,7 +26,7 @@ _worker: int | None = None
 
 
 def in_event_loop() -> bool:
-    """Tell whether this thread runs an event loop, which must not be stopped."""
+    """Return whether this thread runs an event loop, which must not be stopped."""
     try:
         asyncio.get_running_loop()
     except RuntimeError:

@@ -61,7 +61,7 @@ class Patches:
         self._restore.append(restore)
 
     def wrap_later(self, module: str, owner: str, name: str, hook: Callable[..., Any]) -> None:
-        """Do what `wrap` does to a class, as soon as its module is imported.
+        """Wrap a method of a class, as soon as its module is imported.
 
         Raises:
             GuardError: the class has no such method; from the import if that is still to come.

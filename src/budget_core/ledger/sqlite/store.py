@@ -111,7 +111,7 @@ class Accounts(MutableMapping[str, Node]):
         return len(list(iter(self)))
 
     def flush(self) -> bool:
-        """Write what has changed, and tell whether anything had."""
+        """Write what has changed; return whether anything had."""
         hot, whole = [], []
         for node in {each.id: each for way in self._touched.values() for each in way.path}.values():
             before, now = self._written.get(node.id), _state(node)

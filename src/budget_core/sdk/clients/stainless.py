@@ -21,7 +21,7 @@ class CopiedClient(BudgetedClient):
             return super().copy(*args, _extra_kwargs={**_extra_kwargs, **bound}, **options)
 
         def with_options(self, *args: Any, **options: Any) -> Any:
-            """Do what `copy` does."""
+            """Return the same as `copy`."""
             return self.copy(*args, **options)
 
 

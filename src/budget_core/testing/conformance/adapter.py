@@ -52,7 +52,7 @@ class Adapter:
         raise NotImplementedError
 
     def astream(self, job: Job) -> AsyncIterator[Any]:
-        """Do what `stream` does, as an asynchronous generator."""
+        """Async version of `stream`: an asynchronous generator."""
         raise NotImplementedError
 
     # -- what is tested ----------------------------------------------------------------------
@@ -133,7 +133,7 @@ class Adapter:
         return said
 
     async def awaited(self, way: str, job: Job) -> str | None:
-        """Do what `carry_out` does, for asynchronous ways."""
+        """Async version of `carry_out`."""
         said = None
         if way == "arun":
             said = await self.arun(job)
