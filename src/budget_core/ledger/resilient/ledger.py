@@ -31,6 +31,7 @@ from budget_core.ledger.records import (
 from budget_core.ledger.resilient.journal import Debt, Journal
 from budget_core.ledger.resilient.last_known import LastKnown
 from budget_core.money.amounts import ZERO, Amounts
+from budget_core.runtime.finalizers import reap
 from budget_core.runtime.forks import in_child
 
 T = TypeVar("T")
@@ -241,6 +242,7 @@ class ResilientLedger(Ledger):
         return self.inner.watch(callback)
 
     def beat(self) -> None:
+        reap()  # what was dropped is told though nothing asks any more
         if self._journal:
             with suppress(LedgerUnavailable):
                 self._pay()
