@@ -99,6 +99,8 @@ class Standing:
             when_dropped(self, partial(ledger.forget, self.account))
 
     def start(self) -> None:
+        if self.started:
+            return
         with self._openers.lock:
             if self._terms is not None:
                 return
