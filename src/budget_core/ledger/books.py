@@ -27,6 +27,7 @@ from budget_core.ledger.records import (
 from budget_core.ledger.tree.accounts import Node, Route
 from budget_core.ledger.tree.hold import LiveHold
 from budget_core.money.amounts import ZERO, Amounts
+from budget_core.runtime.finalizers import reap
 
 STANDING: Final = "*"
 """The owner of an account that is open whoever runs."""
@@ -193,6 +194,7 @@ class BookLedger(Ledger):
             return self._nodes[account].balance(self._now())
 
     def accounts(self) -> list[Balance]:
+        reap()
         with self._lock, self._reading():
             self._drop_forgotten()
             now = self._now()
@@ -257,12 +259,14 @@ class BookLedger(Ledger):
         self._forgotten.append(account)
 
     def entries(self, account: str | None = None) -> Iterator[Entry]:
+        reap()
         with self._lock, self._reading():
             self._drop_forgotten()
             kept = list(self._records)
         return (entry for entry in kept if account is None or account in entry.path)
 
     def verify(self) -> list[str]:
+        reap()
         with self._lock, self._reading():
             self._drop_forgotten()
         with self._lock, self._for_reading:  # others may write meanwhile

@@ -31,6 +31,7 @@ from budget_core.ledger.records import (
 from budget_core.ledger.redis import codec
 from budget_core.ledger.redis.functions import Functions, connect
 from budget_core.money.amounts import Amounts
+from budget_core.runtime.finalizers import reap
 
 if TYPE_CHECKING:
     import redis
@@ -274,6 +275,7 @@ class RedisLedger(Ledger):
         return codec.balance_from(answer["b"])
 
     def _dump(self, what: str) -> dict[str, Any]:
+        reap()
         return self._asked("dump", what)
 
     def _drop_forgotten(self) -> None:
