@@ -124,8 +124,10 @@ def restore(saved: dict[str, Any]) -> BudgetSession:
         missing = _difference(spent, session.balance().spent)
         if missing != ZERO:
             session.ledger.charge(new_id(), (session.account,), missing)
-        if saved["state"] in ("finalized", "cancelled"):
-            session.ledger.close(session.account, saved["state"])
+        if saved["state"] == "finalized":
+            session.standing.conclude()
+        elif saved["state"] == "cancelled":
+            session.standing.cancel()
         _keys[session], _sessions[saved["key"]] = saved["key"], session
         return session
 

@@ -8,8 +8,9 @@ from time import monotonic, time
 from typing import NamedTuple
 
 from budget_core.errors import QuotaExceeded
-from budget_core.ledger import Account, Balance, Denial, Ledger
+from budget_core.ledger import Balance, Denial, Ledger
 from budget_core.ledger.ids import new_id
+from budget_core.ledger.shared import SharedAccount
 from budget_core.money.amounts import Amounts, format_amount
 from budget_core.money.limits import Limit, Limits
 from budget_core.quota.api import REQUESTS, Api
@@ -56,9 +57,9 @@ class Limiter:
         self.ledger = ledger
         self._rate_limits = rate_limits
         self._observe = observe
+        self._account: SharedAccount | None = None
         if api.limits:
-            account = Account(api.account, None, Limits(api.every), lasts="standing")
-            ledger.open(account, update=True)
+            self._account = SharedAccount(ledger, api.account, Limits(api.every))
 
     @property
     def blocks(self) -> bool:
@@ -110,7 +111,7 @@ class Limiter:
 
     def balance(self) -> Balance | None:
         drain()
-        return self.ledger.balance(self.api.account) if self.api.limits else None
+        return None if self._account is None else self._account.balance()
 
     def _tell(self, action: Callable[[], object]) -> None:
         if self.blocks and in_event_loop():

@@ -12,6 +12,7 @@ from budget_core.calls import context
 from budget_core.errors import AgentBudgetError, BudgetExhausted
 from budget_core.ledger import Ledger, MemoryLedger, ledger_from
 from budget_core.ledger.resolve import ENVIRONMENT
+from budget_core.ledger.shared import is_open
 from budget_core.money.limits import Limit
 from budget_core.money.usd import Money, parse_usd
 from budget_core.runtime.settings import check_settings
@@ -205,11 +206,8 @@ def _shared_account(
     name = f"team:{team}" if team else f"project:{project}" if project else "monthly"
     if monthly is not None:
         declare(name, Limit("usd", parse_usd(monthly), "month"), ledger=ledger)
-    else:
-        try:
-            ledger.balance(name)
-        except KeyError:
-            declare(name, ledger=ledger)
+    elif not is_open(ledger, name):
+        declare(name, ledger=ledger)
     return name
 
 
