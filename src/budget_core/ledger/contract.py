@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Iterator, Sequence
 
+from budget_core.errors import LedgerUnavailable
 from budget_core.ledger.records import (
     Account,
     Balance,
@@ -16,6 +17,10 @@ from budget_core.ledger.records import (
     State,
 )
 from budget_core.money.amounts import Amounts
+
+
+class OperationFailed(LedgerUnavailable):
+    """The ledger did answer, with an error about this operation: it is not away for others."""
 
 
 class Ledger(ABC):

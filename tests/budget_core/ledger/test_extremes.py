@@ -2,9 +2,13 @@
 
 import pytest
 
-from budget_core import AgentBudget
+from budget_core import AgentBudget, LedgerUnavailable
 from budget_core.errors import InvalidBudget
 from budget_core.ledger import Account, Hold, new_id
+from budget_core.ledger.contract import OperationFailed
+from budget_core.ledger.redis import RedisLedger
+from budget_core.ledger.resilient import ledger as module
+from budget_core.ledger.resilient.ledger import resilient
 from budget_core.money.amounts import Amounts
 from budget_core.money.limits import Limits
 
@@ -61,3 +65,37 @@ class TestNames:
         assert ledger.balance("é" * 256).spent.usd == 1
         with pytest.raises(InvalidBudget):
             Account(f"{below}y", "é" * 256)
+
+    def test_that_nobody_can_have_are_not_found(self, ledger):
+        for ask in (
+            ledger.balance,
+            ledger.describe,
+            lambda name: ledger.reserve(new_id(), [name], usd(1)),
+            lambda name: ledger.charge(new_id(), [name], usd(1)),
+            lambda name: ledger.headroom([name]),
+            ledger.close,
+        ):
+            with pytest.raises(KeyError):
+                ask(HALF)
+        ledger.open(Account("a"))
+        assert isinstance(ledger.reserve(new_id(), ["a"], usd(1)), Hold)
+
+
+def test_an_error_that_the_server_answers_closes_the_door_on_nobody_else(redis_server, monkeypatch):
+    monkeypatch.setattr(module, "RETRY", 60)
+    inner = RedisLedger(redis_server.url, namespace=new_id())
+    ledger = resilient(inner)
+    ledger.open(Account("a"))
+    client, key = inner._functions.client, f"{{{inner._namespace}}}:accounts"
+    ledger.open(Account("damaged"))
+    client.hset(key, "damaged", b"?")
+    with pytest.raises(OperationFailed):
+        ledger.balance("damaged")
+    assert ledger.charge(new_id(), ["damaged"], usd(1)).amounts == usd(1)  # it is owed
+    for _ in range(3):
+        assert isinstance(ledger.reserve(new_id(), ["a"], usd(1)), Hold)
+    assert ledger.owed == 1
+    assert issubclass(OperationFailed, LedgerUnavailable)
+    client.hset(key, "damaged", client.hget(key, "a"))
+    inner.close_connection()
+    ledger._journal.paid(next(iter(ledger._journal)))

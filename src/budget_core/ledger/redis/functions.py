@@ -18,6 +18,7 @@ from redis.exceptions import TimeoutError as NoAnswer
 from redis.retry import Retry
 
 from budget_core.errors import InvalidBudget, LedgerUnavailable
+from budget_core.ledger.contract import OperationFailed
 from budget_core.ledger.ids import ambiguous, shown
 
 _SHARED: Final = (
@@ -113,6 +114,10 @@ class Functions:
                 if monotonic() + pause >= until:
                     raise _unavailable(error) from error
                 sleep(pause)
+            except ResponseError as error:
+                raise OperationFailed(str(error)) from error
+            except UnicodeEncodeError as error:
+                raise KeyError(error.object) from None  # no account has such a name
             except RedisError as error:
                 raise _unavailable(error) from error
 

@@ -295,11 +295,17 @@ class RedisLedger(Ledger):
 
 @lru_cache(4096)
 def _names(accounts: tuple[str, ...]) -> str:
+    for account in accounts:
+        account.encode()  # JSON would hide that it has no UTF-8
     return json.dumps(accounts, separators=(",", ":"))
 
 
 def names(accounts: Collection[str]) -> str:
-    return _names(tuple(accounts))
+    """Return ids as functions read them. Raises KeyError for one that no account can have."""
+    try:
+        return _names(tuple(accounts))
+    except UnicodeEncodeError as error:
+        raise KeyError(error.object) from None
 
 
 def _by_id(balance: Balance) -> str:

@@ -16,7 +16,7 @@ from typing import Final, TypeVar, cast
 from weakref import WeakSet
 
 from budget_core.errors import AgentBudgetError, HoldConflict, LedgerUnavailable
-from budget_core.ledger.contract import Ledger
+from budget_core.ledger.contract import Ledger, OperationFailed
 from budget_core.ledger.heartbeat import keep_alive
 from budget_core.ledger.records import (
     Account,
@@ -61,7 +61,7 @@ class ResilientLedger(Ledger):
         self._accounts: dict[str, Account] = {}
         self._forgotten: deque[str] = deque()
         self._paying = Lock()
-        self._away_until = float("-inf")
+        self._away_until = self._pay_again = float("-inf")
         self._adopted = False
         _all.add(self)
 
@@ -261,9 +261,11 @@ class ResilientLedger(Ledger):
         if monotonic() < self._away_until:
             raise LedgerUnavailable("it did not answer a moment ago")
         try:
-            if self._journal:
+            if self._journal and monotonic() >= self._pay_again:
                 self._pay()
             return self._answer(question)
+        except OperationFailed:
+            raise
         except LedgerUnavailable:
             self._away_until = monotonic() + RETRY
             raise
@@ -317,6 +319,9 @@ class ResilientLedger(Ledger):
             for debt in self._journal:
                 try:
                     self._pay_one(debt)
+                except OperationFailed as error:
+                    _log.warning("%r answers the %s of %s: %s", self, debt.what, debt.id, error)
+                    self._pay_again = monotonic() + RETRY
                 except LedgerUnavailable:
                     self._away_until = monotonic() + RETRY
                     raise

@@ -155,6 +155,8 @@ class Database:
                 self._write_lock.release()
 
     def unavailable(self, error: BaseException) -> BaseException:
+        if isinstance(error, UnicodeEncodeError):
+            return KeyError(error.object)  # no account has such a name
         if not isinstance(error, sqlite3.Error | OSError):
             return error
         reason = f"{self.path}: {getattr(error, 'strerror', None) or error}"
