@@ -4,7 +4,6 @@ import json
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
-from urllib.parse import urlsplit
 
 from budget_core.errors import QuotaExceeded
 from budget_core.ledger import ledger_from
@@ -17,19 +16,17 @@ LIMITS = ["40 requests/day", "60 requests/hour", "1000 tokens/day"]
 ASK = """
 import json, sys
 from concurrent.futures import ThreadPoolExecutor
-from urllib.parse import urlsplit
 from budget_core.errors import QuotaExceeded
-from budget_core.calls.opening import run
 from budget_core.quota import Api, Watch
+from budget_core.runtime.waiting import run
 
 url, limits = json.loads(sys.argv[1])
-watched = Watch(Api("Items", "https://api.example.com", limits), ledger=url).watched_at(
-    urlsplit("https://api.example.com/v1")
-)
+watch = Watch(Api("Items", "https://api.example.com", limits), ledger=url)
+limiter = watch._watched[0].limiter
 
 def ask(_):
     try:
-        watched.gate.settle(run(watched.gate.steps(10, 0)), 9)
+        limiter.settle(run(limiter.steps(10, 0)), 9)
     except QuotaExceeded:
         return 0
     return 1
@@ -43,14 +40,14 @@ with ThreadPoolExecutor(8) as pool:
 
 def test_32_threads(ledger):
     watch = Watch(Api("Items", ITEMS, LIMITS), ledger=ledger)
-    gate = watch.watched_at(urlsplit(f"{ITEMS}/v1")).gate
+    limiter = watch._watched[0].limiter
 
     def ask(_):
         try:
-            ticket = run(gate.steps(10, 0))
+            permit = run(limiter.steps(10, 0))
         except QuotaExceeded:
             return 0
-        gate.settle(ticket, 9)
+        limiter.settle(permit, 9)
         return 1
 
     with ThreadPoolExecutor(32) as pool:
