@@ -228,7 +228,10 @@ def test_a_call_that_langchain_never_ended_is_charged_at_teardown(gpt):
 
 @pytest.fixture
 def no_crewai(monkeypatch):
-    monkeypatch.setattr("budget_crewai.dropin.find_spec", lambda _: None)
+    found = joining.find_spec
+    monkeypatch.setattr(
+        joining, "find_spec", lambda name: None if name == "crewai" else found(name)
+    )
 
 
 @pytest.mark.usefixtures("no_crewai")

@@ -705,8 +705,7 @@ class TestAdapters:
         assert ended == [1]
 
     def test_limits_that_nobody_can_apply_are_told(self, monkeypatch, caplog):
-        for adapter in ("budget_crewai", "budget_langchain"):
-            monkeypatch.setattr(f"{adapter}.dropin.find_spec", lambda _: None)
+        monkeypatch.setattr("budget_core.frameworks.joining.find_spec", lambda _: None)
         with init("$1"):
             assert not caplog.records
         with init("$1", agents={"writer": "$0.10"}):
