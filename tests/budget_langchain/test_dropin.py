@@ -226,15 +226,15 @@ def test_a_call_that_langchain_never_ended_is_charged_at_teardown(gpt):
     assert session.spent > 0
 
 
-@pytest.fixture
-def no_crewai(monkeypatch):
+@pytest.fixture(autouse=True)
+def _no_crewai(monkeypatch):
+    """Where other tests have imported CrewAI, its adapter would give agents limits, too."""
     found = joining.find_spec
     monkeypatch.setattr(
         joining, "find_spec", lambda name: None if name == "crewai" else found(name)
     )
 
 
-@pytest.mark.usefixtures("no_crewai")
 def test_what_the_agents_cannot_have_is_logged_and_the_budget_holds(caplog):
     reserve = {"finalization_reserve": 0.9}
     with init("$1", agents={"a": "$1", "b": "$1"}, **reserve) as session:
@@ -242,7 +242,6 @@ def test_what_the_agents_cannot_have_is_logged_and_the_budget_holds(caplog):
     assert "are not applied" in caplog.text
 
 
-@pytest.mark.usefixtures("no_crewai")
 def test_without_langchain_nobody_watches(monkeypatch, caplog):
     monkeypatch.setattr(joining, "find_spec", lambda _: None)
     with init("$1"):
