@@ -188,8 +188,10 @@ class CrewAIBudgetMiddleware(Payer):
 
     async def __aexit__(self, *error: Any) -> None:  # noqa: PYI036
         if not self._goes_on():
-            await asked(self._abandon, blocks=self.session.blocks)
-            await super().__aexit__(*error)
+            try:  # CrewAI cancels the task of a stream once its last part is read
+                await asked(self._abandon, blocks=self.session.blocks)
+            finally:
+                await super().__aexit__(*error)
 
     @contextmanager
     def _block(self) -> Iterator[None]:
