@@ -202,5 +202,3 @@ def plugins(*, json: Json = False) -> None:
 manager.register(watch_commands)
 manager.register(ledger_commands)
 asking.every("budget_commands", CommandsRequest(app))
-
-__all__ = ["app"]

@@ -27,6 +27,3 @@ def _limit_first(theirs: Sequence[str]) -> list[str]:
     limits = (at for at, arg in enumerate(theirs) if arg.partition("=")[0] == "--limit")
     at = next(limits, len(theirs))
     return [*theirs[at:], "--", *theirs[:at]]
-
-
-__all__ = ["LimitLast"]

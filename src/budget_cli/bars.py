@@ -53,6 +53,3 @@ def _colour(spent: float, ordinary: float, limit: float) -> str:
     if spent > limit:
         return "bold red"
     return "yellow" if spent >= _NEAR * ordinary else "green"
-
-
-__all__ = ["bar", "dollars", "exact_dollars"]

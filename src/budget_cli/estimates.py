@@ -168,6 +168,3 @@ def _budget_rows(found: Estimate) -> list[tuple[str, str]]:
 
 def _usd(amount: float | None) -> str:
     return format_usd(round((amount or 0.0) * 1e9))
-
-
-__all__ = ["Estimate", "allowed_calls", "estimate", "show_estimate"]

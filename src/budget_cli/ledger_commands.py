@@ -115,6 +115,3 @@ def account_set(
     from budget_cli.ledgers import set_account  # noqa: PLC0415
 
     set_account(ledger, name, limits, parent=parent, as_json=json)
-
-
-__all__ = ["EXIT_CODES", "Json", "Url", "budget_commands"]

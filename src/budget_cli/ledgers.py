@@ -239,9 +239,3 @@ def _amounts(amounts: Amounts) -> str:
 
 def _when(time: float) -> str:
     return datetime.fromtimestamp(time, UTC).isoformat(timespec="seconds")
-
-
-__all__ = [
-    "cancel_account", "open_ledger", "set_account", "show_accounts", "show_entries", "show_holds",
-    "top_up_account", "verify_ledger",
-]  # fmt: skip

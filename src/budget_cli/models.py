@@ -155,6 +155,3 @@ def _as_dict(model: KnownModel) -> dict[str, Any]:
         "cache_write_per_million": to_usd(price.cache_write),
         "max_output_tokens": model.max_output,
     }
-
-
-__all__ = ["Resolved", "resolve", "show_models"]

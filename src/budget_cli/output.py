@@ -80,6 +80,3 @@ def errors_for_people() -> Iterator[None]:
 def _width() -> int:
     columns = environ.get("COLUMNS", "")
     return int(columns) if columns.isdecimal() and int(columns) else PLAIN_WIDTH
-
-
-__all__ = ["cell", "console", "errors_for_people", "fail", "print_json", "to_json"]

@@ -26,6 +26,3 @@ def _told(plugin: PluginInfo) -> Text:
     if not plugin.hooks:
         return Text("not in use", style="dim")
     return cell(", ".join(plugin.hooks))
-
-
-__all__ = ["show_plugins"]

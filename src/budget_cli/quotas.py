@@ -82,6 +82,3 @@ def _until(at: float | None) -> str:
         return ""
     left = at - time()
     return "now" if left <= 0 else f"in {left:,.0f} s"
-
-
-__all__ = ["show_quotas"]

@@ -241,6 +241,3 @@ def _details(event: Report) -> str:
 
 def _is_number(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool)
-
-
-__all__ = ["ReportError", "read_report", "rendered", "show_report"]

@@ -196,6 +196,3 @@ def _save(text: str, file: Path) -> None:
         file.write_text(text, encoding="utf-8")
     except OSError as error:
         fail(f"The report cannot be written to {file}: {error.strerror or error}")
-
-
-__all__ = ["run"]

@@ -55,6 +55,3 @@ def collect(
     from budget_cli.collect import collect as serve  # noqa: PLC0415
 
     serve(ledger, host, port, key or [], log)
-
-
-__all__ = ["budget_commands"]

@@ -62,6 +62,3 @@ def bounded(most: int = MOST_CONNECTIONS, patience: float = PATIENCE) -> type[Bo
         patience: seconds in which the headers of each request have to be whole.
     """
     return type("Bounded", (Bounded,), {"most": most, "patience": patience, "silent": {}})
-
-
-__all__ = ["MOST_CONNECTIONS", "PATIENCE", "bounded"]

@@ -43,6 +43,3 @@ def tools_of(library: Library) -> list[BaseTool]:
         return library.read(name)
 
     return [search_documents, read_document]
-
-
-__all__ = ["INSTRUCTIONS", "QUESTION", "research_agent", "tools_of"]

@@ -81,6 +81,3 @@ class _Silent:
 
     def ended(self, outcome: Outcome) -> None:
         pass
-
-
-__all__ = ["demonstrate"]

@@ -54,6 +54,3 @@ def _words(text: str) -> set[str]:
 def _score(text: str, wanted: set[str]) -> float:
     found = _WORD.findall(text.lower())
     return sum(word in wanted for word in found) / (len(found) + 20)
-
-
-__all__ = ["Library", "shipped", "title"]

@@ -114,6 +114,3 @@ def telling(text: str) -> str:
 def _calls(messages: Any) -> list[tuple[str, Mapping[str, Any]]]:
     calls = [call["function"] for message in messages for call in message.get("tool_calls") or ()]
     return [(call["name"], json.loads(call["arguments"])) for call in calls]
-
-
-__all__ = ["ANGLES", "Notes", "Researcher", "next_step", "summary", "telling"]

@@ -234,7 +234,3 @@ def _why(event: dict[str, Any]) -> str:
         return "stopped in mid-stream: what was held for it is spent"
     asked, left = event.get("requested"), event.get("remaining")
     return f"may cost ${asked:.4f}, and ${left:.4f} is left for ordinary calls"
-
-
-__all__ = ["KINDS", "MOST_CALLS", "RESERVE", "Audience", "Kind", "Outcome", "Setting", "Step",
-           "run_agent"]  # fmt: skip

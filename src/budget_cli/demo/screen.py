@@ -162,6 +162,3 @@ def _usd(nanos: int) -> str:
 
 def _nanos(nanos: int | None) -> str:
     return "—" if nanos is None else f"{nanos:,}"
-
-
-__all__ = ["TITLES", "Screen"]

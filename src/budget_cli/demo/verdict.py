@@ -96,6 +96,3 @@ def _run(one: Outcome, budget: int) -> dict[str, Any]:
         ],
         "refusals": one.refusals,
     }
-
-
-__all__ = ["Promise", "document", "promises"]

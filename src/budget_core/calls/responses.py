@@ -307,10 +307,3 @@ class UsageRequest:
     """Which response nobody could read so far."""
 
     response: Any
-
-
-__all__ = [
-    "read_on",
-    "read_receipt",
-    "read_usage",
-]

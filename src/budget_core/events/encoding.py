@@ -35,6 +35,3 @@ def _text(value: object) -> str:
         return str(value)
     except Exception:  # noqa: BLE001  whatever a foreign object may raise
         return f"<{type(value).__name__}>"
-
-
-__all__ = ["to_json"]

@@ -92,6 +92,3 @@ class _Timely(RawIOBase):
     def close(self) -> None:
         self._raw.close()
         super().close()
-
-
-__all__ = ["opener"]

@@ -15,6 +15,3 @@ class Ingest(Sender):
 
     def __call__(self, event: Event) -> None:
         self.put(event.as_dict())
-
-
-__all__ = ["Ingest"]

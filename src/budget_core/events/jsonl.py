@@ -51,6 +51,3 @@ class JsonLines(Outbox):
         with self.path.open("rb") as file:
             file.seek(max(0, self.path.stat().st_size - 1))
             return file.read(1) in {b"", b"\n"}
-
-
-__all__ = ["JsonLines"]

@@ -36,6 +36,3 @@ class LogListener:
             extra = {"budget": event.as_dict()}
             where = printable(event.session_id)
             self._log.log(level, "%s in %s: %s", event.kind, where, printable(told), extra=extra)
-
-
-__all__ = ["LogListener"]

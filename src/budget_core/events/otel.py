@@ -169,6 +169,3 @@ def _details(event: Event) -> dict[str, Any]:
 
 def _only(attributes: dict[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in attributes.items() if value is not None}
-
-
-__all__ = ["OpenTelemetry"]

@@ -275,5 +275,3 @@ _home: tuple[int, bool]
 _close_all_at_exit()  # now, so that it comes after those of most others
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_fresh)
-
-__all__ = ["EXIT_SECONDS", "Counts", "Outbox"]

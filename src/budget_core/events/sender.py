@@ -156,6 +156,3 @@ def _origin(url: str) -> str:
     if parts.username is not None:
         raise InvalidBudget(f"Send credentials to {origin} in headers=, not in its URL.")
     return origin if port is None else f"{origin}:{port}"
-
-
-__all__ = ["Sender", "listed"]

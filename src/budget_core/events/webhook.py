@@ -110,6 +110,3 @@ def _key(secret: str) -> bytes:
     if not key:
         raise InvalidBudget("webhook_secret= is empty; None leaves webhooks unsigned.")
     return key
-
-
-__all__ = ["Webhook", "webhook"]

@@ -166,6 +166,3 @@ class AgentIntegration(Integration):
 
     def _payer(self, agent: str | None) -> Callable[[BudgetExhausted], LastWord]:
         return partial(self.last_word, session=self.session_of(agent))
-
-
-__all__ = ["AgentIntegration", "OnExhausted"]

@@ -104,6 +104,3 @@ class _Joining:
     def end(self) -> None:
         self._over = True
         self._unwatch()
-
-
-__all__ = ["join"]

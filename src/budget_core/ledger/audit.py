@@ -92,6 +92,3 @@ def _window_faults(node: Node, live: Iterable[LiveHold]) -> Iterator[str]:
             yield (
                 f"{node.id}: reserved {window.used()[1]} of {window.limit} but holds come to {held}"
             )
-
-
-__all__ = ["Kept", "faults", "unheld"]

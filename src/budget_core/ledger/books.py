@@ -378,6 +378,3 @@ def _same(known: Entry, amounts: Amounts) -> Entry:
             f"{known.id} was recorded with {recorded} and cannot be recorded again with {amounts}."
         )
     return known
-
-
-__all__ = ["STANDING", "BookLedger", "Records"]

@@ -18,5 +18,3 @@ class Clock:
 
 
 SYSTEM: Final = Clock()
-
-__all__ = ["SYSTEM", "Clock"]

@@ -67,5 +67,3 @@ _lock: Lock
 _told: WeakSet[Beating]
 _fresh()
 in_child(_fresh)
-
-__all__ = ["keep_alive"]

@@ -80,5 +80,3 @@ def _fresh() -> None:
 
 
 in_child(_fresh)
-
-__all__ = ["asked", "behind", "drain", "in_event_loop", "told"]

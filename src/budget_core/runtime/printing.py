@@ -39,6 +39,3 @@ def _as_json(character: str) -> str:
     if character == "\n":  # between members: within a text it is escaped already
         return character
     return json.dumps(character)[1:-1]
-
-
-__all__ = ["printable", "printable_json"]

@@ -59,6 +59,3 @@ def constructors_of(kind: type) -> Iterator[Callable[..., Any]]:
 def settings_of(*takers: Callable[..., Any]) -> frozenset[str]:
     parameters = [each for taker in takers for each in inspect.signature(taker).parameters.values()]
     return frozenset(each.name for each in parameters if each.kind not in _VARIABLE) - {"self"}
-
-
-__all__ = ["check_settings", "checked_settings", "constructors_of", "settings_of"]

@@ -14,6 +14,3 @@ def state_dir() -> Path:
     except RuntimeError:  # this user has no home
         return Path(tempfile.gettempdir()) / f"budget-suite-{os.getuid()}"
     return Path(base) / "budget-suite"
-
-
-__all__ = ["state_dir"]

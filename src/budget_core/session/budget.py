@@ -257,6 +257,3 @@ def _webhooks(url: str | None, secret: str | None) -> Sequence[Listener]:
     from budget_core.events.webhook import webhook  # noqa: PLC0415  an extra
 
     return (webhook(url, secret),)
-
-
-__all__ = ["AMBIENT", "AgentBudget", "declare"]

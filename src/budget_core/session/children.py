@@ -126,6 +126,3 @@ class Children:
         if folded:
             told["other_children"] = {"count": folded, "total_spent": to_usd(rest)}
         return told
-
-
-__all__ = ["MOST_LISTED", "Children"]

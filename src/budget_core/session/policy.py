@@ -9,7 +9,7 @@ from typing import Any, Literal, NamedTuple, TypeAlias
 
 from budget_core.errors import InvalidBudget
 from budget_core.events import Listener, callable_listener
-from budget_core.money.amounts import UNITS, ZERO, Amounts
+from budget_core.money.amounts import ZERO, Amounts
 from budget_core.money.limits import Limits
 from budget_core.money.usd import Money, parse_usd
 
@@ -117,6 +117,3 @@ def reserve_for(reserve: Reserve, limits: Limits) -> Amounts:
 def _one_of(name: str, value: str | None, known: tuple[str | None, ...]) -> None:
     if value not in known:
         raise InvalidBudget(f"{name}= is one of {', '.join(map(repr, known))}; got {value!r}.")
-
-
-__all__ = ["UNITS", "Policy", "Report", "Reserve", "TopUp", "reserve_for"]

@@ -21,7 +21,7 @@ from budget_core.ledger.records import (
 from budget_core.ledger.tree.accounts import Node, Route
 from budget_core.ledger.tree.hold import LiveHold
 from budget_core.ledger.tree.windows import SECONDS, SLOTS
-from budget_core.money.amounts import UNITS, ZERO, Amounts
+from budget_core.money.amounts import UNITS, Amounts
 from budget_core.money.limits import Limit, Limits
 
 _EXACT: Final = 2 * 10**15
@@ -199,19 +199,3 @@ def _number(x: int) -> int | str:
 def _current(declared: Limits, caps: Sequence[Any]) -> Limits:
     left = iter(caps)
     return Limits(tuple(x if x.period else Limit(x.unit, int(next(left))) for x in declared.every))
-
-
-__all__ = [
-    "ZERO",
-    "Snapshot",
-    "account_from",
-    "balance_from",
-    "denial_from",
-    "entry_from",
-    "hold_view",
-    "offsets",
-    "opening",
-    "terms_of",
-    "text",
-    "vector",
-]  # fmt: skip

@@ -190,6 +190,3 @@ def _connected(pool: Any) -> Any:
 
 def _unavailable(error: RedisError) -> LedgerUnavailable:
     return LedgerUnavailable(str(error) or type(error).__name__)
-
-
-__all__ = ["Functions", "connect", "library"]

@@ -321,6 +321,3 @@ def _name_of(client: redis.Redis, server: object) -> str:
     host = at.get("host") or ("localhost" if isinstance(server, str) else None)
     db = at.get("db") or 0
     return f"{scheme}://{host}:{at.get('port') or 6379}/{db}" if host else repr(client)
-
-
-__all__ = ["RedisLedger"]

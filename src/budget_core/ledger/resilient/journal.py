@@ -196,5 +196,3 @@ def _forked() -> None:
 
 
 in_child(_forked)
-
-__all__ = ["Debt", "Journal"]

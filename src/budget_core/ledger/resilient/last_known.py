@@ -79,6 +79,3 @@ class LastKnown:
                     path[each] = None
                 each = self._parents.get(each)
         return list(path)
-
-
-__all__ = ["LastKnown"]

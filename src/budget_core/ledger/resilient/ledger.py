@@ -431,5 +431,3 @@ def _forked() -> None:
 
 
 in_child(_forked)
-
-__all__ = ["ResilientLedger", "resilient"]

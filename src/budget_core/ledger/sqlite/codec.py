@@ -94,20 +94,3 @@ def entry_from(columns: Sequence[Any]) -> Entry:
 
 def _limits(limits: Limits) -> list[list[Any]]:
     return [[x.unit, x.amount, x.period, x.rolling, x.zone] for x in limits.every]
-
-
-__all__ = [
-    "account_from",
-    "amounts_from",
-    "amounts_of",
-    "entry_columns",
-    "entry_from",
-    "limits_from",
-    "names",
-    "names_from",
-    "numbers_from",
-    "text_of",
-    "text_of_account",
-    "text_of_limits",
-    "wide",
-]

@@ -263,5 +263,3 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(
         before=_before_fork, after_in_parent=_after_fork, after_in_child=_after_fork
     )
-
-__all__ = ["MIGRATIONS", "VERSION", "Database", "Durability"]

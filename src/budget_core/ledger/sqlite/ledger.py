@@ -385,6 +385,3 @@ class _Operation(AbstractContextManager[None]):
         trace: TracebackType | None,
     ) -> None:
         self._leave(error, sys._getframe(1))  # noqa: SLF001
-
-
-__all__ = ["SqliteLedger"]

@@ -119,6 +119,3 @@ class Oplog:
         self.pending.append((None, _MARK, *(None,) * 16))
         self.write()
         self._marked = self._last or 0
-
-
-__all__ = ["MOST", "Oplog", "Row"]

@@ -320,6 +320,3 @@ def _hold_row(live: LiveHold) -> tuple[Any, ...]:
         final.id if final is not None else None,
         json.dumps(live.above) if final is not None else None, live.at, live.owner,
     )  # fmt: skip
-
-
-__all__ = ["Accounts", "Entries", "Holds"]

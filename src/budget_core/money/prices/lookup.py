@@ -235,15 +235,3 @@ class PriceRequest:
     model: str
     provider: str | None = None
     tier: str | None = None
-
-
-__all__ = [
-    "KnownModel",
-    "Rates",
-    "is_registered",
-    "known_models",
-    "rates",
-    "register_model",
-    "register_models",
-    "settle_rates",
-]

@@ -121,5 +121,3 @@ _BEDROCK = re.compile(
     r"(?P<vendor>ai21|amazon|anthropic|cohere|deepseek|google|meta|minimax|mistral|moonshotai"
     r"|nvidia|openai|qwen|writer|zai)\.(?P<model>.+)"
 )
-
-__all__ = ["ALIASES", "candidates", "canonical", "prefixes", "undated", "unversioned"]

@@ -66,6 +66,3 @@ def _table() -> _Table:
 def _listed(model: str) -> int | None:
     limits = _table().limits
     return next((limits[form] for form in candidates(model) if form in limits), None)
-
-
-__all__ = ["DEFAULT_MAX_OUTPUT", "is_reasoning", "known_max_output", "max_output_tokens"]

@@ -177,6 +177,3 @@ _PRICES: Final = tuple(f.name for f in fields(Rates) if f.name not in {"steps", 
 
 def _parse(price: Money | None, otherwise: int) -> int:
     return otherwise if price is None else parse_cost(price)
-
-
-__all__ = ["MILLION", "Rates"]

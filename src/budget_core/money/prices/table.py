@@ -209,15 +209,3 @@ def _bases(model: ModelInfo) -> Iterator[str]:
     elif "." in name and (bare := unversioned(name)) != name:
         yield bare
         yield undated(bare)
-
-
-__all__ = [
-    "CONTEXTS",
-    "DEARER",
-    "NATIVE",
-    "PROVIDERS",
-    "Entry",
-    "PriceTable",
-    "provider_id",
-    "read_rates",
-]

@@ -53,5 +53,3 @@ _WAYS: Final[dict[bytes, Callable[[bytes], Iterable[bytes]]]] = {
     b"0000 0000 0000 0000": _fours,
     b"0000 000000 0000": _apart,
 }
-
-__all__ = ["has_card"]

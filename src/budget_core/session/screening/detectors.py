@@ -45,6 +45,3 @@ def datafog(text: str) -> list[str]:
     whole = text.encode(errors="replace").decode()  # half a surrogate pair is none of Rust's
     found = datafog_core.scan(whole, {"entities": list(_TAGS), "locale": "de"})
     return sorted({_TAGS[one.entity_type] for one in found})
-
-
-__all__ = ["datafog"]

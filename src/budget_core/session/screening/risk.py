@@ -92,5 +92,3 @@ _FOUND: Final[dict[Risk, Callable[[bytes], bool]]] = {
     "SECRET_GITHUB": _searching(_GITHUB, b"gh", b"github_pat_"),
     "SECRET_JWT": _searching(_JWT, b"eyJ"),
 }
-
-__all__ = ["RISKS", "Risk", "analyze_text"]
