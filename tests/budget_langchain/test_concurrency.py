@@ -9,7 +9,7 @@ from langgraph.graph import END, START, StateGraph
 from langgraph.types import Send
 
 from budget_core import BudgetExhausted
-from budget_core.testing import Reply
+from budget_core.testing import Gate, Reply
 from budget_langchain import BudgetMiddleware, LangChainBudgetCallback
 
 # 1,000 tokens of input and 750 of output: $0.01
@@ -104,3 +104,51 @@ async def test_one_of_many_has_the_last_word(cents, gpt, researcher):
     assert cents.bill_nanos == budget.session.spent_nanos <= 100_000_000
     assert any(isinstance(r, dict) for r in results)
     assert budget.session.reserved == 0
+
+
+class TestSamples:
+    """Parallel samples of one prompt are no loop, also where a guard adopts their calls."""
+
+    @pytest.fixture
+    def together(self, provider):
+        """Hold the answers back until that many are asked for."""
+
+        def at_once(count):
+            provider.default = Reply("391", gate=Gate(count))
+
+        return at_once
+
+    def test_a_batch_of_one_prompt(self, provider, gpt, together, square):
+        together(12)
+        with LangChainBudgetCallback("$5", max_repeated_calls=3) as callback:
+            gpt().batch(["17 * 23?"] * 12, {"max_concurrency": 12})
+        assert provider.requests == 12
+        square(callback.session)
+
+    async def test_tasks_that_ask_the_same(self, provider, gpt, together, square):
+        together(6)
+        with LangChainBudgetCallback("$5", max_repeated_calls=3) as callback:
+            asking = []
+            for at in range(6):
+                asking.append(asyncio.create_task(gpt().ainvoke("17 * 23?")))
+                await asyncio.to_thread(provider.wait_for_requests, at + 1)
+            await asyncio.gather(*asking)
+        square(callback.session)
+
+    def test_votes_of_a_graph(self, provider, gpt, together, square):
+        together(12)
+        model = gpt()
+
+        class Votes(TypedDict):
+            given: Annotated[list, operator.add]
+
+        def vote(_):
+            return {"given": [model.invoke("17 * 23?").text]}
+
+        graph = StateGraph(Votes)
+        graph.add_node("vote", vote).add_edge("vote", END)
+        graph.add_conditional_edges(START, lambda _: [Send("vote", {}) for _ in range(12)])
+        with LangChainBudgetCallback("$5", max_repeated_calls=3) as callback:
+            votes = graph.compile().invoke({"given": []}, {"max_concurrency": 12})
+        assert votes["given"] == ["391"] * 12
+        square(callback.session)

@@ -176,7 +176,9 @@ class Call:
         groups = groups_of(joining) if joining else ()
         for payer in joining:
             payer.start()
-        request, risks = self.payer.admit(request)
+        if self.request.fingerprint is not None:
+            request = request._replace(fingerprint=None)  # it was counted when it was opened
+        request, risks, _ = self.payer.admit(request)
         self.risks = risks or self.risks
         if self.kind == "tool":
             self._reprice_tool(request, groups)
@@ -366,8 +368,9 @@ def _receipt(outcome: Any, model: str | None) -> Receipt:
 
 
 def _merged(opened: CallRequest, final: CallRequest) -> CallRequest:
-    """Keep who asked and how errors are cast; take the rest from what is really sent."""
+    """Keep who asked, what for, and how errors are cast; take the rest from what is sent."""
     return final._replace(
+        fingerprint=opened.fingerprint or final.fingerprint,
         agent=opened.agent or final.agent,
         mixin=opened.mixin or final.mixin,
         cost=max(opened.cost, final.cost),

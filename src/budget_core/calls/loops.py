@@ -6,6 +6,7 @@ from collections import deque
 from collections.abc import Iterable
 from time import monotonic
 from typing import TYPE_CHECKING, Any, Final
+from weakref import ref
 
 from budget_core.errors import LoopDetected
 from budget_core.runtime.signals import pass_on
@@ -17,6 +18,12 @@ MAX_PERIOD: Final = 4
 """The longest cycle that is looked for: A-B-C-D-A-B-C-D…"""
 
 
+class Pending(list[Any]):  # made without a call of Python's
+    """The fingerprint of a call on its way to its hold: in flight while anything refers to this."""
+
+    __slots__ = ("__weakref__",)
+
+
 class LoopWatch:
     """Watches a session's LLM calls and its tool calls, each kind a sequence of its own.
 
@@ -26,21 +33,31 @@ class LoopWatch:
     """
 
     def __init__(self, repeats: int | None, window: float) -> None:
+        self._pending: list[ref[Pending]] = []
         self._detectors = (
             {}
             if repeats is None
             else {kind: LoopDetector(repeats, window) for kind in ("llm", "tool")}
         )
 
-    def note(self, call: CallRequest, in_flight: Iterable[Any]) -> LoopDetected | None:
-        """Record a call; return the error if it is one too many of its kind."""
+    def note(self, call: CallRequest, in_flight: Iterable[Any]) -> LoopDetected | Pending | None:
+        """Record a call; return the error if it is one too many of its kind.
+
+        Else what keeps it in flight until it is held: others may ask for the same meanwhile.
+        """
         detector = self._detectors.get(call.kind)
         if detector is None or call.fingerprint is None:
             return None
-        count = detector.count(call.fingerprint, in_flight)
-        return (
-            None if count is None else LoopDetected(call.name or call.model, count, detector.window)
-        )
+        known, self._pending, flying = self._pending, [], list(in_flight)
+        for each in known:
+            if (waiting := each()) is not None:
+                self._pending.append(each)
+                flying += waiting
+        count = detector.count(call.fingerprint, flying)
+        if count is not None:
+            return LoopDetected(call.name or call.model, count, detector.window)
+        self._pending.append(ref(pending := Pending((call.fingerprint,))))
+        return pending
 
 
 class LoopDetector:

@@ -31,7 +31,7 @@ class Opening:
     """One call on its way to its hold: at its share, after a wait, or cut to what is free."""
 
     __slots__ = (
-        "_asked", "_output", "_payer", "_payers", "_quote", "_request",
+        "_asked", "_output", "_payer", "_payers", "_pending", "_quote", "_request",
         "_reservation", "_risks",
     )  # fmt: skip
 
@@ -50,6 +50,7 @@ class Opening:
         self._quote: Quote | None = None
         self._output = 0
         self._risks: tuple[str, ...] = ()
+        self._pending: object = None
 
     @property
     def blocks(self) -> bool:
@@ -65,7 +66,7 @@ class Opening:
         try:
             if self._reservation.blocks:
                 drain()
-            self._request, self._risks = self._payer.admit(self._asked)
+            self._request, self._risks, self._pending = self._payer.admit(self._asked)
             for payer in self._payers[1:]:
                 payer.start()
             return self._call() if self._hold() is None else None
@@ -91,6 +92,7 @@ class Opening:
             raise self._told(error) from None
 
     def _told(self, error: AgentBudgetError) -> AgentBudgetError:
+        self._pending = None
         if isinstance(error, LedgerUnavailable):
             error.seen_by(self._payer.id)
         return error.recast(self._request.mixin)

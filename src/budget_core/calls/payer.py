@@ -20,10 +20,14 @@ if TYPE_CHECKING:
 
 
 class Admitted(NamedTuple):
-    """A call that may be sent: as what, and the tags of what its prompt holds."""
+    """A call that may be sent: as what, and the tags of what its prompt holds.
+
+    Whoever opens it keeps `pending` until it is held.
+    """
 
     request: CallRequest
     risks: tuple[str, ...] = ()
+    pending: object = None
 
 
 class PaidCall(Protocol):

@@ -184,6 +184,11 @@ class Exchange:
 
     def _own(self, call: Call) -> None:
         call.guarded = True
+        counted = self.call or self.claim.beside
+        if counted is not None and counted.kind == "llm" and call.request.fingerprint is None:
+            # not counted again, but in flight: a sample of the same prompt beside it is no loop
+            fingerprint = counted.request.fingerprint
+            call.request = call.request._replace(fingerprint=fingerprint)
         self.call = call
 
     def _adopt(self) -> bool:

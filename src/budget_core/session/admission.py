@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from threading import RLock
 from typing import TYPE_CHECKING, Any
 
-from budget_core.calls.loops import LoopWatch
+from budget_core.calls.loops import LoopWatch, Pending
 from budget_core.calls.payer import Admitted
-from budget_core.errors import AgentBudgetError, CallRefused
+from budget_core.errors import AgentBudgetError, CallRefused, LoopDetected
 from budget_core.runtime.plugins import asking
 
 if TYPE_CHECKING:
@@ -47,11 +47,10 @@ class Admission:
 
     def admit(self, request: CallRequest) -> Admitted:
         risks = () if self.screening is None else self._screened(self.screening, request)
-        if request.fingerprint is not None:
-            self._check_loop(request)
+        pending = None if request.fingerprint is None else self._check_loop(request)
         if asking.listening("budget_reserve"):
             request = self._allowed(request)
-        return Admitted(request, risks)
+        return Admitted(request, risks, pending)
 
     def ended(self, call: PaidCall) -> None:
         if self.screening is not None and self._policy.on_anomaly:
@@ -84,16 +83,17 @@ class Admission:
             return ()
         return screening.prompt(request.model, request.prompt)
 
-    def _check_loop(self, request: CallRequest) -> None:
+    def _check_loop(self, request: CallRequest) -> Pending | None:
         with self._lock:
-            error = self._loops.note(request, self._flying())
-        if error is None:
-            return
-        self._log.emit("loop_detected", key=error.key, count=error.count, window=error.window)
+            noted = self._loops.note(request, self._flying())
+        if not isinstance(noted, LoopDetected):
+            return noted
+        self._log.emit("loop_detected", key=noted.key, count=noted.count, window=noted.window)
         self._log.ask(self._policy.on_loop_detected)
         if self._policy.mode == "enforce":
             self._log.terminated_by = "loop_detected"
-            raise error
+            raise noted
+        return None
 
     def _allowed(self, request: CallRequest) -> CallRequest:
         """Return a call as plugins allow it: capped by the least that any of them says."""

@@ -94,7 +94,7 @@ class SessionPayer(BalanceView):
         admission = self._admission
         usual = request.fingerprint is None and admission.screening is None
         if usual and asking.heard.get("budget_reserve") == ():
-            return tuple.__new__(Admitted, (request, ()))
+            return tuple.__new__(Admitted, (request, (), None))
         return admission.admit(request)
 
     def approved(self, refusal: Refusal, before: int) -> bool:

@@ -284,6 +284,17 @@ async def test_the_same_question_again_and_again_is_a_loop(client):
         await budgeted.create(ASK)
 
 
+async def test_samples_of_one_question_are_no_loop(client, provider, square):
+    provider.default = Reply("391", gate=Gate(6))
+    budgeted = BudgetedChatCompletionClient(client(), "$1", max_repeated_calls=3)
+    asking = []
+    for at in range(6):
+        asking.append(asyncio.create_task(budgeted.create(ASK)))
+        await asyncio.to_thread(provider.wait_for_requests, at + 1)
+    await asyncio.gather(*asking)
+    square(budgeted.payers.session)
+
+
 async def test_wrapped_again_both_budgets_hold(client, square):
     inner = BudgetedChatCompletionClient(client(), "$1")
     outer = BudgetedChatCompletionClient(inner, "$2")

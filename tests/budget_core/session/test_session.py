@@ -688,6 +688,29 @@ class TestLoops:
         for call in calls:
             call.release()
 
+    async def test_samples_that_wait_for_money_are_no_loop(self):
+        session = AgentBudget("$0.01", max_repeated_calls=3).session()
+        first = await asyncio.create_task(session.open_call_async(llm(fingerprint="other")))
+        asking = {
+            asyncio.create_task(session.open_call_async(llm(fingerprint="f"))) for _ in range(6)
+        }
+        await asyncio.sleep(0)
+        first.release()
+        while asking:
+            done, asking = await asyncio.wait(asking, return_when=asyncio.FIRST_COMPLETED)
+            for call in done:
+                (await call).release()
+
+    def test_what_was_refused_is_not_in_flight(self):
+        session = self.budget().session()
+        kept = []
+        for _ in range(2):
+            with pytest.raises(BudgetExhausted) as caught:
+                session.open_call(tool(9_000_000_000, fingerprint="f"))
+            kept.append(caught.value)
+        with pytest.raises(LoopDetected):
+            session.open_call(tool(fingerprint="f"))
+
     def test_calls_without_a_fingerprint_are_exempt(self):
         session = self.budget().session()
         for _ in range(9):
