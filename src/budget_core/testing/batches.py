@@ -6,13 +6,12 @@ import time
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, ClassVar
 
-from budget_core.testing.answer import Answer, nothing
 from budget_core.testing.anthropic_messages import MessagesWire
 from budget_core.testing.prices import BATCH, BATCHES
 from budget_core.testing.wire import Json, Wire
 
 if TYPE_CHECKING:
-    from budget_core.testing.reply import Incoming, Reply
+    from budget_core.testing.answer import Answer
 
 DAY = 24 * 60 * 60
 
@@ -23,15 +22,13 @@ class BatchesWire(Wire):
     api = "batches"
     required: ClassVar[tuple[str, ...]] = ("input_file_id", "endpoint", "completion_window")
     streams = False
+    speaks = False
     default_model = BATCH
     fees = BATCHES
 
     def messages(self, body: Json) -> list[Json]:  # noqa: ARG002
         """Return nothing: the work is done later."""
         return []
-
-    def compose(self, incoming: Incoming, reply: Reply, tier: str) -> Answer:
-        return nothing(incoming, reply, tier)
 
     def body(self, answer: Answer) -> Json:
         asked = answer.incoming.body

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from budget_core.testing.answer import Answer, nothing
 from budget_core.testing.google_contents import content_message
 from budget_core.testing.google_wire import GoogleWire, field
 from budget_core.testing.openai_embeddings import DIMENSIONS, vector
@@ -14,7 +13,7 @@ from budget_core.testing.wire import Json, text_of
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from budget_core.testing.reply import Incoming, Reply
+    from budget_core.testing.answer import Answer
 
 
 class EmbedContentWire(GoogleWire):
@@ -23,6 +22,7 @@ class EmbedContentWire(GoogleWire):
     api = "embeddings"
     required = ("content",)
     streams = False
+    speaks = False
 
     def requests(self, body: Mapping[str, Any]) -> list[Json]:
         return [dict(body)]
@@ -32,9 +32,6 @@ class EmbedContentWire(GoogleWire):
 
     def count(self, body: Json, messages: list[Json]) -> int:  # noqa: ARG002
         return sum(max(1, count_value(message["content"])) for message in messages)
-
-    def compose(self, incoming: Incoming, reply: Reply, tier: str) -> Answer:
-        return nothing(incoming, reply, tier)
 
     def body(self, answer: Answer) -> Json:
         return {"embedding": self.vectors(answer)[0]}

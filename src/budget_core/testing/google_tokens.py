@@ -4,19 +4,20 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from budget_core.testing.answer import Answer, nothing
 from budget_core.testing.google_gemini import GeminiWire
 from budget_core.testing.google_wire import field
 from budget_core.testing.wire import Json
 
 if TYPE_CHECKING:
-    from budget_core.testing.reply import Incoming, Reply
+    from budget_core.testing.answer import Answer
+    from budget_core.testing.reply import Incoming
 
 
 class GeminiTokensWire(GeminiWire):
     """``POST .../models/{model}:countTokens``."""
 
     api = "tokens"
+    speaks = False
 
     def __init__(self) -> None:
         super().__init__(streamed=False)
@@ -25,12 +26,6 @@ class GeminiTokensWire(GeminiWire):
         """Return what is to be counted: contents alone, or a whole request."""
         request = field(body, "generateContentRequest") or {}
         return super().read(index, path, {**request, **body})
-
-    def compose(self, incoming: Incoming, reply: Reply, tier: str) -> Answer:
-        return nothing(incoming, reply, tier)
-
-    def fee(self, listed: str, incoming: Incoming) -> int:  # noqa: ARG002
-        return 0
 
     def body(self, answer: Answer) -> Json:
         tokens = answer.usage().input

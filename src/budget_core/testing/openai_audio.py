@@ -5,14 +5,14 @@ from __future__ import annotations
 import hashlib
 from typing import TYPE_CHECKING
 
-from budget_core.testing.answer import Answer, nothing
 from budget_core.testing.form import parse_form
 from budget_core.testing.openai_chat import prompt_messages
 from budget_core.testing.prices import SPEECH, TRANSCRIPTIONS
 from budget_core.testing.wire import Json, Payload, Wire
 
 if TYPE_CHECKING:
-    from budget_core.testing.reply import Incoming, Reply
+    from budget_core.testing.answer import Answer
+    from budget_core.testing.reply import Incoming
 
 SECONDS = 60
 """What every recording is taken to last."""
@@ -26,6 +26,7 @@ class SpeechWire(Wire):
     api = "speech"
     required = ("input", "voice")
     streams = False
+    speaks = False
     fees = SPEECH
 
     def messages(self, body: Json) -> list[Json]:
@@ -33,9 +34,6 @@ class SpeechWire(Wire):
 
     def units(self, incoming: Incoming) -> int:
         return len(incoming.last_text)
-
-    def compose(self, incoming: Incoming, reply: Reply, tier: str) -> Answer:
-        return nothing(incoming, reply, tier)
 
     def payload(self, answer: Answer) -> Payload:
         """Return bytes that nobody can listen to: the same for the same text."""

@@ -9,13 +9,12 @@ import math
 import struct
 from typing import TYPE_CHECKING, Any
 
-from budget_core.testing.answer import Answer, nothing
 from budget_core.testing.openai_chat import prompt_messages
 from budget_core.testing.tokens import count_prompts
 from budget_core.testing.wire import Json, Wire
 
 if TYPE_CHECKING:
-    from budget_core.testing.reply import Incoming, Reply
+    from budget_core.testing.answer import Answer
 
 DIMENSIONS = 16
 
@@ -26,15 +25,13 @@ class EmbeddingsWire(Wire):
     api = "embeddings"
     required = ("input",)
     streams = False
+    speaks = False
 
     def messages(self, body: Json) -> list[Json]:
         return prompt_messages(body["input"])
 
     def count(self, body: Json, messages: list[Json]) -> int:  # noqa: ARG002
         return sum(count_prompts(body["input"]))
-
-    def compose(self, incoming: Incoming, reply: Reply, tier: str) -> Answer:
-        return nothing(incoming, reply, tier)
 
     def body(self, answer: Answer) -> Json:
         asked = answer.incoming.body

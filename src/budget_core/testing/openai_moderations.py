@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from budget_core.testing.answer import Answer, nothing
 from budget_core.testing.openai_chat import prompt_messages
 from budget_core.testing.prices import MODERATIONS
 from budget_core.testing.wire import Json, Wire
 
 if TYPE_CHECKING:
-    from budget_core.testing.reply import Incoming, Reply
+    from budget_core.testing.answer import Answer
 
 CATEGORIES = (
     "harassment",
@@ -36,14 +35,12 @@ class ModerationsWire(Wire):
     api = "moderations"
     required = ("input",)
     streams = False
+    speaks = False
     default_model = "omni-moderation-latest"
     fees = MODERATIONS
 
     def messages(self, body: Json) -> list[Json]:
         return prompt_messages(body["input"])
-
-    def compose(self, incoming: Incoming, reply: Reply, tier: str) -> Answer:
-        return nothing(incoming, reply, tier)
 
     def body(self, answer: Answer) -> Json:
         """Return one result for each text, or one for all parts of a multi-modal input."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
-from budget_core.testing.answer import Answer, compose
+from budget_core.testing.answer import Answer, compose, nothing
 from budget_core.testing.reply import Api, Incoming, Reply
 from budget_core.testing.tokens import count_messages, count_schema
 
@@ -59,6 +59,8 @@ class Wire:
     objects: ClassVar[tuple[str, ...]] = ()
     """Parameters that must be JSON objects, if they are given."""
     streams: ClassVar[bool] = True
+    speaks: ClassVar[bool] = True
+    """Whether a model writes the answer; what else is answered takes no tokens of output."""
     default_model: ClassVar[str | None] = None
     """The model of a request that names none; None: it must name one."""
     fees: ClassVar[Mapping[str, int]] = {}
@@ -135,10 +137,12 @@ class Wire:
 
     def compose(self, incoming: Incoming, reply: Reply, tier: str) -> Answer:
         """Return what the model writes."""
-        return compose(incoming, reply, tier)
+        return (compose if self.speaks else nothing)(incoming, reply, tier)
 
     def fee(self, listed: str, incoming: Incoming) -> int | None:
         """Return the nano-dollars of a request that is not sold by the token, or None."""
+        if self.api == "tokens":
+            return 0
         unit = self.fees.get(listed)
         return None if unit is None else unit * self.units(incoming)
 
