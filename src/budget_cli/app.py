@@ -10,12 +10,9 @@ import typer
 
 from budget_cli import ledger_commands, watch_commands
 from budget_cli.arguments import LimitLast
+from budget_cli.ledger_commands import EXIT_CODES, Json
 from budget_core.hooks import CommandsRequest
 from budget_core.runtime.plugins import asking, manager
-
-EXIT_CODES = (
-    "Exit codes: 0 all went well, 1 it did not (stderr says why), 2 the arguments cannot be read."
-)
 
 app = typer.Typer(
     name="budget",
@@ -28,7 +25,6 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
-Json: TypeAlias = Annotated[bool, typer.Option("--json", help="Print JSON only, on stdout.")]
 Tier: TypeAlias = Literal["batch", "flex", "priority", "fast"]
 Run: TypeAlias = Literal["unbudgeted", "raise", "finalize"]
 

@@ -39,12 +39,12 @@ class SafeConsole(Console):
                 yield Segment(printable(segment.text, keep="\n"), segment.style)
 
 
-def console(*, stderr: bool = False) -> Console:
+def console(*, stderr: bool = False, quiet: bool = False) -> Console:
     """Return a console on stdout or stderr; without colours where NO_COLOR or a pipe says so."""
-    plain = SafeConsole(stderr=stderr, highlight=False)
-    if plain.is_terminal:
-        return plain
-    return SafeConsole(stderr=stderr, highlight=False, width=_width())
+    made = SafeConsole(stderr=stderr, quiet=quiet, highlight=False)
+    if not made.is_terminal:
+        made.width = _width()
+    return made
 
 
 def cell(value: object, style: str = "") -> Text:

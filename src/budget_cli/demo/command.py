@@ -11,7 +11,7 @@ from budget_cli.output import console, errors_for_people, fail, print_json
 from budget_core import Limit
 
 if TYPE_CHECKING:
-    from budget_cli.demo.run import Kind, Outcome, Step
+    from budget_cli.demo.run import Kind
 
 _NEEDED = ("langchain", "langgraph", "langchain_openai", "starlette", "uvicorn")
 _PACE = 0.12
@@ -31,23 +31,20 @@ def demonstrate(
         limit = Limit.parse(budget)
     if limit.unit != "usd" or limit.period or not limit.amount:
         raise fail(f"--budget takes dollars, more than 0, as in 0.05; got {budget!r}.")
-    shown = console()
+    shown = console(quiet=as_json)
     pace = 0.0 if fast or as_json or not shown.is_terminal else _PACE
     setting = Setting(model, limit.amount, real=real, pace=pace)
     screen = Screen(shown, setting)
-    audience = _Silent() if as_json else screen
-    if not as_json:
-        screen.opening()
+    screen.opening()
     kinds = (run,) if run else tuple(k for k in KINDS if k != "unbudgeted" or not real)
     # it warns of every error that a callback raises, the refusals that are shown here included
     logging.getLogger(_CALLBACK_LOG).setLevel(logging.ERROR)
     with errors_for_people():
-        outcomes = [run_agent(kind, setting, audience) for kind in kinds]
+        outcomes = [run_agent(kind, setting, screen) for kind in kinds]
     held = promises(outcomes, limit.amount)
+    screen.comparison(outcomes, held)
     if as_json:
         print_json(document(setting, outcomes, held))
-    else:
-        screen.comparison(outcomes, held)
     return 0 if all(promise.held for promise in held) else 1
 
 
@@ -65,19 +62,3 @@ def _check(model: str, *, real: bool) -> None:
     sold = Provider().models
     if model not in sold:
         raise fail(f"The embedded provider does not sell {model!r}. It sells: {', '.join(sold)}.")
-
-
-class _Silent:
-    """An audience that says nothing: stdout is for JSON alone."""
-
-    def began(self, run: Kind) -> None:
-        pass
-
-    def answered(self, run: Kind, step: Step) -> None:
-        pass
-
-    def refused(self, run: Kind, why: str) -> None:
-        pass
-
-    def ended(self, outcome: Outcome) -> None:
-        pass
