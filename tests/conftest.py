@@ -152,8 +152,8 @@ class WatchedLedger(MemoryLedger):
         self.waiting = threading.Semaphore(0)
         self.began, self.ended = 0, 0
 
-    def watch(self, callback):
-        end = super().watch(callback)
+    def watch(self, callback, account=None):
+        end = super().watch(callback, account)
         self.began += 1
         self.waiting.release()
 

@@ -16,6 +16,7 @@ from budget_core.runtime.finalizers import reap
 from budget_core.runtime.waiting import (
     DEFAULT_WAIT,
     Pause,
+    Shortage,
     Steps,
     default_wait,
     run,
@@ -127,10 +128,7 @@ class Opening:
             if refusal is None or refusal.denial.state != "open" or self._quote is None:
                 return refusal
             if self._worth_waiting(refusal, self._quote, until):
-                ledgers = tuple(group.ledger for group in self._reservation.groups)
-                after = refusal.denial.retry_after
-                left = until - monotonic()
-                yield Pause(ledgers, left if after is None else min(left, after))
+                yield self._pause(refusal, until - monotonic())
                 continue
             if refusal.denial.unit not in {"usd", "tokens"} or not refusal.denial.requested:
                 return refusal  # a shorter answer would be refused just the same
@@ -140,6 +138,20 @@ class Opening:
             if refusal is None or cut is None:
                 return refusal
             # what was free a moment ago is held by somebody else now: look again
+
+    def _pause(self, refusal: Refusal, seconds: float) -> Pause:
+        ledger, denial = refusal
+        shortage = Shortage(denial.account, denial.unit, denial.period)
+        holding = bool(context.held_calls())
+        return Pause(
+            ledger,
+            shortage,
+            seconds,
+            denial.retry_after,
+            denial.requested,
+            denial.remaining,
+            holding,
+        )
 
     def _worth_waiting(self, refusal: Refusal, quote: Quote, until: float) -> bool:
         """Wait only for LLM calls of others if their money could be enough, or a new window."""

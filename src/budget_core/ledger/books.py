@@ -26,6 +26,7 @@ from budget_core.ledger.records import (
 )
 from budget_core.ledger.tree.accounts import Node, Route
 from budget_core.ledger.tree.hold import LiveHold
+from budget_core.ledger.watchers import Watchers
 from budget_core.money.amounts import ZERO, Amounts
 from budget_core.runtime.finalizers import reap
 
@@ -68,7 +69,7 @@ class BookLedger(Ledger):
     def __init__(self, clock: Clock | None = None) -> None:
         self.clock = clock or SYSTEM
         self._forgotten: deque[str] = deque()
-        self._watchers: dict[object, Callable[[], object]] = {}
+        self._watchers = Watchers()
 
     @abstractmethod
     def _drop(self, account: str) -> None: ...
@@ -142,7 +143,7 @@ class BookLedger(Ledger):
                 return denial
             wider.route.trim()
             self._live[hold_id] = wider
-        self._wake()
+        self._wake(wider.route.ids)
         return hold
 
     def commit(self, hold_id: str, amounts: Amounts, accounts: Sequence[str]) -> Entry:
@@ -154,7 +155,7 @@ class BookLedger(Ledger):
                 entry = self._commit_late(hold_id, amounts, accounts)
             else:
                 entry = self._end("commit", live, amounts)
-        self._wake()
+        self._wake(entry.path)
         return entry
 
     def release(self, hold_id: str) -> Entry | None:
@@ -165,7 +166,7 @@ class BookLedger(Ledger):
             if live is None:
                 return self._records.get(hold_id)
             entry = self._end("release", live, ZERO)
-        self._wake()
+        self._wake(entry.path)
         return entry
 
     def charge(
@@ -280,15 +281,14 @@ class BookLedger(Ledger):
                 for key, live in self._live.items()
             )
 
-    def watch(self, callback: Callable[[], object]) -> Callable[[], None]:
-        token = object()
-        self._watchers[token] = callback
-        return lambda: self._watchers.pop(token, None) and None
+    def watch(
+        self, callback: Callable[[], object], account: str | None = None
+    ) -> Callable[[], None]:
+        return self._watchers.watch(callback, account)
 
-    def _wake(self) -> None:
+    def _wake(self, path: Sequence[str] | None = None) -> None:
         if self._watchers:
-            for callback in tuple(self._watchers.values()):
-                callback()
+            self._watchers.wake(path)
 
     def _expiry(self, _live: LiveHold) -> float | None:
         return None

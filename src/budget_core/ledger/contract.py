@@ -165,8 +165,14 @@ class Ledger(ABC):
         """Let calls of `account` go on while the ledger does not answer, if it ever does not."""
 
     @abstractmethod
-    def watch(self, callback: Callable[[], object]) -> Callable[[], None]:
+    def watch(
+        self, callback: Callable[[], object], account: str | None = None
+    ) -> Callable[[], None]:
         """Call `callback`, from any thread, whenever money may have become free.
+
+        Args:
+            callback: takes nothing.
+            account: whose money; None for that of any.
 
         Returns what ends the watch.
         """

@@ -101,7 +101,7 @@ class MemoryLedger(BookLedger):
             )  # fmt: skip
             self._records.add(entry)
         if self._watchers:
-            self._wake()
+            self._wake(entry.path)
         return entry
 
     def charge(

@@ -16,7 +16,7 @@ from budget_core.money.limits import Limit, Limits
 from budget_core.quota.api import REQUESTS, Api
 from budget_core.quota.rate_limits import RateLimits
 from budget_core.runtime.background import behind, drain, in_event_loop
-from budget_core.runtime.waiting import Pause, Steps
+from budget_core.runtime.waiting import Pause, Shortage, Steps
 
 
 class Permit(NamedTuple):
@@ -82,9 +82,10 @@ class Limiter:
             if isinstance(answer, Permit):
                 return answer._replace(waited=waited)
             waited = monotonic() - began
-            if answer.retry_after is None or answer.retry_after > wait - waited:
-                raise answer
-            yield Pause((self.ledger,), answer.retry_after)
+            error = self._exceeded(answer)
+            if error.retry_after is None or error.retry_after > wait - waited:
+                raise error
+            yield self._pause(answer, wait - waited, error.retry_after)
 
     def settle(self, permit: Permit, tokens: int | None) -> None:
         """End a request that was sent; without `tokens` it came to what was held for it."""
@@ -119,9 +120,10 @@ class Limiter:
         else:
             action()
 
-    def _try(self, tokens: int) -> Permit | QuotaExceeded:
+    def _try(self, tokens: int) -> Permit | Denial | float:
+        """Return a permit; else what the ledger, or in how many seconds the API allows it."""
         if self._rate_limits is not None and (seconds := self._rate_limits.take(time())):
-            return QuotaExceeded(self.api.name, "the API says that nothing is left", seconds)
+            return seconds
         if self._observe or not self.api.limits:
             return Permit(None, tokens)
         try:
@@ -133,14 +135,22 @@ class Limiter:
             raise
         if isinstance(answer, Denial):
             self.landed()
-            return self._exceeded(answer)
+            return answer
         return Permit(hold, tokens)
 
-    def _exceeded(self, denial: Denial) -> QuotaExceeded:
-        limit = next(limit for limit in self.api.every if _is(limit, denial))
-        used = format_amount(denial.unit, denial.spent + denial.reserved, REQUESTS)
+    def _pause(self, why: Denial | float, seconds: float, after: float) -> Pause:
+        if not isinstance(why, Denial):
+            return Pause(self.ledger, Shortage(self.api.account, "api"), seconds, after)
+        shortage = Shortage(why.account, why.unit, why.period)
+        return Pause(self.ledger, shortage, seconds, after, why.requested, why.remaining)
+
+    def _exceeded(self, why: Denial | float) -> QuotaExceeded:
+        if not isinstance(why, Denial):
+            return QuotaExceeded(self.api.name, "the API says that nothing is left", why)
+        limit = next(limit for limit in self.api.every if _is(limit, why))
+        used = format_amount(why.unit, why.spent + why.reserved, REQUESTS)
         what = f"of {limit.written(REQUESTS)}, {used} are used"
-        return QuotaExceeded(self.api.name, what, denial.retry_after)
+        return QuotaExceeded(self.api.name, what, why.retry_after)
 
 
 def _is(limit: Limit, denial: Denial) -> bool:

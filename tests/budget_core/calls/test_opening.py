@@ -9,7 +9,7 @@ import pytest
 
 from budget_core import AgentBudget, BudgetExhausted, SessionCancelled, TopUp, Usage
 from budget_core.calls.request import CallRequest
-from budget_core.runtime.waiting import Pause, _Errand, run_async
+from budget_core.runtime.waiting import Pause, Shortage, _Errand, run_async
 
 pytestmark = pytest.mark.usefixtures("penny")
 
@@ -295,7 +295,7 @@ class TestCancelling:
     def test_a_ledger_that_rings_after_the_loop_was_closed_hurts_nobody(self, watched):
         rings = []
         watch = watched.watch
-        watched.watch = lambda callback: rings.append(callback) or watch(callback)
+        watched.watch = lambda callback, account: rings.append(callback) or watch(callback, account)
         session = AgentBudget("$0.01", ledger=watched).session()
         other = elsewhere(session.open_call, llm(1_000))
 
@@ -435,7 +435,7 @@ class TestJoining:
 
 async def test_steps_that_are_no_call_are_handed_on():
     def steps():
-        yield Pause((AgentBudget("$1").session().ledger,), 0.0)
+        yield Pause(AgentBudget("$1").session().ledger, Shortage("a", "usd"), 0.0)
         return "done"
 
     assert await run_async(steps(), blocks=False) == "done"

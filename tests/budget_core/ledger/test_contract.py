@@ -870,6 +870,20 @@ class TestWatch:
         other()
         assert (heard, others) == ([], [1])
 
+    def test_of_an_account_hears_of_that_and_of_what_is_below_it(self, tree):
+        heard = []
+        ends = [
+            tree.watch(lambda name=name: heard.append(name), name)
+            for name in ("root", "leaf", "sibling")
+        ]
+        tree.release(held(tree, 1, "leaf"))
+        assert sorted(heard) == ["leaf", "root"]
+        heard.clear()
+        tree.top_up("sibling", usd(1))
+        assert sorted(heard) == ["leaf", "root", "sibling"]
+        for end in ends:
+            end()
+
     def test_may_ask_the_ledger_itself(self, ledger):
         opened(ledger, "a", 5)
         seen = []

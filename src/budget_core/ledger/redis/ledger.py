@@ -30,6 +30,7 @@ from budget_core.ledger.records import (
 )
 from budget_core.ledger.redis import codec
 from budget_core.ledger.redis.functions import Functions, connect
+from budget_core.ledger.watchers import Watchers
 from budget_core.money.amounts import Amounts
 from budget_core.runtime.finalizers import reap
 
@@ -88,7 +89,7 @@ class RedisLedger(Ledger):
         self.clock = clock
         self._pid, self._owner = 0, ""
         self._forgotten: deque[str] = deque()
-        self._watchers: dict[object, Callable[[], object]] = {}
+        self._watchers = Watchers()
         self._resting = False
         self._cared = float("-inf")
 
@@ -118,18 +119,21 @@ class RedisLedger(Ledger):
         answer = self._asked("extend", hold_id, names(accounts), codec.text(amounts))
         if "d" in answer:
             return codec.denial_from(answer["d"])
-        self._wake()
+        self._wake(answer["path"])
         return Hold(hold_id, tuple(answer["accounts"]), amounts)
 
     def commit(self, hold_id: str, amounts: Amounts, accounts: Sequence[str]) -> Entry:
         entry = self._entry("commit", hold_id, names(accounts), codec.text(amounts))
-        self._wake()
+        self._wake(entry.path)
         return entry
 
     def release(self, hold_id: str) -> Entry | None:
         answer = self._run("release", hold_id)
-        self._wake()
-        return codec.entry_from(self._read(answer)) if answer else None
+        if not answer:
+            return None
+        entry = codec.entry_from(self._read(answer))
+        self._wake(entry.path)
+        return entry
 
     def charge(
         self,
@@ -208,10 +212,10 @@ class RedisLedger(Ledger):
             self._read(answer)
         return bool(answer == 1)
 
-    def watch(self, callback: Callable[[], object]) -> Callable[[], None]:
-        token = object()
-        self._watchers[token] = callback
-        return lambda: self._watchers.pop(token, None) and None
+    def watch(
+        self, callback: Callable[[], object], account: str | None = None
+    ) -> Callable[[], None]:
+        return self._watchers.watch(callback, account)
 
     def beat(self) -> None:
         """Say that this process is alive, and let the holds of dead ones expire."""
@@ -288,9 +292,9 @@ class RedisLedger(Ledger):
             self._forgotten.extendleft(ids)
             raise
 
-    def _wake(self) -> None:
-        for callback in tuple(self._watchers.values()):
-            callback()
+    def _wake(self, path: Sequence[str] | None = None) -> None:
+        if self._watchers:
+            self._watchers.wake(path)
 
 
 @lru_cache(4096)

@@ -238,8 +238,10 @@ class ResilientLedger(Ledger):
     def holds(self, account: str | None = None) -> list[LiveHoldView]:
         return self._ask(lambda: self.inner.holds(account))
 
-    def watch(self, callback: Callable[[], object]) -> Callable[[], None]:
-        return self.inner.watch(callback)
+    def watch(
+        self, callback: Callable[[], object], account: str | None = None
+    ) -> Callable[[], None]:
+        return self.inner.watch(callback, account)
 
     def beat(self) -> None:
         reap()  # what was dropped is told though nothing asks any more

@@ -28,5 +28,5 @@ operation('extend', function(id, named, told)
     if n.allocated then trim(n) end
   end
   keep_hold(wider)
-  return cjson.encode({accounts = union})
+  return cjson.encode({accounts = union, path = names(wider.route.path)})
 end)
