@@ -2,6 +2,8 @@
 
 import ast
 import inspect
+import subprocess
+import sys
 from importlib import import_module
 from pathlib import Path
 
@@ -49,6 +51,20 @@ def test_each_name_is_where_the_table_says(name):
     module = import_module(name)
     for exported in module.__all__:
         assert getattr(module, exported) is not None
+
+
+def test_the_package_loads_little():
+    code = (
+        "import sys; before = set(sys.modules); import budget_core; "
+        "print(*set(sys.modules) - before)"
+    )
+    loaded = subprocess.check_output([sys.executable, "-c", code], text=True).split()  # noqa: S603
+    ours = {name for name in loaded if name.partition(".")[0] == "budget_core"}
+    assert ours == {
+        "budget_core", "budget_core.errors", "budget_core.runtime", "budget_core.runtime.lazy",
+    }  # fmt: skip
+    others = {name.partition(".")[0] for name in set(loaded) - ours}
+    assert others <= {"__future__", "importlib", "warnings"}
 
 
 PACKAGES = [

@@ -9,8 +9,6 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from budget_core.errors import (
     AccountConflict,
     AgentBudgetError,
@@ -70,6 +68,7 @@ _HOME = {
     "wrap_client": "sdk.clients.wrap",
 }
 
+TYPE_CHECKING = False  # as in `errors`
 if TYPE_CHECKING:
     from budget_core.calls.call import Call
     from budget_core.calls.prompt import Prompt

@@ -33,9 +33,10 @@ Amounts are dollars (`float`) for the unit ``"usd"`` and counts for the others.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from functools import cache
-from typing import Any, Self
+TYPE_CHECKING = False  # `typing` would be most of what `import budget_core` takes
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from typing import Any, Self
 
 __all__ = [
     "AccountConflict",
@@ -350,9 +351,14 @@ class LedgerUnavailable(CallRefused):
         return self
 
 
-@cache
+_kinds: dict[tuple[type[BaseException], ...], type[AgentBudgetError]] = {}
+
+
 def _mixed(bases: tuple[type[BaseException], ...]) -> type[AgentBudgetError]:
-    return type(bases[0].__name__, bases, {"__module__": bases[0].__module__, "_mixed": True})
+    if (known := _kinds.get(bases)) is not None:
+        return known
+    space = {"__module__": bases[0].__module__, "_mixed": True}
+    return _kinds.setdefault(bases, type(bases[0].__name__, bases, space))
 
 
 def _plain(kind: type[BaseException]) -> type[BaseException]:
