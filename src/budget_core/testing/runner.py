@@ -78,8 +78,10 @@ class Runner:
         )
         self._ready.set()
         await self._stopping.wait()
-        server.close()
+        # a connection that asyncio still sets up when its server closes would stay open for ever
+        self._loop.remove_reader(self._socket)
         await _close(state)
+        server.close()
         await server.wait_closed()
 
 
@@ -101,11 +103,12 @@ async def _close(state: ServerState) -> None:
     for task in tasks:
         task.cancel()
     await asyncio.gather(*tasks, return_exceptions=True)
-    for connection in list(state.connections):
-        with suppress(AttributeError):
-            connection.transport.abort()
-    while state.connections:  # noqa: ASYNC110 - uvicorn signals nothing; one or two turns
-        await asyncio.sleep(0)
+    this = {asyncio.current_task()}
+    while state.connections or asyncio.all_tasks() > this:
+        for connection in list(state.connections):
+            with suppress(AttributeError):
+                connection.transport.abort()
+        await asyncio.sleep(0)  # uvicorn signals nothing; a few turns
 
 
 def _quiet_protocol() -> Any:
