@@ -8,6 +8,7 @@ from threading import RLock
 from typing import Any, Final
 
 from budget_core.errors import GuardError
+from budget_core.frameworks import sender_of
 from budget_crewai import paying, steps, streams, tools
 from budget_crewai.asking import ask
 
@@ -117,7 +118,7 @@ def _budgeted(method: Callable[..., Any]) -> Callable[..., Any]:
         asked = ask(self, args, kwargs)
         if asked is None:
             return method(self, *args, **kwargs)
-        return paying.pay(asked, partial(method, self))
+        return paying.pay(asked, partial(method, self), _sender(self))
 
     return call
 
@@ -128,9 +129,15 @@ def _budgeted_async(method: Callable[..., Any]) -> Callable[..., Any]:
         asked = ask(self, args, kwargs)
         if asked is None:
             return await method(self, *args, **kwargs)
-        return await paying.pay_async(asked, partial(method, self))
+        return await paying.pay_async(asked, partial(method, self), _sender(self))
 
     return acall
+
+
+def _sender(llm: Any) -> str | None:
+    from crewai.llms.base_llm import BaseLLM  # noqa: PLC0415
+
+    return sender_of(llm, BaseLLM, "call", "acall")
 
 
 def _wrap_instructor() -> None:

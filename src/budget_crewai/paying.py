@@ -10,8 +10,8 @@ from traceback import clear_frames
 from typing import TYPE_CHECKING, Any
 
 from budget_core import AgentBudgetError
-from budget_core.calls.outcomes import handled, unbilled
-from budget_core.frameworks import finish, spoken, spoken_sync
+from budget_core.calls.outcomes import handled
+from budget_core.frameworks import failed, finish, spoken, spoken_sync
 from budget_core.money.usage import Receipt, Usage
 from budget_core.runtime.background import asked
 from budget_crewai.errors import stopping
@@ -51,7 +51,7 @@ class Paid:
         finish(self.call, Receipt(self._usage), [shown])
         return answer
 
-    def fail(self, error: BaseException, before: int) -> None:
+    def fail(self, error: BaseException, before: int, sdk: str | None) -> None:
         """End the call with an error: free if that proves that nothing was billed."""
         if self._usage is not None:
             self.call.finish(self._usage)
@@ -60,21 +60,27 @@ class Paid:
             clear_frames(error.__traceback__)
             gc.collect()
             self.call.finish()
-        elif _denied(error) or unbilled(error, before=before):
+        elif _denied(error):
             self.call.abort()
         else:
-            self.call.finish()
+            failed(self.call, error, before, sdk=sdk)
 
 
-def pay(ask: Ask, function: Callable[..., Any]) -> Any:
-    """Make a call of an LLM, and its agent's last one in place of one that cannot be paid for."""
+def pay(ask: Ask, function: Callable[..., Any], sdk: str | None = None) -> Any:
+    """Make a call of an LLM, and its agent's last one in place of one that cannot be paid for.
+
+    Args:
+        ask: what is asked.
+        function: asks it.
+        sdk: by which alone it is sent (see `sender_of`).
+    """
     if (said := ask.answer) is not None:
         return said
 
     def make(word: LastWord | None) -> Any:
         this = ask if word is None else ask.final(word)
         call = this.session.open_call(this.request, joining=this.joining)
-        with _paying(call) as paid:
+        with _paying(call, sdk) as paid:
             answer = paid.finish(function(*this.args, **this.kwargs))
         return answer if word is None else ask.said(answer)
 
@@ -83,7 +89,7 @@ def pay(ask: Ask, function: Callable[..., Any]) -> Any:
         return spoken_sync(make, ask.last_word)
 
 
-async def pay_async(ask: Ask, function: Callable[..., Any]) -> Any:
+async def pay_async(ask: Ask, function: Callable[..., Any], sdk: str | None = None) -> Any:
     """Async version of `pay`."""
     if (said := ask.answer) is not None:
         return said
@@ -91,7 +97,7 @@ async def pay_async(ask: Ask, function: Callable[..., Any]) -> Any:
     async def make(word: LastWord | None) -> Any:
         this = ask if word is None else ask.final(word)
         call = await this.session.open_call_async(this.request, joining=this.joining)
-        with _paying(call) as paid:
+        with _paying(call, sdk) as paid:
             answer = paid.finish(await function(*this.args, **this.kwargs))
         return answer if word is None else ask.said(answer)
 
@@ -120,13 +126,13 @@ def hear(chunk: str) -> None:
 
 
 @contextmanager
-def _paying(call: Call) -> Iterator[Paid]:
+def _paying(call: Call, sdk: str | None) -> Iterator[Paid]:
     paid, before, outer = Paid(call), handled(), _paid.get()
     _paid.set(paid)
     try:
         yield paid
     except BaseException as error:
-        paid.fail(error, before)
+        paid.fail(error, before, sdk)
         if not isinstance(error, AgentBudgetError):
             # some clients make an error of their own of ours
             for cause in _causes(error, before):

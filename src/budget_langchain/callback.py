@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 from langchain_core.callbacks import BaseCallbackHandler
 
 from budget_core import AgentBudget, BudgetSession
-from budget_core.calls.outcomes import unbilled
 from budget_core.frameworks import WRAP_UP, AgentIntegration, OnExhausted
 from budget_core.money.limits import Limit
 from budget_core.money.usd import Money
@@ -169,7 +168,7 @@ class LangChainBudgetCallback(AgentIntegration, BaseCallbackHandler):
         run = self._runs.pop(run_id, None)
         if run is None:
             return
-        run.end(unbilled=unbilled(error, before=run.before))
+        run.fail(error)
         if run.chat and run.batch is not None:
             batches.abandon(self._runs, run)
 

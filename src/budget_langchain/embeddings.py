@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from langchain_core.embeddings import Embeddings
 
 from budget_core import BudgetSession, CallRequest, Prompt, Usage, register_model
 from budget_core.calls import context
-from budget_core.frameworks.outcomes import ending
+from budget_core.frameworks import ending, sender_of
 from budget_core.sdk.installing import guard_loaded
 from budget_langchain.errors import bubble
 
@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from budget_core import Call
     from budget_core.money.usd import Money
     from budget_langchain.callback import LangChainBudgetCallback
+
+_WAYS: Final = ("embed_documents", "embed_query", "aembed_documents", "aembed_query")
 
 
 class BudgetedEmbeddings(Embeddings):
@@ -108,7 +110,7 @@ class BudgetedEmbeddings(Embeddings):
         # a model may split the texts over several requests: the guard claims the others too
         context.guard(self.session)
         try:
-            with ending(call):
+            with ending(call, sdk=sender_of(self.embeddings, Embeddings, *_WAYS)):
                 yield
                 call.finish(Usage(input=call.quote.input_tokens if call.quote else 0))
         finally:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
+from langchain_core.language_models import BaseChatModel, BaseLLM
 from langchain_core.utils.function_calling import convert_to_openai_tool
 
 from budget_core import CallRequest
 from budget_core.calls.prompt import unbounded_in
-from budget_core.frameworks import answers, message_fingerprint, own_cap
+from budget_core.frameworks import answers, message_fingerprint, own_cap, sender_of
 from budget_core.money.usage import tier_of
 from budget_core.runtime.signals import pass_on
 from budget_langchain.errors import bubble
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
     from langchain.agents.middleware.types import ModelRequest
 
 _SDKS: Final = {"langchain_openai": "openai", "langchain_anthropic": "anthropic"}
+_WAYS: Final = ("_generate", "_agenerate", "_stream", "_astream")
+"""How LangChain asks a model."""
 _CAPS: Final = {
     **dict.fromkeys(
         (
@@ -79,6 +82,21 @@ def sdk_of(model: Any) -> str | None:
     for kind in type(model).__mro__:
         if (sdk := _SDKS.get(kind.__module__.partition(".")[0])) is not None:
             return sdk
+    return None
+
+
+def sdk_behind(error: BaseException) -> str | None:
+    """Return the SDK that alone can have sent what failed, None in doubt (see `sender_of`).
+
+    LangChain does not tell a handler which model it asks: the error has come through it.
+    """
+    trace = error.__traceback__
+    while trace is not None:
+        asked = trace.tb_frame.f_locals.get("self")
+        for base in (BaseChatModel, BaseLLM):
+            if isinstance(asked, base):
+                return sender_of(asked, base, *_WAYS)
+        trace = trace.tb_next
     return None
 
 

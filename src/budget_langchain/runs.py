@@ -9,7 +9,9 @@ from threading import Lock
 from typing import TYPE_CHECKING, Any
 
 from budget_core.calls.outcomes import handled
+from budget_core.frameworks import failed
 from budget_core.runtime.weak import WeakValues
+from budget_langchain.models import sdk_behind
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -56,6 +58,10 @@ class Run:
         """
         self.source = self.source or source
         return self.source == source
+
+    def fail(self, error: BaseException) -> None:
+        """End the call with an error of the model's (see `frameworks.failed`)."""
+        failed(self.call, error, self.before, sdk=sdk_behind(error))
 
     def end(self, *, unbilled: bool) -> None:
         if unbilled:

@@ -198,3 +198,43 @@ def test_one_that_fails_on_the_way_is_charged(kit, alone, provider):
         kit.llm().call("What is a tide?")
     assert middleware.session.spent > 0
     assert middleware.session.reserved == 0
+
+
+# -- errors before a request ------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", ["llm", "claude", "no key"])
+@pytest.mark.parametrize("asynchronous", [False, True])
+def test_an_error_before_any_request_is_free(kit, budget, square, monkeypatch, kind, asynchronous):
+    if kind == "no key":
+        monkeypatch.delenv("OPENAI_API_KEY")
+        llm = kit.llm(api_key=None)
+    else:
+        llm = getattr(kit, kind)()
+    messages = [{"role": "user", "content": "hi"} if kind == "no key" else {"role": "user"}]
+    with budget("$0.10") as middleware:
+        for _ in range(3):
+            with pytest.raises(ValueError, match=r"API|content"):
+                asyncio.run(llm.acall(messages)) if asynchronous else llm.call(messages)
+            assert middleware.session.reserved == 0
+    assert kit.provider.requests == 0
+    square(middleware.session)
+
+
+class Unread(BaseLLM):
+    """Sends by a client that no guard sees, and cannot read the answer."""
+
+    def call(self, messages, *args, **kwargs):
+        import httpx
+
+        url = f"{self.base_url}/chat/completions"
+        httpx.post(url, json={"model": "gpt-4o", "messages": messages})
+        raise TypeError("unread")
+
+
+def test_an_error_after_a_request_that_no_guard_saw_is_not(kit, budget):
+    llm = Unread(model="gpt-4o", base_url=kit.provider.openai_url)
+    with budget("$1") as middleware, pytest.raises(TypeError, match="unread"):
+        llm.call([{"role": "user", "content": "hi"}])
+    assert middleware.session.spent_nanos >= kit.provider.bill_nanos > 0
+    assert middleware.session.reserved == 0

@@ -18,7 +18,7 @@ from autogen_core.models import (
 from pydantic import BaseModel
 
 from budget_autogen.agentchat.last_word import final_answer, final_ask, final_part, said
-from budget_autogen.agentchat.models import cap_setting, model_of, sender_of, stream_setting
+from budget_autogen.agentchat.models import cap_setting, model_of, stream_setting
 from budget_autogen.agentchat.requests import Asked, ToolChoice, request_of, shown
 from budget_autogen.paying import Payers
 from budget_autogen.saved import SavedTracker, load_tracker, save_tracker
@@ -28,6 +28,7 @@ from budget_core.frameworks import (
     LastWord,
     ending,
     finish,
+    sender_of,
     spoken,
     stepped,
     streamed,
@@ -170,7 +171,7 @@ class BudgetedChatCompletionClient(ChatCompletionClient, Component[BudgetedClien
     ) -> CreateResult:
         asked = asked if word is None else final_ask(self.client, asked, word.wrap_up)
         call = await self._open(asked, token, word)
-        with ending(call, sdk=sender_of(self.client)):
+        with ending(call, sdk=self._sender):
             with visible(call):
                 arguments = asked.arguments(**cap_setting(self.client, call, self._guarded))
                 result = await self.client.create(**arguments, cancellation_token=token)
@@ -183,7 +184,7 @@ class BudgetedChatCompletionClient(ChatCompletionClient, Component[BudgetedClien
         asked = asked if word is None else final_ask(self.client, asked, word.wrap_up)
         call = await self._open(asked, token, word)
         try:
-            with ending(call, sdk=sender_of(self.client)):
+            with ending(call, sdk=self._sender):
                 extra = {
                     **stream_setting(self.client, asked.extra),
                     **cap_setting(self.client, call, self._guarded),
@@ -236,6 +237,10 @@ class BudgetedChatCompletionClient(ChatCompletionClient, Component[BudgetedClien
         except AgentBudgetError as error:
             self.payers.note(error)
             raise
+
+    @property
+    def _sender(self) -> str | None:
+        return sender_of(self.client, ChatCompletionClient, "create", "create_stream")
 
     @property
     def _guarded(self) -> bool:

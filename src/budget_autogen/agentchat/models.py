@@ -64,13 +64,6 @@ def sdk_of(client: ChatCompletionClient) -> str | None:
     return None
 
 
-def sender_of(client: ChatCompletionClient) -> str | None:
-    """Return the provider SDK that alone can send what a client is asked, None if in doubt."""
-    sdk, kinds = sdk_of(client), type(getattr(client, "_client", None)).__mro__
-    ours = type(client).__module__.startswith("autogen_ext.models.")
-    return sdk if ours and any(kind.__module__.partition(".")[0] == sdk for kind in kinds) else None
-
-
 def cap_setting(client: ChatCompletionClient, call: Call, guarded: bool) -> dict[str, Any]:
     """Return the setting that caps the answer at what the hold pays for.
 

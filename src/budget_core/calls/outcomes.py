@@ -72,6 +72,19 @@ def unbilled(
     return certain
 
 
+def reached(error: BaseException, *, before: int | None = None) -> bool:
+    """Return whether an HTTP client, or one of WebSockets, had a part in an error, or an answer.
+
+    Args:
+        error: what was raised.
+        before: see `unbilled`.
+    """
+    return any(
+        _home(type(each)) in {*_CLIENTS, "websockets"} or _answered(each) is not None
+        for each in _behind(error, before)
+    )
+
+
 def _behind(error: BaseException | None, before: int | None) -> Iterator[BaseException]:
     seen: list[BaseException] = []  # some clients make an error its own cause
     while error is not None and error not in seen and id(error) != before:

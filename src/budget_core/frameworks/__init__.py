@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from budget_core.frameworks.options import given_or_new, options_of, split_options
     from budget_core.frameworks.outcomes import ending, failed, finish
     from budget_core.frameworks.parameters import CAPS, answers, own_cap
+    from budget_core.frameworks.senders import sender_of
     from budget_core.frameworks.streams import stepped, visible
     from budget_core.runtime.stack import Stack
 
@@ -53,6 +54,7 @@ _HOME = {
     **dict.fromkeys(("given_or_new", "options_of", "split_options"), "frameworks.options"),
     **dict.fromkeys(("ending", "failed", "finish"), "frameworks.outcomes"),
     **dict.fromkeys(("CAPS", "answers", "own_cap"), "frameworks.parameters"),
+    "sender_of": "frameworks.senders",
     **dict.fromkeys(("stepped", "visible"), "frameworks.streams"),
     "Stack": "runtime.stack",
 }  # fmt: skip
@@ -79,6 +81,7 @@ __all__ = [
     "options_of",
     "own_cap",
     "paying",
+    "sender_of",
     "split_options",
     "spoken",
     "spoken_sync",

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final
 
-from budget_core.calls.outcomes import handled, unbilled
+from budget_core.calls.outcomes import handled, reached, unbilled
 from budget_core.money.prices.output_limits import is_reasoning
 from budget_core.money.usage import Receipt, Usage
 from budget_core.sdk.installing import is_guarded
@@ -68,10 +68,11 @@ def failed(
         call: that the framework opened.
         error: what it brought.
         before: what `handled` returned when it was opened (see `unbilled`).
-        sdk: the module of the SDK that alone can have sent it, None if that is not certain: if its
-            guard was never asked, nothing was sent.
+        sdk: that alone can have sent it (see `sender_of`): if its guard was never asked, nothing
+            was sent.
     """
-    unsent = sdk is not None and is_guarded(sdk) and not call.claimed
+    guarded = sdk is not None and is_guarded(sdk) and not call.claimed
+    unsent = guarded and not reached(error, before=before)
     if unsent or unbilled(error, before=before):
         call.abort()
     else:

@@ -69,6 +69,11 @@ def is_guarded(sdk: str) -> bool:
     return sdk in _installed
 
 
+def guarded() -> tuple[str, ...]:
+    """Return the SDKs that are guarded now, by their modules."""
+    return tuple(_installed)
+
+
 _forever: list[GuardLease] = []
 
 

@@ -339,8 +339,9 @@ async def test_an_error_before_any_request_is_free_if_a_guard_proves_it(
     kind, streaming, client, provider, square
 ):
     inner = client()
-    if kind == "strangers":  # it may have sent anything
-        inner.__class__ = type("Strangers", (type(inner),), {"__module__": __name__})
+    if kind == "strangers":  # it may send anything
+        ways = {way: getattr(type(inner), way) for way in ("create", "create_stream")}
+        inner.__class__ = type("Strangers", (type(inner),), {"__module__": __name__, **ways})
     budgeted = BudgetedChatCompletionClient(inner, "$1")
     wrong = {"extra_create_args": {"nonsense": 1}}
     ask = (

@@ -10,11 +10,19 @@ from typing import Any
 
 from agents.exceptions import AgentsException
 from agents.models.interface import Model
+from agents.models.openai_responses import OpenAIResponsesWSModel
 from wrapt import ObjectProxy, wrap_function_wrapper
 
 from budget_core import Call, CallRequest, Prompt, Usage
-from budget_core.frameworks import AgentIntegration, LastWord, ending, message_fingerprint
+from budget_core.frameworks import (
+    AgentIntegration,
+    LastWord,
+    ending,
+    message_fingerprint,
+    sender_of,
+)
 
+WAYS = "get_response", "stream_response"
 NAMES = tuple(signature(Model.get_response).parameters)[1:]
 
 
@@ -28,6 +36,8 @@ class BudgetedModel(ObjectProxy):  # type: ignore[misc]
     def __init__(self, model: Model, agent: str, budget: OpenAIAgentsBudget) -> None:
         super().__init__(model)
         self._self_agent, self._self_budget = agent, budget
+        by_http = not isinstance(model, OpenAIResponsesWSModel)
+        self._self_sdk = sender_of(model, Model, *WAYS) if by_http else None
 
     async def get_response(self, *args: Any, **kwargs: Any) -> Any:
         """Hold, ask, settle; when the money runs out, have the last word."""
@@ -35,7 +45,7 @@ class BudgetedModel(ObjectProxy):  # type: ignore[misc]
 
         async def ask(last: LastWord | None) -> Any:
             asked = _last(given, last.wrap_up) if last else given
-            with ending(await self._open(asked)) as call:
+            with ending(await self._open(asked), sdk=self._self_sdk) as call:
                 response = await self.__wrapped__.get_response(**asked)
                 call.finish(_usage(response.usage))
                 return response
@@ -48,7 +58,7 @@ class BudgetedModel(ObjectProxy):  # type: ignore[misc]
 
         async def ask(last: LastWord | None) -> AsyncGenerator[Any, None]:
             asked = _last(given, last.wrap_up) if last else given
-            with ending(await self._open(asked)) as call:
+            with ending(await self._open(asked), sdk=self._self_sdk) as call:
                 async with aclosing(self.__wrapped__.stream_response(**asked)) as events:
                     async for event in events:
                         if event.type == "response.completed":
