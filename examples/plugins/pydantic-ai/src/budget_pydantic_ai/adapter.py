@@ -4,21 +4,31 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from copy import copy
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from pydantic_ai import Agent, RunContext
 from pydantic_ai.capabilities import AbstractCapability
 from pydantic_ai.messages import ModelRequest, ModelResponse, UserPromptPart
+from pydantic_ai.models import Model
+from pydantic_ai.models.function import FunctionModel
+from pydantic_ai.models.test import TestModel
 from pydantic_ai.models.wrapper import WrapperModel
 from pydantic_core import to_jsonable_python
 from wrapt import wrap_function_wrapper
 
 from budget_core import Call, CallRequest, Prompt, Usage
-from budget_core.frameworks import AgentIntegration, LastWord, ending, message_fingerprint
+from budget_core.frameworks import (
+    AgentIntegration,
+    LastWord,
+    ending,
+    message_fingerprint,
+    sender_of,
+)
 
 if TYPE_CHECKING:
-    from pydantic_ai.models import Model, StreamedResponse
+    from pydantic_ai.models import StreamedResponse
 
 
 class PydanticAIBudget(AgentIntegration):
@@ -34,7 +44,7 @@ class Budgeted(AbstractCapability[Any]):
 
     def get_wrapper_model(self, model: Model) -> Model:
         """Ask models through the budget."""
-        return BudgetedModel(model, self.agent, self.budget)
+        return budgeted(model, self.agent, self.budget)
 
     async def wrap_tool_execute(
         self, _ctx: RunContext[Any], *, call: Any, args: Any, handler: Any, **_more: Any
@@ -47,19 +57,56 @@ class Budgeted(AbstractCapability[Any]):
         return await self.budget.use(call.tool_name, args, run, agent=self.agent)
 
 
+def budgeted(model: Model, agent: str | None, budget: PydanticAIBudget) -> Model:
+    """Return a model as one agent asks it: of one that asks others, those are what is paid for."""
+    if isinstance(model, TestModel | FunctionModel):
+        return model  # it asks nobody, or is a function of the program's own
+    asks = {
+        name: [budgeted(one, agent, budget) for one in value]
+        if isinstance(value, list)
+        else budgeted(value, agent, budget)
+        for name, value in vars(model).items()
+        if isinstance(value, Model) or (isinstance(value, list) and _are_models(value))
+    }
+    if not asks:
+        return BudgetedModel(model, agent, budget)
+    router = copy(model)
+    vars(router).update(asks)
+    return Router(model, router)
+
+
+class Router(WrapperModel):
+    """A model that asks others, for money: it is entered and left as itself."""
+
+    def __init__(self, model: Model, router: Model) -> None:
+        super().__init__(model)
+        self._router = router
+
+    async def request(self, *asked: Any) -> ModelResponse:
+        """Ask those others."""
+        return await self._router.request(*asked)
+
+    @asynccontextmanager
+    async def request_stream(self, *asked: Any) -> AsyncIterator[StreamedResponse]:
+        """Do what `request` does, in parts."""
+        async with self._router.request_stream(*asked) as response:
+            yield response
+
+
 class BudgetedModel(WrapperModel):
     """A model as one agent asks it."""
 
     def __init__(self, model: Model, agent: str | None, budget: PydanticAIBudget) -> None:
         super().__init__(model)
         self._agent, self._budget = agent, budget
+        self._sdk = sender_of(model, Model, "request", "request_stream")
 
     async def request(self, *asked: Any) -> ModelResponse:
         """Hold, ask, settle; when the money runs out, have the last word."""
 
         async def ask(last: LastWord | None) -> ModelResponse:
             arguments = _last(*asked, last.wrap_up) if last else asked
-            with ending(await self._open(*arguments)) as call:
+            with ending(await self._open(*arguments), sdk=self._sdk) as call:
                 response = await self.wrapped.request(*arguments)
                 call.finish(_usage(response))
                 return response
@@ -77,7 +124,7 @@ class BudgetedModel(WrapperModel):
             return await self._open(*arguments), (*arguments, *context)
 
         opened, arguments = await self._budget.ask(self._agent, ask)
-        with ending(opened) as call:
+        with ending(opened, sdk=self._sdk) as call:
             async with self.wrapped.request_stream(*arguments) as response:
                 yield response
                 call.finish(_usage(response.get()))
@@ -93,6 +140,10 @@ class BudgetedModel(WrapperModel):
             agent=self._agent,
         )
         return await self._budget.session_of(self._agent).open_call_async(request)
+
+
+def _are_models(values: list[Any]) -> bool:
+    return bool(values) and all(isinstance(value, Model) for value in values)
 
 
 def _last(messages: Any, settings: Any, parameters: Any, wrap_up: str) -> tuple[Any, Any, Any]:
