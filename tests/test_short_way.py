@@ -5,6 +5,7 @@ A bound stands beside what was measured (CPython 3.11); lower it when the way be
 
 import gc
 import sys
+from collections import Counter
 
 import anthropic
 import openai
@@ -16,22 +17,18 @@ from budget_core.money.amounts import Amounts
 from budget_core.testing import Reply
 
 WARM = 2
+OURS = "src/budget_"
 
 
-def calls_of(action, within=""):
-    """Return the names of the functions that `action` calls, after two runs to warm up.
-
-    Args:
-        action: what is counted.
-        within: a part of the paths of the files that count.
-    """
-    for _ in range(WARM):
+def calls_of(action, warm=WARM):
+    """Return the names of the functions that `action` calls, after some runs to warm up."""
+    for _ in range(warm):
         action()
     called = []
 
     def note(frame, event, _):
-        if event == "call" and within in frame.f_code.co_filename:
-            called.append(frame.f_code.co_qualname)
+        if event == "call":
+            called.append(f"{frame.f_code.co_filename}:{frame.f_code.co_qualname}")
 
     gc.collect()
     gc.disable()  # what others left to be collected is not ours
@@ -42,7 +39,20 @@ def calls_of(action, within=""):
     finally:
         sys.setprofile(before)
         gc.enable()
-    return called if within else called[1:]  # without the action itself
+    return called[1:]  # without the action itself
+
+
+def fewest_calls_of(action):
+    """Return what `action` calls when the network gives it each answer in one piece."""
+    runs = [calls_of(action), *(calls_of(action, warm=0) for _ in range(5))]
+    return min(runs, key=len)
+
+
+def added_by_the_guard(raw, guarded):
+    """Return what a call costs beyond what the SDK itself does, whoever may have guarded that."""
+    before = [name for name in fewest_calls_of(raw) if OURS not in name]
+    after = fewest_calls_of(guarded)
+    return len(after) - len(before), Counter(after) - Counter(before)
 
 
 @pytest.fixture
@@ -92,10 +102,11 @@ def test_a_guarded_chat_completion(provider, session):
     raw = openai.OpenAI(base_url=provider.openai_url, api_key="test")
     guarded = wrap_client(raw, session)
     settings = {"model": "gpt-4o", "messages": [{"role": "user", "content": "Hi"}]}
-    called = calls_of(lambda: guarded.chat.completions.create(**settings), "src/budget_")
-    assert len(called) <= 165, (
-        called
-    )  # measured: 161, of ours: the client's own calls vary with the network
+    added, called = added_by_the_guard(
+        lambda: raw.chat.completions.create(**settings),
+        lambda: guarded.chat.completions.create(**settings),
+    )
+    assert added <= 190, called  # measured: 187
 
 
 def test_a_guarded_message(provider, session):
@@ -107,5 +118,7 @@ def test_a_guarded_message(provider, session):
         "max_tokens": 100,
         "messages": [{"role": "user", "content": "Hi"}],
     }
-    called = calls_of(lambda: guarded.messages.create(**settings), "src/budget_")
-    assert len(called) <= 162, called  # measured: 158
+    added, called = added_by_the_guard(
+        lambda: raw.messages.create(**settings), lambda: guarded.messages.create(**settings)
+    )
+    assert added <= 190, called  # measured: 178
