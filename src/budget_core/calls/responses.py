@@ -52,7 +52,17 @@ def read_on(known: Receipt, event: Any, *, foreign: bool = False) -> Receipt:
 def read_usage(usage: Any) -> Usage | None:
     """Read the usage part of a response; None if it does not say. Never raises."""
     try:
-        return _usage(usage)
+        if isinstance(usage, Usage):
+            return _whole(*_counts(*usage))
+        get = _getter(usage)
+        if type(get("prompt_tokens")) is int:
+            return _openai_chat(get)
+        if type(get("input_tokens")) is int:
+            return _input_and_output(get)
+        if type(get("prompt_token_count")) is int:
+            return _gemini(get)
+        camel = type(get("promptTokenCount")) is int
+        return _gemini(lambda key: get(_camel(key))) if camel else None
     except Exception as error:  # noqa: BLE001  as in `read_receipt`
         pass_on(error)
         return None
@@ -69,7 +79,7 @@ def _is_receipt(answer: Any) -> bool:
 def _output_alone(event: Any) -> Usage | None:
     """Read the last words of a stream that told its input at the start (Anthropic's)."""
     try:
-        output = _getter(_getter(event)("usage") or {})("output_tokens")
+        output = _getter(_getter(event)("usage"))("output_tokens")
     except Exception as error:  # noqa: BLE001  as in `read_receipt`
         pass_on(error)
         return None
@@ -78,24 +88,21 @@ def _output_alone(event: Any) -> Usage | None:
 
 def _read(response: Any) -> Receipt:
     try:
-        return _receipt(response)
+        get = _getter(response)
+        usage = get("usage")
+        if usage is not None:
+            said, model = get("service_tier"), _text(get("model"))
+            tier = tier_of(said) if said is not None else _tier_within(usage)
+            read: Receipt = tuple.__new__(Receipt, (read_usage(usage), model, tier))
+            return read
+        if (metadata := get("usage_metadata") or get("usageMetadata")) is not None:
+            return _from_metadata(get, metadata)
+        if get("response_metadata") is not None:
+            return _from_metadata(get, None)
+        return _wrapped(get)
     except Exception as error:  # noqa: BLE001  whatever a foreign object's attributes may raise
         pass_on(error)
         return NO_RECEIPT
-
-
-def _receipt(response: Any) -> Receipt:
-    get = _getter(response)
-    usage = get("usage")
-    if usage is not None:
-        said = get("service_tier")
-        tier = tier_of(said) if said is not None else _tier_within(usage)
-        return Receipt(read_usage(usage), _text(get("model")), tier)
-    if (metadata := get("usage_metadata") or get("usageMetadata")) is not None:
-        return _from_metadata(get, metadata)
-    if (metadata := get("response_metadata")) is not None:
-        return _from_metadata(get, None)
-    return _wrapped(get)
 
 
 def _wrapped(get: Get) -> Receipt:
@@ -105,12 +112,12 @@ def _wrapped(get: Get) -> Receipt:
         if inner is not None:
             inside = _getter(inner)
             known = ("usage", "usage_metadata", "response_metadata")
-            return _receipt(inner) if any(inside(k) is not None for k in known) else NO_RECEIPT
+            return _read(inner) if any(inside(k) is not None for k in known) else NO_RECEIPT
     return Receipt(None, _text(get("model")), tier_of(get("service_tier")))
 
 
 def _from_metadata(get: Get, metadata: Any) -> Receipt:
-    about = _getter(get("response_metadata") or {})
+    about = _getter(get("response_metadata"))
     usage = read_usage(metadata)
     raw = about("token_usage") or about("usage")
     model = get("model_version") or get("modelVersion") or about("model_name") or about("model")
@@ -126,107 +133,89 @@ def _tier_within(usage: Any) -> str | None:
     details = get("input_token_details")
     if isinstance(details, Mapping):
         return next((t for t in TIERS for k in details if k == t or k.startswith(t + "_")), None)
-    return tier_of(get("service_tier")) or tier_of(get("traffic_type") or get("trafficType"))
-
-
-def _usage(usage: Any) -> Usage | None:
-    if isinstance(usage, Usage):
-        return _whole(*map(_part, usage))
-    get = _getter(usage)
-    if type(get("prompt_tokens")) is int:
-        return _openai_chat(get)
-    if type(get("input_tokens")) is int:
-        if get("input_token_details") is not None:
-            return _langchain(get)
-        return _anthropic(get) if _has_anthropic_cache(get) else _openai_responses(get)
-    if type(get("prompt_token_count")) is int:
-        return _gemini(get)
-    camel = type(get("promptTokenCount")) is int
-    return _gemini(lambda key: get(_camel(key))) if camel else None
+    return tier_of(get("service_tier") or get("traffic_type") or get("trafficType"))
 
 
 def _openai_chat(get: Get) -> Usage | None:
     prompt, completion, total = get("prompt_tokens"), get("completion_tokens"), get("total_tokens")
     if completion is None and type(total) is int:  # embeddings
         completion = total - prompt
-    before, after = get("prompt_tokens_details"), get("completion_tokens_details")
-    read = write = audio_in = reasoning = audio_out = 0
-    if before is not None:
-        part = _getter(before)
-        read, write = _part(part("cached_tokens")), _part(part("cache_write_tokens"))
-        audio_in = _part(part("audio_tokens"))
-    if after is not None:
-        part = _getter(after)
-        reasoning, audio_out = _part(part("reasoning_tokens")), _part(part("audio_tokens"))
+    before = _getter(get("prompt_tokens_details"))
+    after = _getter(get("completion_tokens_details"))
+    read, write, audio_in, reasoning, audio_out = _counts(
+        before("cached_tokens"), before("cache_write_tokens"), before("audio_tokens"),
+        after("reasoning_tokens"), after("audio_tokens"),
+    )  # fmt: skip
     completion = _unsaid(prompt, completion, total)
     return _whole(prompt, completion, read, write, reasoning, 0, audio_in, audio_out)
 
 
+def _input_and_output(get: Get) -> Usage | None:
+    """Read what calls its counts by names that LangChain, Anthropic and OpenAI all have."""
+    if get("input_token_details") is not None:
+        return _langchain(get)
+    for key in _ANTHROPIC:
+        if get(key) is not None:
+            return _anthropic(get)
+    return _openai_responses(get)
+
+
 def _openai_responses(get: Get) -> Usage | None:
-    before = _getter(get("input_tokens_details") or {})
-    after = _getter(get("output_tokens_details") or {})
-    return _whole(
-        get("input_tokens"),
-        _unsaid(get("input_tokens"), get("output_tokens"), get("total_tokens")),
-        _part(before("cached_tokens")),
-        _part(before("cache_write_tokens")),
-        _part(after("reasoning_tokens")) or _part(after("thinking_tokens")),
-        0,
-        _part(before("audio_tokens")),
-        _part(after("audio_tokens")),
-    )
-
-
-def _has_anthropic_cache(get: Get) -> bool:
-    keys = ("cache_read_input_tokens", "cache_creation_input_tokens", "cache_creation")
-    return any(get(key) is not None for key in keys)
+    before, after = _getter(get("input_tokens_details")), _getter(get("output_tokens_details"))
+    read, write, reasoning, thinking, audio_in, audio_out = _counts(
+        before("cached_tokens"), before("cache_write_tokens"),
+        after("reasoning_tokens"), after("thinking_tokens"),
+        before("audio_tokens"), after("audio_tokens"),
+    )  # fmt: skip
+    output = _unsaid(get("input_tokens"), get("output_tokens"), get("total_tokens"))
+    thought = reasoning or thinking
+    return _whole(get("input_tokens"), output, read, write, thought, 0, audio_in, audio_out)
 
 
 def _anthropic(get: Get) -> Usage | None:
-    read, write = get("cache_read_input_tokens"), get("cache_creation_input_tokens")
-    by_age = _getter(get("cache_creation") or {})
-    hour = _part(by_age("ephemeral_1h_input_tokens"))
-    written = max(_part(write), hour + _part(by_age("ephemeral_5m_input_tokens")))
-    thinking = _part(_getter(get("output_tokens_details") or {})("thinking_tokens"))
-    whole = get("input_tokens") + _part(read) + written
-    return _whole(whole, get("output_tokens"), _part(read), written, thinking, hour)
+    aged, details = _getter(get("cache_creation")), _getter(get("output_tokens_details"))
+    read, write, hour, minutes, thinking = _counts(
+        get("cache_read_input_tokens"), get("cache_creation_input_tokens"),
+        aged("ephemeral_1h_input_tokens"), aged("ephemeral_5m_input_tokens"),
+        details("thinking_tokens"),
+    )  # fmt: skip
+    write = max(write, hour + minutes)
+    whole = get("input_tokens") + read + write
+    return _whole(whole, get("output_tokens"), read, write, thinking, hour)
 
 
 def _gemini(get: Get) -> Usage | None:
     """Read Gemini's counts, which leave out zeros; thoughts and tool prompts are beside them."""
-    said = get("prompt_token_count") + _part(get("tool_use_prompt_token_count"))
-    thoughts = _part(get("thoughts_token_count"))
+    of_tools, answer, thoughts, cached = _counts(
+        get("tool_use_prompt_token_count"), get("candidates_token_count"),
+        get("thoughts_token_count"), get("cached_content_token_count"),
+    )  # fmt: skip
+    said = get("prompt_token_count") + of_tools
+    output = _unsaid(said, answer + thoughts, get("total_token_count"))
     audio_in = _audio(get("prompt_tokens_details")) + _audio(get("tool_use_prompt_tokens_details"))
-    return _whole(
-        said,
-        _unsaid(said, _part(get("candidates_token_count")) + thoughts, get("total_token_count")),
-        _part(get("cached_content_token_count")),
-        0,
-        thoughts,
-        0,
-        audio_in,
-        _audio(get("candidates_tokens_details")),
-    )
+    audio_out = _audio(get("candidates_tokens_details"))
+    return _whole(said, output, cached, 0, thoughts, 0, audio_in, audio_out)
 
 
 def _langchain(get: Get) -> Usage | None:
-    before = _getter(get("input_token_details"))
-    after = _getter(get("output_token_details") or {})
+    before, after = _getter(get("input_token_details")), _getter(get("output_token_details"))
 
     def tiered(part: Get, key: str) -> int:
-        return sum(_part(part(name)) for name in (key, *(f"{tier}_{key}" for tier in TIERS)))
+        return sum(_counts(part(key), *(part(f"{tier}_{key}") for tier in TIERS)))
 
-    hour = _part(before("ephemeral_1h_input_tokens"))
-    aged = hour + _part(before("ephemeral_5m_input_tokens"))
+    hour, minutes, audio_in, audio_out = _counts(
+        before("ephemeral_1h_input_tokens"), before("ephemeral_5m_input_tokens"),
+        before("audio"), after("audio"),
+    )  # fmt: skip
     return _whole(
         get("input_tokens"),
         _unsaid(get("input_tokens"), get("output_tokens"), get("total_tokens")),
         tiered(before, "cache_read"),
-        tiered(before, "cache_creation") + aged,
+        tiered(before, "cache_creation") + hour + minutes,
         tiered(after, "reasoning"),
         hour,
-        _part(before("audio")),
-        _part(after("audio")),
+        audio_in,
+        audio_out,
     )
 
 
@@ -254,16 +243,22 @@ def _whole(
     after = max(after, reasoning)
     if not before and not after:
         return None
-    audio_in, audio_out = min(audio_in, before), min(audio_out, after)
-    return Usage(before, after, read, write, reasoning, min(hour, write), audio_in, audio_out)
+    audio_in, audio_out, hour = min(audio_in, before), min(audio_out, after), min(hour, write)
+    whole: Usage = tuple.__new__(
+        Usage, (before, after, read, write, reasoning, hour, audio_in, audio_out)
+    )
+    return whole
 
 
-def _part(value: Any) -> int:
-    if type(value) is int and value >= 0:
-        return value
-    if isinstance(value, int | float):
-        raise ValueError(value)  # noqa: TRY004  said, but nonsense: the whole is not known
-    return 0
+def _counts(*values: Any) -> list[int]:
+    """Return what is said of tokens, 0 where nothing is."""
+    counts = []
+    for value in values:
+        sound = type(value) is int and value >= 0
+        if not sound and isinstance(value, int | float):
+            raise ValueError(value)  # said, but nonsense: the whole is not known
+        counts.append(value if sound else 0)
+    return counts
 
 
 def _audio(details: Any) -> int:
@@ -272,7 +267,8 @@ def _audio(details: Any) -> int:
         get = _getter(entry)
         modality = get("modality")
         if str(getattr(modality, "value", modality)).upper() == "AUDIO":
-            tokens += _part(get("token_count")) or _part(get("tokenCount"))
+            snake, camel = _counts(get("token_count"), get("tokenCount"))
+            tokens += snake or camel
     return tokens
 
 
@@ -289,6 +285,8 @@ def _getter(thing: Any) -> Get:
     """Return how to look into `thing`: a missing key is None, in a mapping and in an object."""
     if isinstance(thing, dict):
         return thing.get
+    if thing is None:
+        return _NOTHING.get
     extra: Any = getattr(thing, "__pydantic_extra__", _FOREIGN)
     if extra is not _FOREIGN:
         # a model's own dict: ten times quicker than the AttributeError of an absent field
@@ -300,6 +298,11 @@ def _getter(thing: Any) -> Get:
 
 
 _FOREIGN: Final = object()
+_NOTHING: Final[dict[str, Any]] = {}
+_ANTHROPIC: Final = (
+    "cache_read_input_tokens", "cache_creation_input_tokens", "cache_creation",
+)  # fmt: skip
+"""Of these it tells at least one; OpenAI none."""
 
 
 @dataclass(frozen=True, slots=True)
