@@ -16,7 +16,8 @@ _LEAST_THOUGHT: Final = 1_024
 
 
 def _thinks(body: Mapping[str, Any]) -> bool:
-    thinking = body.get("thinking")
+    if (thinking := body.get("thinking")) is None:
+        return False
     return isinstance(thinking, Mapping) and isinstance(thinking.get("budget_tokens"), int)
 
 

@@ -59,13 +59,14 @@ class Endpoint:
     answers: bool = True
     asks_usage: bool = False
     stream_format: StreamFormat = CHAT
-    least: Callable[[Mapping[str, Any]], int] = lambda _body: 0
-    adjust: Callable[[Body, int], Body] = lambda body, _cap: body
+    least: Callable[[Mapping[str, Any]], int] | None = None
+    adjust: Callable[[Body, int], Body] | None = None
     beyond: str | None = None
     unbounded: Callable[[Mapping[str, Any]], str | None] = unbounded_in
 
     def read(self, body: Mapping[str, Any], provider: str | None) -> CallRequest:
-        model = str(body.get("model") or "")
+        get = body.get
+        model = str(get("model") or "")
         if self.beyond is not None:
             return CallRequest(
                 model=model or self.beyond,
@@ -75,19 +76,22 @@ class Endpoint:
                 unbounded=self.beyond,
                 unpriced=True,
             )
-        messages = body.get(self.messages)
+        messages = get(self.messages)
         if not isinstance(messages, list | tuple):
             messages = [messages]
-        context = {key: value for key, value in body.items() if key not in _NO_INPUT}
+        context = dict(body)
+        for key in body.keys() & _NO_INPUT:
+            del context[key]
+        caps, counts = _numbers(body, self.caps), _numbers(body, self.counts)
         return CallRequest(
             model=model,
             provider=provider,
             prompt=Prompt(messages, context),
-            output_cap=self.cap_in(body),
-            n=max([1, *_numbers(body, self.counts).values()]) * self._prompts(messages),
-            tier="fast" if body.get("speed") == "fast" else _tier(body),
+            output_cap=min(caps.values(), default=self.default_cap) if self.answers else 0,
+            n=max([1, *counts.values()]) * (_prompts(messages) if self.prompts else 1),
+            tier="fast" if get("speed") == "fast" else get("service_tier") or get("serviceTier"),
             fingerprint=(model, list(messages[-2:])) if self.answers else None,
-            least=self.least(body),
+            least=0 if self.least is None else self.least(body),
             unbounded=self.unbounded(body),
         )
 
@@ -97,8 +101,9 @@ class Endpoint:
         used = _numbers(body, self.caps)
         lowest = min([cap, *used.values()])
         for name in used or [self.cap_for(str(body.get("model") or ""), provider)]:
-            body = _with(body, name.split("."), lowest)
-        return self.adjust(body, lowest)
+            if used.get(name) != lowest:
+                body = _with(body, name.split("."), lowest)
+        return body if self.adjust is None else self.adjust(body, lowest)
 
     def with_usage(self, body: Body) -> Body:
         options = body.get("stream_options") or {}
@@ -111,27 +116,23 @@ class Endpoint:
         options = body.get("stream_options") or {}
         return isinstance(options, Mapping) and options.get("include_usage") is None
 
-    def cap_in(self, body: Mapping[str, Any]) -> int | None:
-        if not self.answers:
-            return 0
-        caps = _numbers(body, self.caps)
-        return min(caps.values()) if caps else self.default_cap
 
-    def _prompts(self, messages: Sequence[Any]) -> int:
-        one = not self.prompts or not messages or isinstance(messages[0], int)  # one of tokens
-        return 1 if one else len(messages)
+def _prompts(messages: Sequence[Any]) -> int:
+    one = not messages or isinstance(messages[0], int)  # one of tokens
+    return 1 if one else len(messages)
 
 
 def _numbers(body: Mapping[str, Any], names: Iterable[str]) -> dict[str, int]:
-    given = {name: _at(body, name) for name in names}
-    return {name: value for name, value in given.items() if isinstance(value, int)}
-
-
-def _at(body: Mapping[str, Any], name: str) -> Any:
-    value: Any = body
-    for key in name.split("."):
-        value = value.get(key) if isinstance(value, Mapping) else None
-    return value
+    """Return those of these parameters that are given a number."""
+    given = {}
+    for name in names:
+        key, *deeper = name.split(".")
+        value = body.get(key)
+        for inside in deeper:
+            value = value.get(inside) if isinstance(value, Mapping) else None
+        if isinstance(value, int):
+            given[name] = value
+    return given
 
 
 def _with(body: Mapping[str, Any], path: Sequence[str], value: int) -> Body:
@@ -140,10 +141,6 @@ def _with(body: Mapping[str, Any], path: Sequence[str], value: int) -> Body:
     inside = body.get(key)
     held = inside if isinstance(inside, Mapping) else {}
     return {**body, key: _with(held, deeper, value) if deeper else value}
-
-
-def _tier(body: Mapping[str, Any]) -> Any:
-    return body.get("service_tier") or body.get("serviceTier")
 
 
 @dataclass(frozen=True, slots=True)

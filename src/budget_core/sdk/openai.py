@@ -15,7 +15,7 @@ from budget_core.sdk.stream_events import RESPONSES
 from budget_core.sdk.unbounded import refuse_sockets
 
 _LEAST_RESPONSE: Final = 16
-_SEARCHING: Final = ("search-preview", "search-api", "deep-research")
+_SEARCHING: Final = re.compile("search-preview|search-api|deep-research")
 """In the names of models that are billed for each search, beside their tokens."""
 
 
@@ -26,7 +26,7 @@ def _chat_cap(model: str, provider: str | None) -> str:
 
 
 def _unbounded(body: Mapping[str, Any]) -> str | None:
-    if any(word in str(body.get("model")) for word in _SEARCHING):
+    if _SEARCHING.search(str(body.get("model"))):
         return "a model that searches the web by itself"
     return unbounded_in(body)
 
