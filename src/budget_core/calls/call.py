@@ -52,11 +52,13 @@ class Call:
         cost: nanos, once settled.
         wired: the cap is on the wire, so the provider itself stops there.
         risks: tags of what its prompt holds, where its session looks for that.
+        ended: it was settled or released.
     """
 
     __slots__ = (
-        "_lock", "_prompts", "_seen", "_state", "began", "cost", "guarded", "model", "output",
-        "payer", "payers", "priced", "quote", "request", "reservation", "risks", "usage", "wired",
+        "_lock", "_prompts", "_seen", "_state", "began", "cost", "ended", "guarded", "model",
+        "output", "payer", "payers", "priced", "quote", "request", "reservation", "risks", "usage",
+        "wired",
     )  # fmt: skip
 
     def __init__(
@@ -83,6 +85,7 @@ class Call:
         self.priced = quote is None or quote.rates is not None
         self.usage: Usage | None = None
         self._state: State = "open"
+        self.ended = False
         self._seen = 0
         self._prompts = [request.prompt] if request.prompt is not None else []
         self._lock = Lock()
@@ -111,11 +114,6 @@ class Call:
     def cap(self) -> int | None:
         """The most output tokens of one answer that the hold pays for; None for tools."""
         return self.output // self.quote.n if self.quote is not None else None
-
-    @property
-    def ended(self) -> bool:
-        """It was settled or released."""
-        return self._state in ("settled", "over")
 
     @property
     def claimed(self) -> bool:
@@ -252,7 +250,7 @@ class Call:
         if collecting():
             later(partial(self.settle, outcome, model=model))
             return
-        if self._state in ("settled", "over"):
+        if self.ended:
             return
         if type(outcome) is Usage and outcome.known:
             receipt: Receipt = tuple.__new__(Receipt, (outcome, model, None))
@@ -316,8 +314,9 @@ class Call:
 
     def _end(self) -> bool:
         with self._lock:
-            if self._state in ("settled", "over"):
+            if self.ended:
                 return False
+            self.ended = True
             self._state = "settled" if self._state == "adopted" else "over"
             inside = self._state == "settled"
         if not inside:

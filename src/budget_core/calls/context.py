@@ -158,7 +158,8 @@ def guarded() -> tuple[Any, ...]:
     One that was closed elsewhere still claims them, and refuses: what outlives a budget's block (a
     task that nobody awaited) must not spend without it. Not so one that was let go everywhere.
     """
-    return _claiming(_here.get().claiming)
+    sessions, let_go = _here.get().claiming, _process.let_go
+    return tuple(s for s in sessions if not (s.closed and s in let_go)) if sessions else sessions
 
 
 def guard(session: Any) -> None:
@@ -263,11 +264,6 @@ def _set(**fields: tuple[Any, ...]) -> None:
 
 def _open(sessions: tuple[Any, ...]) -> tuple[Any, ...]:
     return tuple(s for s in sessions if not s.closed) if sessions else sessions
-
-
-def _claiming(sessions: tuple[Any, ...]) -> tuple[Any, ...]:
-    let_go = _process.let_go
-    return tuple(s for s in sessions if not (s.closed and s in let_go)) if sessions else sessions
 
 
 def _without(sessions: tuple[Any, ...], gone: Any) -> tuple[Any, ...]:

@@ -91,7 +91,6 @@ class Estimator:
             least=request.least,
             n=request.n,
             longest=self.longest.get(request.model, 0),
-            provider=request.provider,
             one_hour=one_hour,
         )
 

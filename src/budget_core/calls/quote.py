@@ -7,7 +7,11 @@ from typing import Final, NamedTuple
 
 from budget_core.ledger import Headroom
 from budget_core.money.amounts import Amounts
-from budget_core.money.prices.output_limits import is_reasoning, max_output_tokens
+from budget_core.money.prices.output_limits import (
+    DEFAULT_MAX_OUTPUT,
+    is_reasoning,
+    known_max_output,
+)
 from budget_core.money.prices.rates import Rates
 
 COMFORTABLE: Final = 2_048
@@ -31,6 +35,7 @@ class Quote(NamedTuple):
         capped: `most` is the caller's own cap, not the model's maximum.
         n: how many answers are asked for.
         one_hour: it may write to a cache for an hour.
+        guessed: nobody knows the model's maximum.
     """
 
     rates: Rates | None
@@ -43,6 +48,7 @@ class Quote(NamedTuple):
     capped: bool
     n: int = 1
     one_hour: bool = False
+    guessed: bool = False
 
     def amounts(self, output: int) -> Amounts:
         cost = self.input_cost - (-output * self.output_rate // _MILLION)  # rounded up
@@ -88,7 +94,6 @@ def quote(
     least: int = 0,
     n: int = 1,
     longest: int = 0,
-    provider: str | None = None,
     one_hour: bool = False,
 ) -> Quote:
     """Return a call's worst case.
@@ -102,13 +107,14 @@ def quote(
         least: an answer shorter than this is of no use.
         n: how many answers are asked for.
         longest: the longest answer seen from this model, in tokens.
-        provider: who serves it, if known.
         one_hour: it may write to a cache for an hour.
     """
     if output_cap is not None and output_cap < 0:
         output_cap = None  # some servers read -1 as "no cap"
     n = max(1, n)
-    most = max_output_tokens(model, provider) if output_cap is None else output_cap
+    most = known_max_output(model) if output_cap is None else output_cap
+    if guessed := most is None:
+        most = DEFAULT_MAX_OUTPUT
     if ceiling is not None and output_cap is None:
         most = min(most, ceiling)
     comfortable = COMFORTABLE_REASONING if is_reasoning(model) else COMFORTABLE
@@ -131,6 +137,7 @@ def quote(
             output_cap is not None,
             n,
             one_hour,
+            guessed,
         ),
     )
     return quoted

@@ -56,16 +56,13 @@ def claim(client: Any) -> Claim | None:
     Raises:
         AmbiguousBudget: several unrelated budgets of `init` are open, and this context has none.
     """
-    claiming = context.guarded()
-    if (binding := binding_of(client)) is not None:
+    here = context.here()
+    claiming = context.guarded() if here.claiming else ()
+    binding: Binding | None = getattr(client, ATTRIBUTE, None)
+    if binding is not None:
         claiming = (*claiming, *binding.sessions)
-    if enclosing := cast("tuple[Call, ...]", context.enclosing_calls()):
-        for call in enclosing:
-            if call.claim():
-                return Claim(call.session, claiming, pending=call)
-        return _beside(enclosing[-1], claiming)
-    if calls := cast("tuple[Call, ...]", context.open_calls()):
-        return _beside(calls[-1], claiming)
+    if here.calls and (claimed := _inside(claiming)) is not None:
+        return claimed
     if claiming:
         return Claim(claiming[-1], claiming[:-1])
     return Claim(payer) if (payer := unclaimed()) is not None else None
@@ -106,6 +103,18 @@ def unclaimed() -> BudgetSession | None:
         if all(session in innermost.lineage for session in sessions):
             return innermost
     raise AmbiguousBudget([session.id for session in offered])
+
+
+def _inside(claiming: tuple[BudgetSession, ...]) -> Claim | None:
+    """Return who pays for a request made inside of a call that somebody opened."""
+    if enclosing := cast("tuple[Call, ...]", context.enclosing_calls()):
+        for call in enclosing:
+            if call.claim():
+                return Claim(call.session, claiming, pending=call)
+        return _beside(enclosing[-1], claiming)
+    if calls := cast("tuple[Call, ...]", context.open_calls()):
+        return _beside(calls[-1], claiming)
+    return None
 
 
 def _beside(call: Call, claiming: tuple[BudgetSession, ...]) -> Claim:

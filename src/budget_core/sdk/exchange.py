@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextvars import ContextVar
-from typing import Any, Final, NamedTuple
+from typing import Any, NamedTuple, Self
 
 from budget_core.calls.call import Call
 from budget_core.calls.outcomes import handled, unbilled
 from budget_core.calls.request import CallRequest
 from budget_core.calls.responses import read_receipt
-from budget_core.money.prices.output_limits import known_max_output
 from budget_core.runtime.signals import pass_on
 from budget_core.sdk.claims import Claim
 from budget_core.sdk.endpoints import Body, Endpoint
@@ -20,8 +19,6 @@ from budget_core.session.recording import mark_settled
 from budget_core.session.session import BudgetSession
 
 current: ContextVar[Exchange | None] = ContextVar("budget_exchange", default=None)
-
-_ABSENT: Final = object()
 
 
 class Metering(NamedTuple):
@@ -41,6 +38,7 @@ class Exchange:
         provider: who serves it, if known.
 
     Attributes:
+        asked: what its caller wants on the wire.
         body: what goes on the wire.
         call: of the latest attempt.
         sent: that attempt may have left.
@@ -54,8 +52,7 @@ class Exchange:
         self.provider = provider
         self.call: Call | None = None
         self.sent = False
-        self.body = body
-        self._asked = body
+        self.asked = self.body = body
         self._streaming = False
         self._next: Call | None = None
         self._before = handled()
@@ -63,28 +60,29 @@ class Exchange:
     # -- before the request ------------------------------------------------------------------
 
     def open(self) -> None:
-        if not self._adopt():
-            self._own(self._session.open_call(self._request(), joining=self.claim.joining))
-        self._apply_cap()
+        """Hold the first attempt: by a call of its own, or by the framework's."""
+        session, joining, call = self.claim.session, self.claim.joining, self.claim.pending
+        if call is None:
+            call = session.open_call(self._request(), joining=joining)
+        else:
+            call.reprice(self._request(again=True), _joining_new(joining, call))
+        self._send(call)
 
     async def open_async(self) -> None:
         """Async version of `open`."""
-        if (call := self.claim.pending) is not None:
-            await call.reprice_async(self._request(again=True), self._joining_new(call))
-            self.call = call
+        session, joining, call = self.claim.session, self.claim.joining, self.claim.pending
+        if call is None:
+            call = await session.open_call_async(self._request(), joining=joining)
         else:
-            self._own(
-                await self._session.open_call_async(self._request(), joining=self.claim.joining)
-            )
-        self._apply_cap()
+            await call.reprice_async(self._request(again=True), _joining_new(joining, call))
+        self._send(call)
 
     async def retry_async(self) -> None:
         """Hold the next attempt where the SDK can await, if the ledger blocks."""
         call = self.call
         if call is not None and call.ended and call.reservation.blocks:
-            self._next = await self._session.open_call_async(
-                self._request(again=True), joining=call.sessions
-            )
+            request = self._request(again=True)
+            self._next = await self.claim.session.open_call_async(request, joining=call.sessions)
 
     def check(self, body: Body) -> Body:
         """Make sure, right before a body is built, that it is the one that is held.
@@ -96,19 +94,18 @@ class Exchange:
         Returns:
             what to send instead.
         """
-        retry, same = self.call is None or self.call.ended, body is self.body or body == self.body
+        call, same = self.call, body is self.asked or body == self.asked
+        retry = call is None or call.ended  # the attempt before it has been settled or released
         if same and not retry:
-            return body
-        moved: Body = {key: self._asked[key] for key in ("model", "stream") if key in self._asked}
+            return self.body
+        moved: Body = {key: self.asked[key] for key in ("model", "stream") if key in self.asked}
         added = moved.keys() - body.keys()
-        if not same:
-            self._asked = {**moved, **self._without_cap(body)}
-        if retry:
-            # the attempt before it has been settled or released
-            self._own(self._retried(same=same))
-        elif self.call is not None:
-            self.call.reprice(self._request(again=True))
-        self._apply_cap()
+        self.asked = {**moved, **body}
+        if call is None or retry:
+            call = self._retried(same=same)
+        else:
+            call.reprice(self._request(again=True))
+        self._send(call)
         return {key: value for key, value in self.body.items() if key not in added}
 
     # -- after the request -------------------------------------------------------------------
@@ -131,6 +128,21 @@ class Exchange:
             return
         self.attempt_failed(None, error)
 
+    def __enter__(self) -> Self:
+        """Let the hooks find it (`current`)."""
+        self._token = current.set(self)
+        return self
+
+    def __exit__(self, _kind: object, error: BaseException | None, _trace: object) -> None:
+        """End it in every case."""
+        try:
+            if error is None:
+                self.returned()
+            else:
+                self.failed(error)
+        finally:
+            current.reset(self._token)
+
     def returned(self) -> None:
         """End a call that brought a result without a response of the provider."""
         if self.call is None or self.call.ended or self._streaming:
@@ -146,11 +158,11 @@ class Exchange:
             return None
         self._streaming = True
         stream_format = self.endpoint.stream_format
-        unwanted = stream_format.only_usage if self.endpoint.silent(self._asked) else None
+        unwanted = stream_format.only_usage if self.endpoint.silent(self.asked) else None
         return Metering(StreamMeter(self.call, stream_format), unwanted)
 
     def settle(self, result: Any, body: Callable[[], Any]) -> None:
-        """Charge a complete response, as the provider itself says.
+        """Charge a complete response, as the provider itself says; a stream is charged as it ends.
 
         Args:
             result: what the caller gets.
@@ -158,52 +170,29 @@ class Exchange:
         """
         if self.call is None:
             return
-        receipt = read_receipt(result)
-        if receipt.usage is None:
-            receipt = read_receipt(_read(body))
-        self.call.session.answered(self.call, lambda: _read(body))
-        self.call.settle(receipt)
+        if not self._streaming:
+            receipt = read_receipt(result)
+            if receipt.usage is None:
+                receipt = read_receipt(_read(body))
+            self.call.session.answered(self.call, lambda: _read(body))
+            self.call.settle(receipt)
         mark_settled(result)
 
     # -- inside ------------------------------------------------------------------------------
-
-    @property
-    def _session(self) -> BudgetSession:
-        return self.claim.session
 
     def _retried(self, *, same: bool) -> Call:
         """Return the call of a further attempt, whose hold may have been made already."""
         request, call = self._request(again=True), self._next
         if call is None:
             payers = self.call.sessions if self.call is not None else self.claim.joining
-            return self._session.open_call(request, joining=payers)
+            return self.claim.session.open_call(request, joining=payers)
         self._next = None
         if not same:
             call.reprice(request)
         return call
 
-    def _own(self, call: Call) -> None:
-        call.guarded = True
-        counted = self.call or self.claim.beside
-        if counted is not None and counted.kind == "llm" and call.request.fingerprint is None:
-            # not counted again, but in flight: a sample of the same prompt beside it is no loop
-            fingerprint = counted.request.fingerprint
-            call.request = call.request._replace(fingerprint=fingerprint)
-        self.call = call
-
-    def _adopt(self) -> bool:
-        call = self.claim.pending
-        if call is None:
-            return False
-        call.reprice(self._request(again=True), self._joining_new(call))
-        self.call = call
-        return True
-
-    def _joining_new(self, call: Call) -> tuple[BudgetSession, ...]:
-        return tuple(s for s in self.claim.joining if s not in call.sessions)
-
     def _request(self, *, again: bool = False) -> CallRequest:
-        request = self.endpoint.read(self._asked, self.provider)
+        request = self.endpoint.read(self.asked, self.provider)
         beside = self.claim.beside or self.claim.pending
         if beside is None:
             return request._replace(fingerprint=None) if again else request
@@ -216,31 +205,29 @@ class Exchange:
             request = request._replace(output_cap=None, ceiling=request.output_cap)
         return request
 
-    def _without_cap(self, body: Body) -> Body:
-        """Return a body without what the guard has put into it: its caller did not ask for that."""
-        asked = dict(body)
-        for key, value in self.body.items():
-            before = self._asked.get(key, _ABSENT)
-            if before is not value and asked.get(key, _ABSENT) == value:
-                if before is _ABSENT:
-                    del asked[key]
-                else:
-                    asked[key] = before
-        return asked
-
-    def _apply_cap(self) -> None:
-        """Put what the hold pays for on the wire."""
-        call, body = self.call, self._asked
-        if call is None or call.quote is None:
+    def _send(self, call: Call) -> None:
+        """Make a call the one of this attempt, and put what its hold pays for on the wire."""
+        counted = self.call or self.claim.beside
+        if counted is not None and counted.kind == "llm" and call.request.fingerprint is None:
+            # not counted again, but in flight: a sample of the same prompt beside it is no loop
+            fingerprint = counted.request.fingerprint
+            call.request = call.request._replace(fingerprint=fingerprint)
+        self.call, call.guarded = call, call is not self.claim.pending
+        body, quote = self.asked, call.quote
+        if quote is None:
             return
-        if self.endpoint.silent(body):
+        if body.get("stream") and self.endpoint.silent(body):
             body = self.endpoint.with_usage(body)
-        if call.output < call.quote.most or call.quote.capped:
+        if call.output < quote.most or quote.capped:
             body = self.endpoint.capped(body, call.cap or 0, self.provider)
             call.wired = True
         else:
-            call.wired = known_max_output(call.request.model) is not None
+            call.wired = not quote.guessed
         self.body = body
+
+
+def _joining_new(joining: tuple[BudgetSession, ...], call: Call) -> tuple[BudgetSession, ...]:
+    return tuple(s for s in joining if s not in call.sessions)
 
 
 def _read(body: Callable[[], Any]) -> Any:

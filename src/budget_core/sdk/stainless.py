@@ -17,7 +17,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from importlib import import_module
-from typing import Any, Final, Self
+from typing import Any, Final
 
 from budget_core.errors import BudgetExhausted
 from budget_core.runtime.finalizers import when_dropped
@@ -28,7 +28,6 @@ from budget_core.sdk.guard import Guard
 from budget_core.sdk.hosts import provider_at
 from budget_core.sdk.patches import Patches
 from budget_core.sdk.streams import BodyMeter
-from budget_core.session.recording import mark_settled
 
 _HOOKS: Final = {
     "request": ("self", "cast_to", "options"),
@@ -81,9 +80,8 @@ class StainlessGuard(Guard):
             if exchange is None:
                 with _unwatched():
                     return original(client, cast_to, options, **kwargs)
-            with _Conducted(exchange, options):
+            with exchange:
                 exchange.open()
-                _apply_body(options, exchange.body)
                 return original(client, cast_to, options, **kwargs)
         except BudgetExhausted as error:
             return _told(client, options, error)
@@ -96,47 +94,22 @@ class StainlessGuard(Guard):
             if exchange is None:
                 with _unwatched():
                     return await original(client, cast_to, options, **kwargs)
-            with _Conducted(exchange, options):
+            with exchange:
                 await exchange.open_async()
-                _apply_body(options, exchange.body)
                 return await original(client, cast_to, options, **kwargs)
         except BudgetExhausted as error:
             return _told(client, options, error)
 
 
 def merged_body(options: Any) -> Body:
-    parts = (options.json_data, options.extra_json)
-    return {
-        key: value
-        for part in parts
-        if isinstance(part, Mapping)
-        for key, value in part.items()
-        if type(value).__name__ not in _ABSENT
-    }
-
-
-class _Conducted:  # a generator would be shorter, and ten times as slow
-    """Let the hooks find the exchange, end it in every case, and give the options back."""
-
-    __slots__ = ("_before", "_exchange", "_options", "_token")
-
-    def __init__(self, exchange: Exchange, options: Any) -> None:
-        self._exchange = exchange
-        self._options = options
-        self._before = options.json_data, options.extra_json
-
-    def __enter__(self) -> None:
-        self._token = current.set(self._exchange)
-
-    def __exit__(self, _kind: object, error: BaseException | None, _trace: object) -> None:
-        try:
-            if error is None:
-                self._exchange.returned()
-            else:
-                self._exchange.failed(error)
-        finally:
-            current.reset(self._token)
-            self._options.json_data, self._options.extra_json = self._before
+    """Return what is asked for, merged as the SDK will; the very object if that is all of it."""
+    body: Body = {}
+    for part in filter(None, (options.json_data, options.extra_json)):
+        if isinstance(part, dict | Mapping):
+            for key, value in part.items():
+                if type(value).__name__ not in _ABSENT:
+                    body[key] = value
+    return options.json_data if body == options.json_data else body
 
 
 @contextmanager
@@ -147,11 +120,6 @@ def _unwatched() -> Iterator[None]:
         yield
     finally:
         current.reset(token)
-
-
-def _apply_body(options: Any, body: Body) -> None:
-    if options.json_data is not None or body:
-        options.json_data, options.extra_json = body, None
 
 
 def _told(client: Any, options: Any, error: BudgetExhausted) -> None:
@@ -186,9 +154,17 @@ async def helped_async(original: Any, manager: Any) -> Any:
 def _build_request(original: Any, client: Any, options: Any, **kwargs: Any) -> Any:
     if (exchange := current.get()) is None:
         return original(client, options, **kwargs)
-    same = options.json_data is exchange.body and options.extra_json is None
-    _apply_body(options, exchange.check(exchange.body if same else merged_body(options)))
-    request = original(client, options, **kwargs)
+    before = given, extra = options.json_data, options.extra_json
+    same = given is exchange.asked and extra is None
+    body = exchange.check(exchange.asked if same else merged_body(options))
+    if body is given or (given is None and not body):
+        request = original(client, options, **kwargs)
+    else:
+        options.json_data, options.extra_json = body, None
+        try:
+            request = original(client, options, **kwargs)
+        finally:
+            options.json_data, options.extra_json = before
     exchange.sent = True
     return request
 
@@ -207,43 +183,37 @@ async def _sleep_for_retry_async(original: Any, client: Any, **kwargs: Any) -> A
 
 
 def _process_response(original: Any, client: Any, *, response: Any, **kwargs: Any) -> Any:
-    with _Concluded(response) as concluded:
-        concluded.result = original(client, response=response, **kwargs)
-    return concluded.result
+    if (exchange := _answered(response)) is None:
+        return original(client, response=response, **kwargs)
+    result = None
+    try:
+        result = original(client, response=response, **kwargs)
+        return result
+    finally:  # also if the SDK fails to parse it
+        exchange.settle(result, response.json)
 
 
 async def _process_response_async(
     original: Any, client: Any, *, response: Any, **kwargs: Any
 ) -> Any:
-    with _Concluded(response) as concluded:
-        concluded.result = await original(client, response=response, **kwargs)
-    return concluded.result
+    if (exchange := _answered(response)) is None:
+        return await original(client, response=response, **kwargs)
+    result = None
+    try:
+        result = await original(client, response=response, **kwargs)
+        return result
+    finally:
+        exchange.settle(result, response.json)
 
 
-class _Concluded:
-    """Charge a response that is complete, also if the SDK fails to parse it; meter a stream."""
-
-    __slots__ = ("_exchange", "_response", "_whole", "result")
-
-    def __init__(self, response: Any) -> None:
-        failed = response.status_code >= _ERROR  # shown to a middleware
-        self._exchange = None if failed else current.get()
-        self._response = response
-        self._whole = response.is_stream_consumed or response.is_closed
-        self.result: Any = None
-
-    def __enter__(self) -> Self:
-        if self._exchange is not None and not self._whole:
-            _meter(self._exchange, self._response)
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        if self._exchange is None:
-            return
-        if self._whole:
-            self._exchange.settle(self.result, self._response.json)
-        else:
-            mark_settled(self.result)
+def _answered(response: Any) -> Exchange | None:
+    """Return which exchange a response ends; a body that is still to come is metered."""
+    exchange = current.get()
+    if exchange is None or response.status_code >= _ERROR:  # shown to a middleware
+        return None
+    if not (response.is_stream_consumed or response.is_closed):
+        _meter(exchange, response)
+    return exchange
 
 
 def _meter(exchange: Exchange, response: Any) -> None:

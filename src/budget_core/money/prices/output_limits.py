@@ -21,19 +21,12 @@ class _Table(NamedTuple):
     reasoning: frozenset[str]
 
 
-def max_output_tokens(model: str, provider: str | None = None) -> int:  # noqa: ARG001
+def known_max_output(model: str) -> int | None:
     """Return the most tokens that one answer of `model` can have, reasoning included.
 
     What the user registered comes first, then the table, found by the same names as a price is;
-    of a model that neither knows, `DEFAULT_MAX_OUTPUT`. `provider` is accepted so that callers
-    treat prices and maximums alike; a model's maximum is the same wherever it is served.
+    None of a model that neither knows.
     """
-    found = known_max_output(model)
-    return DEFAULT_MAX_OUTPUT if found is None else found
-
-
-def known_max_output(model: str) -> int | None:
-    """Return the most tokens that one answer of `model` can have, or None if nobody said."""
     one = registry.find(model)
     if one is not None and one.max_output is not None:
         return one.max_output

@@ -6,7 +6,7 @@ import logging
 from collections.abc import Callable, Iterator
 from functools import wraps
 from threading import local
-from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from budget_core.runtime.plugins.manager import loaded, on_change
 from budget_core.runtime.signals import pass_on
@@ -30,7 +30,8 @@ def until_change(make: Callable[[], T]) -> Callable[[], T]:
         known = heard  # taken first: what is made while plugins change is not kept
         if make not in known:
             known[make] = make()
-        return cast("T", known[make])
+        made: T = known[make]
+        return made
 
     return kept
 

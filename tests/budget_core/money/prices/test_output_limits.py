@@ -3,16 +3,20 @@ from pathlib import Path
 
 import pytest
 
+from budget_core.calls.quote import quote
 from budget_core.money.prices import registry
 from budget_core.money.prices.lookup import forget, register_model
 from budget_core.money.prices.output_limits import (
     DEFAULT_MAX_OUTPUT,
     is_reasoning,
     known_max_output,
-    max_output_tokens,
 )
 
 ROOT = Path(__file__).parents[4]
+
+
+def quoted(model):
+    return quote(model, None, input_tokens=1, output_cap=None)
 
 
 @pytest.fixture(autouse=True)
@@ -39,20 +43,21 @@ def _unregistered():
     ],
 )
 def test_known(model, most):
-    assert max_output_tokens(model) == known_max_output(model) == most
+    assert known_max_output(model) == quoted(model).most == most
 
 
 @pytest.mark.parametrize("model", ["gpt-4o-ultra-exp", "no-such-model", ""])
 def test_unknown_is_the_documented_constant(model):
-    assert max_output_tokens(model, "openai") == DEFAULT_MAX_OUTPUT == 131_072
+    assert quoted(model).most == DEFAULT_MAX_OUTPUT == 131_072
+    assert quoted(model).guessed
     assert known_max_output(model) is None
 
 
 def test_registered_comes_first():
     register_model("gpt-4o", 1, 2, max_output_tokens=99)
-    assert max_output_tokens("openai/gpt-4o-2025-06-15") == 99
+    assert known_max_output("openai/gpt-4o-2025-06-15") == 99
     register_model("gpt-4o", 1, 2)
-    assert max_output_tokens("gpt-4o") == 16_384
+    assert known_max_output("gpt-4o") == 16_384
 
 
 @pytest.mark.parametrize(
