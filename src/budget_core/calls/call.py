@@ -252,10 +252,10 @@ class Call:
             return
         if self.ended:
             return
-        if type(outcome) is Usage and outcome.known:
-            receipt: Receipt = tuple.__new__(Receipt, (outcome, model, None))
-        else:
-            receipt = _receipt(outcome, model)
+        if isinstance(outcome, Usage):
+            outcome = tuple.__new__(Receipt, (outcome, model, None))
+        sound = type(outcome) is Receipt and outcome.usage is not None and outcome.usage.known
+        receipt: Receipt = outcome if sound and not model else _receipt(outcome, model)
         amounts = self.payer.estimator.price(self.request, receipt, self.quote)
         if not self._end():  # not before: plugins were asked, and Ctrl-C may have come
             return
@@ -358,8 +358,6 @@ def _tokens_in(piece: str) -> int:
 
 
 def _receipt(outcome: Any, model: str | None) -> Receipt:
-    if isinstance(outcome, Usage):
-        return Receipt(outcome if outcome.known else None, model)
     receipt = outcome if isinstance(outcome, Receipt) else read_receipt(outcome)
     if receipt.usage is not None and not receipt.usage.known:
         receipt = receipt._replace(usage=None)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from itertools import islice, zip_longest
+from operator import itemgetter
 from time import monotonic
 from typing import TYPE_CHECKING, Any, Final
 from weakref import ref
@@ -40,15 +42,19 @@ class LoopWatch:
             else {kind: LoopDetector(repeats, window) for kind in ("llm", "tool")}
         )
 
-    def note(self, call: CallRequest, in_flight: Iterable[Any]) -> LoopDetected | Pending | None:
+    def note(self, call: CallRequest, flying: list[Any]) -> LoopDetected | Pending | None:
         """Record a call; return the error if it is one too many of its kind.
 
         Else what keeps it in flight until it is held: others may ask for the same meanwhile.
+
+        Args:
+            call: about to be made.
+            flying: fingerprints of calls that are held; those of calls that will be are added.
         """
         detector = self._detectors.get(call.kind)
         if detector is None or call.fingerprint is None:
             return None
-        known, self._pending, flying = self._pending, [], list(in_flight)
+        known, self._pending = self._pending, []
         for each in known:
             if (waiting := each()) is not None:
                 self._pending.append(each)
@@ -75,7 +81,7 @@ class LoopDetector:
         self._seen: deque[tuple[Any, float]] = deque(maxlen=MAX_PERIOD * repeats)
         self._runs = [0] * (MAX_PERIOD + 1)
 
-    def count(self, fingerprint: Any, in_flight: Iterable[Any] = ()) -> int | None:
+    def count(self, fingerprint: Any, in_flight: Sequence[Any] = ()) -> int | None:
         """Record a call; return how often its cycle has repeated if that is a loop.
 
         Args:
@@ -83,30 +89,28 @@ class LoopDetector:
             in_flight: fingerprints of calls that have not ended. A call that one of them equals
                 is a parallel sample of the same prompt, not a repetition, and is not counted.
         """
-        if any(_same(fingerprint, other) for other in in_flight):
+        if in_flight and any(_same(fingerprint, in_flight)):
             return None
-        now = monotonic()
-        seen = self._seen
-        for period in range(1, MAX_PERIOD + 1):
-            same = len(seen) >= period and _same(seen[-period][0], fingerprint)
-            self._runs[period] = self._runs[period] + 1 if same else 0
+        now, seen, found = monotonic(), self._seen, None
+        last = _same(fingerprint, map(itemgetter(0), islice(reversed(seen), MAX_PERIOD)))
         seen.append((fingerprint, now))
-        return self._loop(now)
-
-    def _loop(self, now: float) -> int | None:
-        for period in range(1, MAX_PERIOD + 1):
+        for period, same in zip_longest(range(1, MAX_PERIOD + 1), last, fillvalue=False):
+            self._runs[period] = self._runs[period] + 1 if same else 0
             cycle = period * self.repeats
-            if self._runs[period] + period >= cycle and len(self._seen) >= cycle:
-                began = self._seen[-cycle][1]
+            if self._runs[period] + period >= cycle and len(seen) >= cycle:
+                began = seen[-cycle][1]
                 if now - began <= self.window:
-                    return self.repeats
-        return None
+                    found = self.repeats
+        return found
 
 
-def _same(one: Any, other: Any) -> bool:
+def _same(one: Any, others: Iterable[Any]) -> list[bool]:
     """Compare arguments of any kind: what cannot be compared (an array) is not the same."""
-    try:
-        return bool(one == other)
-    except Exception as error:  # noqa: BLE001  whatever a foreign object's comparison may raise
-        pass_on(error)
-        return False
+    answers = []
+    for other in others:
+        try:
+            answers.append(bool(one == other))
+        except Exception as error:  # noqa: BLE001  whatever a foreign object may raise
+            pass_on(error)
+            answers.append(False)
+    return answers

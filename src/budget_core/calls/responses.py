@@ -17,18 +17,25 @@ from budget_core.runtime.signals import pass_on
 Get: TypeAlias = Callable[[str], Any]
 
 
-def read_receipt(response: Any) -> Receipt:
+def read_receipt(response: Any, *, foreign: bool = True) -> Receipt:
     """Read usage, model and tier off a response, a stream event, or a framework's result.
 
     Understands SDK objects and plain dicts of OpenAI (chat, responses, embeddings, chunks),
     Anthropic and Gemini, LangChain messages and generations, and what plugins understand (hook
     ``budget_usage``). Never raises: of an object that nobody understands it returns
     ``Receipt(None)``.
+
+    Args:
+        response: what was answered.
+        foreign: plugins are asked as well.
     """
-    receipt = _read(response)
-    if receipt.usage is None and response is not None and asking.listening("budget_usage"):
-        answer = asking.first("budget_usage", UsageRequest(response), sound=_is_receipt)
-        return receipt if answer is None else cast("Receipt", answer)
+    try:
+        receipt = _read(response)
+    except Exception as error:  # noqa: BLE001  whatever a foreign object's attributes may raise
+        pass_on(error)
+        receipt = NO_RECEIPT
+    if receipt.usage is None and foreign and response is not None:
+        return _foreign(response) or receipt
     return receipt
 
 
@@ -40,7 +47,7 @@ def read_on(known: Receipt, event: Any, *, foreign: bool = False) -> Receipt:
         event: the next one.
         foreign: plugins are asked as well.
     """
-    found = read_receipt(event) if foreign else _read(event)
+    found = read_receipt(event, foreign=foreign)
     usage = found.usage or _output_alone(event)
     if usage is None or known.usage is None:
         usage = usage or known.usage
@@ -87,22 +94,25 @@ def _output_alone(event: Any) -> Usage | None:
 
 
 def _read(response: Any) -> Receipt:
-    try:
-        get = _getter(response)
-        usage = get("usage")
-        if usage is not None:
-            said, model = get("service_tier"), _text(get("model"))
-            tier = tier_of(said) if said is not None else _tier_within(usage)
-            read: Receipt = tuple.__new__(Receipt, (read_usage(usage), model, tier))
-            return read
-        if (metadata := get("usage_metadata") or get("usageMetadata")) is not None:
-            return _from_metadata(get, metadata)
-        if get("response_metadata") is not None:
-            return _from_metadata(get, None)
-        return _wrapped(get)
-    except Exception as error:  # noqa: BLE001  whatever a foreign object's attributes may raise
-        pass_on(error)
-        return NO_RECEIPT
+    get = _getter(response)
+    usage = get("usage")
+    if usage is not None:
+        said, model = get("service_tier"), get("model")
+        tier = tier_of(said) if said is not None else _tier_within(usage)
+        named = model if isinstance(model, str) and model else None
+        return tuple.__new__(Receipt, (read_usage(usage), named, tier))
+    if (metadata := get("usage_metadata") or get("usageMetadata")) is not None:
+        return _from_metadata(get, metadata)
+    if get("response_metadata") is not None:
+        return _from_metadata(get, None)
+    return _wrapped(get)
+
+
+def _foreign(response: Any) -> Receipt | None:
+    if not asking.listening("budget_usage"):
+        return None
+    answer = asking.first("budget_usage", UsageRequest(response), sound=_is_receipt)
+    return cast("Receipt | None", answer)
 
 
 def _wrapped(get: Get) -> Receipt:
@@ -131,7 +141,7 @@ def _tier_within(usage: Any) -> str | None:
     if get("speed") == "fast":
         return "fast"
     details = get("input_token_details")
-    if isinstance(details, Mapping):
+    if details is not None and isinstance(details, Mapping):
         return next((t for t in TIERS for k in details if k == t or k.startswith(t + "_")), None)
     return tier_of(get("service_tier") or get("traffic_type") or get("trafficType"))
 
@@ -146,8 +156,8 @@ def _openai_chat(get: Get) -> Usage | None:
         before("cached_tokens"), before("cache_write_tokens"), before("audio_tokens"),
         after("reasoning_tokens"), after("audio_tokens"),
     )  # fmt: skip
-    completion = _unsaid(prompt, completion, total)
-    return _whole(prompt, completion, read, write, reasoning, 0, audio_in, audio_out)
+    parts = read, write, reasoning, 0, audio_in, audio_out
+    return _whole(prompt, completion, *parts, total=total)
 
 
 def _input_and_output(get: Get) -> Usage | None:
@@ -167,9 +177,9 @@ def _openai_responses(get: Get) -> Usage | None:
         after("reasoning_tokens"), after("thinking_tokens"),
         before("audio_tokens"), after("audio_tokens"),
     )  # fmt: skip
-    output = _unsaid(get("input_tokens"), get("output_tokens"), get("total_tokens"))
-    thought = reasoning or thinking
-    return _whole(get("input_tokens"), output, read, write, thought, 0, audio_in, audio_out)
+    parts = read, write, reasoning or thinking, 0, audio_in, audio_out
+    total = get("total_tokens")
+    return _whole(get("input_tokens"), get("output_tokens"), *parts, total=total)
 
 
 def _anthropic(get: Get) -> Usage | None:
@@ -191,10 +201,10 @@ def _gemini(get: Get) -> Usage | None:
         get("thoughts_token_count"), get("cached_content_token_count"),
     )  # fmt: skip
     said = get("prompt_token_count") + of_tools
-    output = _unsaid(said, answer + thoughts, get("total_token_count"))
     audio_in = _audio(get("prompt_tokens_details")) + _audio(get("tool_use_prompt_tokens_details"))
     audio_out = _audio(get("candidates_tokens_details"))
-    return _whole(said, output, cached, 0, thoughts, 0, audio_in, audio_out)
+    parts = cached, 0, thoughts, 0, audio_in, audio_out
+    return _whole(said, answer + thoughts, *parts, total=get("total_token_count"))
 
 
 def _langchain(get: Get) -> Usage | None:
@@ -209,21 +219,15 @@ def _langchain(get: Get) -> Usage | None:
     )  # fmt: skip
     return _whole(
         get("input_tokens"),
-        _unsaid(get("input_tokens"), get("output_tokens"), get("total_tokens")),
+        get("output_tokens"),
         tiered(before, "cache_read"),
         tiered(before, "cache_creation") + hour + minutes,
         tiered(after, "reasoning"),
         hour,
         audio_in,
         audio_out,
+        total=get("total_tokens"),
     )
-
-
-def _unsaid(before: int, after: Any, total: Any) -> Any:
-    """Return the output, with the hidden reasoning that some providers only show in the total."""
-    if type(after) is int and type(total) is int and after >= 0:
-        return max(after, total - before)
-    return after
 
 
 def _whole(
@@ -235,19 +239,24 @@ def _whole(
     hour: int = 0,
     audio_in: int = 0,
     audio_out: int = 0,
+    *,
+    total: Any = None,
 ) -> Usage | None:
-    """Build a Usage whose parts fit: a whole smaller than its parts left them out, so it grows."""
+    """Build a Usage whose parts fit: a whole smaller than its parts left them out, so it grows.
+
+    Some providers show hidden reasoning only in the `total`.
+    """
     if type(after) is not int or before < 0 or after < 0:
         return None
+    if type(total) is int:
+        after = max(after, total - before)
     before = max(before, read + write)
     after = max(after, reasoning)
     if not before and not after:
         return None
     audio_in, audio_out, hour = min(audio_in, before), min(audio_out, after), min(hour, write)
-    whole: Usage = tuple.__new__(
-        Usage, (before, after, read, write, reasoning, hour, audio_in, audio_out)
-    )
-    return whole
+    parts = read, write, reasoning, hour, audio_in, audio_out
+    return tuple.__new__(Usage, (before, after, *parts))
 
 
 def _counts(*values: Any) -> list[int]:

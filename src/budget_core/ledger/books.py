@@ -217,11 +217,11 @@ class BookLedger(Ledger):
             ]
 
     def headroom(self, accounts: Sequence[str], *, final: str | None = None) -> Headroom:
-        with self._lock, self._reading():
+        with self._lock, self._for_writing if self._forgotten else self._for_reading:
             if self._forgotten:
                 self._drop_forgotten()
             last = self._nodes[final] if final is not None else None
-            return self._route(accounts).headroom(last, self._now())
+            return self._route(accounts).headroom(last, self._now)
 
     def keep_back(self, account: str, amounts: Amounts) -> Amounts:
         with self._lock, self._for_writing:

@@ -138,12 +138,13 @@ class Reservation:
 
     def headroom(self) -> Headroom:
         """Return how much of each unit this could get now, its own hold not counted."""
+        if len(self.groups) == 1 and self.final is None:
+            ledger, accounts = self.groups[0]
+            return ledger.headroom(accounts)
         rooms = [
             ledger.headroom(accounts, final=self._final_in(ledger))
             for ledger, accounts in self.groups
         ]
-        if len(rooms) == 1:
-            return rooms[0]
         return Headroom(*(_least(column) for column in zip(*rooms, strict=True)))
 
     def headroom_with(self, joining: Iterable[Group]) -> Headroom:

@@ -47,8 +47,23 @@ class Ender:
 
 
 def collecting() -> bool:
-    """Return whether this code may run in a garbage collection, and may only queue."""
-    return _finalizing() and not _can_collect()
+    """Return whether this code may run in a garbage collection, and may only queue.
+
+    It may where a generator is being closed, or a ``__del__`` or a finalizer runs.
+    """
+    error = sys.exception()
+    while error is not None:
+        if isinstance(error, GeneratorExit):
+            return not _can_collect()
+        error = error.__context__
+    frame: FrameType | None = sys._getframe(1)  # noqa: SLF001
+    for _ in range(_DEEPEST):
+        if frame is None:
+            return False
+        if frame.f_code.co_name == "__del__" or frame.f_code is _FINALIZE:
+            return not _can_collect()
+        frame = frame.f_back
+    return False
 
 
 def later(action: Callable[[], object]) -> None:
@@ -71,23 +86,6 @@ def reap() -> None:
                 _queue.append(action)
                 raise
             _log.exception("What a finalizer asked for could not be done")
-
-
-def _finalizing() -> bool:
-    """Return whether a generator is being closed here, or a ``__del__`` runs."""
-    error = sys.exception()
-    while error is not None:
-        if isinstance(error, GeneratorExit):
-            return True
-        error = error.__context__
-    frame: FrameType | None = sys._getframe(2)  # noqa: SLF001
-    for _ in range(_DEEPEST):
-        if frame is None:
-            return False
-        if frame.f_code.co_name == "__del__" or frame.f_code is _FINALIZE:
-            return True
-        frame = frame.f_back
-    return False
 
 
 class _Canary:

@@ -16,13 +16,12 @@ _LEAST_THOUGHT: Final = 1_024
 
 
 def _thinks(body: Mapping[str, Any]) -> bool:
-    if (thinking := body.get("thinking")) is None:
-        return False
+    thinking = body.get("thinking")
     return isinstance(thinking, Mapping) and isinstance(thinking.get("budget_tokens"), int)
 
 
 def _least(body: Mapping[str, Any]) -> int:
-    return _LEAST_THOUGHT + USEFUL if _thinks(body) else 1
+    return _LEAST_THOUGHT + USEFUL if "thinking" in body and _thinks(body) else 1
 
 
 def _think_less(body: Body, cap: int) -> Body:

@@ -64,7 +64,7 @@ def claim(client: Any) -> Claim | None:
     if here.calls and (claimed := _inside(claiming)) is not None:
         return claimed
     if claiming:
-        return Claim(claiming[-1], claiming[:-1])
+        return tuple.__new__(Claim, (claiming[-1], claiming[:-1], None, None))
     return Claim(payer) if (payer := unclaimed()) is not None else None
 
 

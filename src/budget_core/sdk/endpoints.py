@@ -82,11 +82,13 @@ class Endpoint:
         context = dict(body)
         for key in body.keys() & _NO_INPUT:
             del context[key]
-        caps, counts = _numbers(body, self.caps), _numbers(body, self.counts)
+        caps = _numbers(body, self.caps)
+        counts = _numbers(body, self.counts) if self.counts else {}
+        prompt: Prompt = tuple.__new__(Prompt, (messages, context))
         return CallRequest(
             model=model,
             provider=provider,
-            prompt=Prompt(messages, context),
+            prompt=prompt,
             output_cap=min(caps.values(), default=self.default_cap) if self.answers else 0,
             n=max([1, *counts.values()]) * (_prompts(messages) if self.prompts else 1),
             tier="fast" if get("speed") == "fast" else get("service_tier") or get("serviceTier"),
@@ -100,9 +102,10 @@ class Endpoint:
             return body
         used = _numbers(body, self.caps)
         lowest = min([cap, *used.values()])
+        if used and lowest == max(used.values()):
+            return body
         for name in used or [self.cap_for(str(body.get("model") or ""), provider)]:
-            if used.get(name) != lowest:
-                body = _with(body, name.split("."), lowest)
+            body = _with(body, name.split("."), lowest)
         return body if self.adjust is None else self.adjust(body, lowest)
 
     def with_usage(self, body: Body) -> Body:

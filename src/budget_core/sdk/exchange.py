@@ -136,10 +136,10 @@ class Exchange:
     def __exit__(self, _kind: object, error: BaseException | None, _trace: object) -> None:
         """End it in every case."""
         try:
-            if error is None:
-                self.returned()
-            else:
+            if error is not None:
                 self.failed(error)
+            elif self.call is not None and not self.call.ended:
+                self.returned()
         finally:
             current.reset(self._token)
 
@@ -174,7 +174,7 @@ class Exchange:
             receipt = read_receipt(result)
             if receipt.usage is None:
                 receipt = read_receipt(_read(body))
-            self.call.session.answered(self.call, lambda: _read(body))
+            self.claim.session.answered(self.call, lambda: _read(body))
             self.call.settle(receipt)
         mark_settled(result)
 

@@ -77,6 +77,8 @@ class StainlessGuard(Guard):
     ) -> Any:
         try:
             exchange = self._exchange(client, options)
+            if exchange is None and current.get() is None:
+                return original(client, cast_to, options, **kwargs)
             if exchange is None:
                 with _unwatched():
                     return original(client, cast_to, options, **kwargs)
@@ -91,6 +93,8 @@ class StainlessGuard(Guard):
     ) -> Any:
         try:
             exchange = self._exchange(client, options)
+            if exchange is None and current.get() is None:
+                return await original(client, cast_to, options, **kwargs)
             if exchange is None:
                 with _unwatched():
                     return await original(client, cast_to, options, **kwargs)
@@ -157,7 +161,7 @@ def _build_request(original: Any, client: Any, options: Any, **kwargs: Any) -> A
     before = given, extra = options.json_data, options.extra_json
     same = given is exchange.asked and extra is None
     body = exchange.check(exchange.asked if same else merged_body(options))
-    if body is given or (given is None and not body):
+    if body is exchange.asked:  # nothing is changed
         request = original(client, options, **kwargs)
     else:
         options.json_data, options.extra_json = body, None

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from budget_core.session.log import SessionLog
     from budget_core.session.policy import Policy
     from budget_core.session.screening.screening import Screening
+    from budget_core.session.standing import Standing
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,12 +34,20 @@ class Admission:
 
     Args:
         policy: the session's.
+        standing: its account, which is opened when it is used.
         log: where refusals are recorded.
         flying: returns the fingerprints of the calls in flight.
     """
 
-    def __init__(self, policy: Policy, log: SessionLog, flying: Callable[[], list[Any]]) -> None:
+    def __init__(
+        self,
+        policy: Policy,
+        standing: Standing,
+        log: SessionLog,
+        flying: Callable[[], list[Any]],
+    ) -> None:
         self._policy = policy
+        self._standing = standing
         self._log = log
         self._flying = flying
         self._loops = LoopWatch(policy.max_repeated_calls, policy.loop_window_seconds)
@@ -46,11 +55,19 @@ class Admission:
         self.screening: Screening | None = _screening(policy, log)
 
     def admit(self, request: CallRequest) -> Admitted:
+        """Return what may be sent: risks, loops and plugins are asked."""
+        if not self._standing.started:
+            self._standing.start()
         risks = () if self.screening is None else self._screened(self.screening, request)
-        pending = None if request.fingerprint is None else self._check_loop(request)
-        if asking.listening("budget_reserve"):
+        pending: LoopDetected | Pending | None = None
+        if request.fingerprint is not None:
+            with self._lock:
+                pending = self._loops.note(request, self._flying())
+            if isinstance(pending, LoopDetected):
+                self._refuse_loop(pending)
+        if asking.heard.get("budget_reserve") != ():
             request = self._allowed(request)
-        return Admitted(request, risks, pending)
+        return tuple.__new__(Admitted, (request, risks, pending))
 
     def ended(self, call: PaidCall) -> None:
         if self.screening is not None and self._policy.on_anomaly:
@@ -83,17 +100,12 @@ class Admission:
             return ()
         return screening.prompt(request.model, request.prompt)
 
-    def _check_loop(self, request: CallRequest) -> Pending | None:
-        with self._lock:
-            noted = self._loops.note(request, self._flying())
-        if not isinstance(noted, LoopDetected):
-            return noted
-        self._log.emit("loop_detected", key=noted.key, count=noted.count, window=noted.window)
+    def _refuse_loop(self, error: LoopDetected) -> None:
+        self._log.emit("loop_detected", key=error.key, count=error.count, window=error.window)
         self._log.ask(self._policy.on_loop_detected)
         if self._policy.mode == "enforce":
             self._log.terminated_by = "loop_detected"
-            raise noted
-        return None
+            raise error
 
     def _allowed(self, request: CallRequest) -> CallRequest:
         """Return a call as plugins allow it: capped by the least that any of them says."""

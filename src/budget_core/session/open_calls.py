@@ -68,7 +68,8 @@ class OpenCalls:
                 totals.agents[request.agent] += cost
 
     def fingerprints(self) -> list[Any]:
-        return [call.request.fingerprint for call in tuple(self._calls.values())]
+        calls = tuple(self._calls.values())
+        return [call.request.fingerprint for call in calls] if calls else []
 
     def finalizing(self) -> bool:
         return any(call.reservation.final is not None for call in tuple(self._calls.values()))

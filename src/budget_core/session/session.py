@@ -99,7 +99,8 @@ class BudgetSession(SessionPayer):
         self._log, self._calls = SessionLog(self.id, policy, unheld), OpenCalls(unheld)
         self.totals, calls = self._calls.totals, self._calls
         self.opened, self.count = calls.opened, calls.count
-        self._admission = Admission(policy, self._log, self._calls.fingerprints)
+        self._admission = Admission(policy, self.standing, self._log, calls.fingerprints)
+        self.admit, self.answered = self._admission.admit, self._admission.answered
         self.alerts: Alerts = Alerts(policy, self.standing, self._log)
         self._children = Children()
         self._overdrawn: BudgetExhausted | None = None

@@ -7,17 +7,16 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Final, Self, cast
 
 from budget_core.calls import context
-from budget_core.calls.payer import Admitted, everyone, groups_of
+from budget_core.calls.payer import everyone, groups_of
 from budget_core.calls.refusals import exhausted_by, stopped_by
 from budget_core.ledger.reservation import Group, Refusal, Reservation
 from budget_core.runtime.background import behind, in_event_loop
-from budget_core.runtime.plugins import asking
 from budget_core.session.balance_view import BalanceView
 from budget_core.session.recording import RecordedCall
 
 if TYPE_CHECKING:
     from budget_core.calls.estimator import Estimator
-    from budget_core.calls.payer import PaidCall, Payer
+    from budget_core.calls.payer import Admitted, PaidCall, Payer
     from budget_core.calls.request import CallRequest
     from budget_core.errors import AgentBudgetError, BudgetExhausted
     from budget_core.events import EventKind
@@ -42,6 +41,7 @@ class SessionPayer(BalanceView):
         groups: the accounts through which its money runs, by ledger.
         blocks: one of these ledgers may block on I/O.
         opened, count: keep a call that was opened, and count one that was settled.
+        admit, answered: return what may be sent, and search an answer for risks.
     """
 
     id: str
@@ -51,6 +51,8 @@ class SessionPayer(BalanceView):
     blocks: bool
     opened: Callable[[PaidCall], None]
     count: Callable[[PaidCall], None]
+    admit: Callable[[CallRequest], Admitted]
+    answered: Callable[[PaidCall, Callable[[], Any]], None]
     above: tuple[Self, ...]
     _ended: float | None
     _overdrawn: BudgetExhausted | None
@@ -86,16 +88,6 @@ class SessionPayer(BalanceView):
     def top_ups(self) -> int:
         """Count the top-ups of this session and its parents."""
         return sum(session.alerts.top_ups for session in self.lineage)
-
-    def admit(self, request: CallRequest) -> Admitted:
-        """Return what may be sent: loops, risks and plugins are asked."""
-        if not self.standing.started:
-            self.standing.start()
-        admission = self._admission
-        usual = request.fingerprint is None and admission.screening is None
-        if usual and asking.heard.get("budget_reserve") == ():
-            return tuple.__new__(Admitted, (request, (), None))
-        return admission.admit(request)
 
     def approved(self, refusal: Refusal, before: int) -> bool:
         """Tell the session that is exhausted; True if somebody topped it up, so try again."""
@@ -157,10 +149,6 @@ class SessionPayer(BalanceView):
     def emit(self, kind: EventKind, /, **data: Any) -> None:
         """Keep an event, and tell those who listen."""
         self._log.emit(kind, **data)
-
-    def answered(self, call: PaidCall, read: Callable[[], Any]) -> None:
-        """Search the answer of a call that is about to be settled for risks, if that is wanted."""
-        self._admission.answered(call, read)
 
     def record(
         self,

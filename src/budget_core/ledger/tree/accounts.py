@@ -7,7 +7,7 @@ or stores; the ledgers do.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
 from budget_core.ledger.records import Account, Balance, Denial, Headroom, State
@@ -85,6 +85,12 @@ class Node:
             if denial := window.refusal(self.id, want[window.at], now, self.state):
                 return denial
         return None
+
+    def left_in_windows(self, now: float) -> Iterator[tuple[int, int]]:
+        """Yield the place of a limited unit, and how much of it is free in a window."""
+        for window in self.windows:
+            window.roll(now)
+            yield window.at, window.limit.amount - sum(window.used())
 
     def set_aside(self, amounts: Sequence[int]) -> Denial | None:
         """Make what the ancestors set aside for this account `amounts`, in all or none."""
@@ -275,10 +281,19 @@ class Route(NamedTuple):
                 return Denial(node.id, "usd", most, spent, held, amounts.usd, node.state)
         return None
 
-    def headroom(self, final: Node | None, now: float) -> Headroom:
-        if any(node.state != "open" for node in self.path):
-            return Headroom(0, 0, 0, 0)
-        room: list[int | None] = [None, None, None, None]
+    def headroom(self, final: Node | None, now: Callable[[], float]) -> Headroom:
+        """Return how much of each unit could be held.
+
+        Args:
+            final: whose last call it is.
+            now: the time, asked for where there are windows.
+        """
+        left: list[tuple[int, int]] = []
+        for node in self.path:
+            if node.state != "open":
+                return Headroom(0, 0, 0, 0)
+            if node.windows:
+                left += node.left_in_windows(now())
         for node in self.checked:
             for at, limit in node.caps:
                 free = limit - node.spent[at] - node.held[at]
@@ -286,23 +301,18 @@ class Route(NamedTuple):
                     free -= node.kept[at]
                 if final is not None and node in final.path[1:]:
                     free += final.aside[at]
-                _lower(room, at, free)
-        for node in self.path:
-            for window in node.windows:
-                window.roll(now)
-                _lower(room, window.at, window.limit.amount - sum(window.used()))
-        return Headroom(*room)
+                left.append((at, free))
+        room: list[int | None] = [None, None, None, None]
+        for at, free in left:
+            least = room[at]
+            if least is None or free < least:
+                room[at] = max(0, free)
+        return tuple.__new__(Headroom, room)
 
     def trim(self) -> None:
         """Let allocations that have ended give back what they no longer need."""
         for node in self.allocated:
             node.trim()
-
-
-def _lower(room: list[int | None], at: int, free: int) -> None:
-    least = room[at]
-    if least is None or free < least:
-        room[at] = max(0, free)
 
 
 def caps_of(limits: Limits) -> tuple[tuple[int, int], ...]:
