@@ -88,13 +88,13 @@ def test_a_hold_in_the_ledger_and_its_end():
 
 def test_a_call_that_is_opened_and_settled(session):
     called = calls_of(lambda: session.open_call(REQUEST).settle(USAGE))
-    assert len(called) <= 46, called  # measured: 46
+    assert len(called) <= 44, called  # measured: 44
 
 
 def test_a_call_of_a_child(session):
     child = session.child_session("$100")
     called = calls_of(lambda: child.open_call(REQUEST).settle(USAGE))
-    assert len(called) <= 50, called  # measured: 49
+    assert len(called) <= 48, called  # measured: 48
 
 
 def test_a_guarded_chat_completion(provider, session):
@@ -106,7 +106,7 @@ def test_a_guarded_chat_completion(provider, session):
         lambda: raw.chat.completions.create(**settings),
         lambda: guarded.chat.completions.create(**settings),
     )
-    assert added <= 99, called  # measured: 99
+    assert added <= 98, called  # measured: 98
 
 
 def test_a_guarded_message(provider, session):
@@ -121,4 +121,4 @@ def test_a_guarded_message(provider, session):
     added, called = added_by_the_guard(
         lambda: raw.messages.create(**settings), lambda: guarded.messages.create(**settings)
     )
-    assert added <= 96, called  # measured: 96
+    assert added <= 95, called  # measured: 95

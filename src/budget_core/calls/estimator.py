@@ -63,14 +63,9 @@ class Estimator:
             raise Unbounded(request.unbounded)
         tokens, one_hour = request.input_tokens, self.billed.one_hour
         if tokens is None:
-            tokens, hour = input_bound(
-                request.model,
-                request.provider,
-                request.prompt or _EMPTY,
-                self.billed,
-                allow_unbounded=self.allows_unbounded,
-            )
-            one_hour = one_hour or hour
+            prompt = request.prompt or _EMPTY
+            bound = self.billed.bound(request.model, prompt) or self._bound(request, prompt)
+            tokens, one_hour = bound.tokens, one_hour or bound.one_hour
         price: Rates | None
         try:
             price = standard = rates(request.model, request.provider)
@@ -125,6 +120,23 @@ class Estimator:
         cost = price.worst_input(tokens, audio=False, one_hour=self.billed.one_hour) + output
         return Amounts(cost, tokens + WRAP_UP_TOKENS, 1, 0)
 
+    def _bound(self, request: CallRequest, prompt: Prompt) -> Bound:
+        """Bound an input that is not known: what a plugin says, else bytes + `UNSEEN_TOKENS`."""
+        model, provider = request.model, request.provider
+        if asking.listening("budget_estimate"):
+            about = EstimateRequest(model, provider, prompt.messages, prompt.context)
+            answer = asking.first("budget_estimate", about, sound=_is_bound, passing=Unbounded)
+            if answer is not None:
+                return Bound(answer)
+        messages, context = measure(prompt.messages), measure(prompt.context)
+        unbounded = messages.unbounded or context.unbounded
+        if unbounded and not self.allows_unbounded:
+            raise Unbounded(unbounded)
+        return Bound(
+            messages.tokens(model) + context.tokens(model) + UNSEEN_TOKENS,
+            messages.one_hour or context.one_hour,
+        )
+
     def _settling(self, request: CallRequest, receipt: Receipt, quoted: Quote | None) -> Rates:
         try:
             return settle_rates(request.model, receipt.model, request.provider, receipt.tier)
@@ -139,39 +151,6 @@ class Estimator:
 
 def _dearness(price: Rates) -> tuple[int, int]:
     return price.output, price.worst_input(1_000_000)
-
-
-def input_bound(
-    model: str,
-    provider: str | None,
-    prompt: Prompt,
-    billed: BilledPrompts,
-    *,
-    allow_unbounded: bool = False,
-) -> Bound:
-    """Return the most input tokens that the request can be billed for.
-
-    Exact for the part that was billed before, else what a plugin says, else UTF-8 bytes +
-    `UNSEEN_TOKENS`.
-
-    Raises:
-        Unbounded: it refers to input whose size cannot be known, and that is not allowed.
-    """
-    if (known := billed.bound(model, prompt)) is not None:
-        return known
-    if asking.listening("budget_estimate"):
-        request = EstimateRequest(model, provider, prompt.messages, prompt.context)
-        answer = asking.first("budget_estimate", request, sound=_is_bound, passing=Unbounded)
-        if answer is not None:
-            return Bound(answer)
-    messages, context = measure(prompt.messages), measure(prompt.context)
-    unbounded = messages.unbounded or context.unbounded
-    if unbounded and not allow_unbounded:
-        raise Unbounded(unbounded)
-    return Bound(
-        messages.tokens(model) + context.tokens(model) + UNSEEN_TOKENS,
-        messages.one_hour or context.one_hour,
-    )
 
 
 def _is_bound(answer: Any) -> bool:

@@ -101,7 +101,7 @@ def quote(
     Args:
         model: as the caller names it.
         rates: its price, None if it runs unpriced.
-        input_tokens: a bound on its input (`input_bound`).
+        input_tokens: a bound on its input.
         output_cap: the caller's own cap on one answer, None if there is none.
         ceiling: what an answer cannot exceed in any case, although its caller asked for no cap.
         least: an answer shorter than this is of no use.

@@ -53,7 +53,7 @@ def read_on(known: Receipt, event: Any, *, foreign: bool = False) -> Receipt:
         usage = usage or known.usage
     else:
         usage = Usage(*map(max, known.usage, usage))
-    return Receipt(usage, found.model or known.model, found.tier or known.tier)
+    return tuple.__new__(Receipt, (usage, found.model or known.model, found.tier or known.tier))
 
 
 def read_usage(usage: Any) -> Usage | None:
@@ -86,7 +86,9 @@ def _is_receipt(answer: Any) -> bool:
 def _output_alone(event: Any) -> Usage | None:
     """Read the last words of a stream that told its input at the start (Anthropic's)."""
     try:
-        output = _getter(_getter(event)("usage"))("output_tokens")
+        if (usage := _getter(event)("usage")) is None:
+            return None
+        output = _getter(usage)("output_tokens")
     except Exception as error:  # noqa: BLE001  as in `read_receipt`
         pass_on(error)
         return None
@@ -123,7 +125,8 @@ def _wrapped(get: Get) -> Receipt:
             inside = _getter(inner)
             known = ("usage", "usage_metadata", "response_metadata")
             return _read(inner) if any(inside(k) is not None for k in known) else NO_RECEIPT
-    return Receipt(None, _text(get("model")), tier_of(get("service_tier")))
+    said, model = get("service_tier"), _text(get("model"))
+    return Receipt(None, model, tier_of(said)) if model or said else NO_RECEIPT
 
 
 def _from_metadata(get: Get, metadata: Any) -> Receipt:

@@ -149,7 +149,11 @@ class BodyMeter:
             return chunk
         data = (self._buffer + chunk).replace(b"\r\n", b"\n")
         *events, self._buffer = data.split(b"\n\n")
-        return b"".join(event + b"\n\n" for event in events if not self._seen(event))
+        passed = b""
+        for event in events:
+            if not self._seen(event):
+                passed += event + b"\n\n"
+        return passed
 
     def _seen(self, event: bytes) -> bool:
         """Meter one event; True if the caller did not ask for it."""

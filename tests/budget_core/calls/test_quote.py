@@ -5,10 +5,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from budget_core import hooks
-from budget_core.calls.billed import BilledPrompts
-from budget_core.calls.estimator import Estimator, input_bound
+from budget_core.calls.estimator import Estimator
 from budget_core.calls.prompt import UNSEEN_TOKENS, Prompt, measure
 from budget_core.calls.quote import COMFORTABLE, COMFORTABLE_REASONING, USEFUL, Quote, quote
+from budget_core.calls.request import CallRequest
 from budget_core.errors import Unbounded
 from budget_core.ledger import Headroom
 from budget_core.money.prices.output_limits import DEFAULT_MAX_OUTPUT
@@ -165,36 +165,43 @@ class TestAlways:
             assert asked.amounts(int(most)).usd <= left < asked.amounts(int(most) + 1).usd
 
 
+def lenient(**allowed):
+    return Estimator(allows_unpriced=True, **allowed)
+
+
+def bound(prompt, estimator=None, model="m"):
+    return (estimator or lenient()).quote(CallRequest(model=model, prompt=prompt))
+
+
 class TestInputBound:
     PROMPT = Prompt([{"role": "user", "content": "x" * 500}], {"tools": ["t"]})
 
     def test_of_the_unknown_is_its_bytes_and_what_providers_add(self):
-        bound = input_bound("m", None, self.PROMPT, BilledPrompts())
         sizes = measure(self.PROMPT.messages).text + measure(self.PROMPT.context).text
-        assert bound.tokens == sizes + UNSEEN_TOKENS > 500
+        assert bound(self.PROMPT).input_tokens == sizes + UNSEEN_TOKENS > 500
 
     def test_of_the_known_is_exact(self):
-        billed = BilledPrompts()
-        billed.remember("m", self.PROMPT, 77)
-        assert input_bound("m", None, self.PROMPT, billed).tokens == 77
+        estimator = lenient()
+        estimator.billed.remember("m", self.PROMPT, 77)
+        assert bound(self.PROMPT, estimator).input_tokens == 77
 
     def test_what_has_no_bound_is_refused_unless_that_is_allowed(self):
         prompt = Prompt([{"image_url": "https://example.com/a.png"}])
         with pytest.raises(Unbounded, match="an image by URL"):
-            input_bound("m", None, prompt, BilledPrompts())
-        assert input_bound("m", None, prompt, BilledPrompts(), allow_unbounded=True).tokens > 0
+            bound(prompt)
+        assert bound(prompt, lenient(allows_unbounded=True)).input_tokens > 0
 
     def test_what_has_no_bound_is_refused_behind_a_known_beginning_too(self):
-        billed = BilledPrompts()
-        billed.remember("m", self.PROMPT, 77)
+        estimator = lenient()
+        estimator.billed.remember("m", self.PROMPT, 77)
         longer = [*self.PROMPT.messages, {"image_url": "https://example.com/a.png"}]
         with pytest.raises(Unbounded):
-            input_bound("m", None, Prompt(longer, self.PROMPT.context), billed)
+            bound(Prompt(longer, self.PROMPT.context), estimator)
 
     def test_a_cache_write_for_an_hour_is_seen_and_remembered_once_it_was_billed(self):
-        estimator = Estimator()
+        estimator = lenient()
         prompt = Prompt([{"cache_control": {"ttl": "1h"}}])
-        assert input_bound("m", None, prompt, estimator.billed).one_hour
+        assert bound(prompt, estimator).one_hour
         assert not estimator.billed.one_hour
         estimator.learn("m", [prompt], Usage(10, 1), one_hour=True)
         assert estimator.billed.one_hour
@@ -208,7 +215,7 @@ class TestInputBound:
         plugin = Plugin()
         hooks.register(plugin)
         try:
-            assert input_bound("mine", None, self.PROMPT, BilledPrompts()).tokens == 42
-            assert input_bound("other", None, self.PROMPT, BilledPrompts()).tokens > 500
+            assert bound(self.PROMPT, model="mine").input_tokens == 42
+            assert bound(self.PROMPT, model="other").input_tokens > 500
         finally:
             hooks.unregister(plugin)
