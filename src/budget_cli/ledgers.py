@@ -10,11 +10,13 @@ from os import environ
 from pathlib import Path
 from typing import Any
 
+from rich.progress import Progress as Bar
 from rich.table import Table
 from rich.text import Text
 
 from budget_cli.output import cell, console, errors_for_people, fail, print_json
 from budget_core.ledger import Balance, Entry, Ledger, LiveHoldView, ledger_from
+from budget_core.ledger.audit import Progress
 from budget_core.ledger.resolve import ENVIRONMENT
 from budget_core.money.amounts import UNITS, Amounts, format_amount
 from budget_core.money.usd import parse_usd
@@ -64,8 +66,7 @@ def show_holds(url: str | None, account: str | None, *, as_json: bool) -> None:
 
 def show_entries(url: str | None, account: str | None, last: int, *, as_json: bool) -> None:
     with open_ledger(url) as ledger:
-        entries = list(ledger.entries(account))
-    entries = entries[max(0, len(entries) - last) :] if last else entries
+        entries = ledger.last_entries(last, account) if last else list(ledger.entries(account))
     if as_json:
         print_json([_entry(entry) for entry in entries])
         return
@@ -87,7 +88,8 @@ def show_entries(url: str | None, account: str | None, last: int, *, as_json: bo
 def verify_ledger(url: str | None, *, as_json: bool) -> int:
     """Replay a ledger's records; return the exit code."""
     with open_ledger(url) as ledger:
-        faults = ledger.verify()
+        with _bar(shown=not as_json) as progress:
+            faults = ledger.verify(progress)
         accounts = len(ledger.accounts())
     if as_json:
         print_json({"accounts": accounts, "faults": faults})
@@ -96,6 +98,18 @@ def verify_ledger(url: str | None, *, as_json: bool) -> int:
     else:
         console().print(f"{accounts} accounts agree with their records and holds")
     return 1 if faults else 0
+
+
+@contextmanager
+def _bar(*, shown: bool) -> Iterator[Progress | None]:
+    """Show how far a replay is, where there is a terminal."""
+    out = console(stderr=True)
+    if not shown or not out.is_terminal:
+        yield None
+        return
+    with Bar(console=out, transient=True) as bar:
+        task = bar.add_task("Replaying records")
+        yield lambda done, many: bar.update(task, completed=done, total=many)
 
 
 def top_up_account(url: str | None, account: str, amount: str, *, as_json: bool) -> None:

@@ -90,6 +90,15 @@ def test_verify(budget, team):
     assert "thread-42: spent" in done.stdout
 
 
+@pytest.mark.usefixtures("team")
+def test_verify_shows_how_far_it_is_where_there_is_a_terminal(budget, monkeypatch):
+    assert "Replaying" not in budget("verify").stderr
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    monkeypatch.setenv("TERM", "xterm")
+    assert "Replaying" in budget("verify").stderr
+    assert "Replaying" not in budget("verify", "--json").stderr
+
+
 def test_top_up(budget, team):
     assert "$7.00 in all" in budget("top-up", "thread-42", "$2").stdout
     assert team.remaining == 7

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Iterator
-from typing import Protocol
+from collections.abc import Callable, Collection, Iterable, Iterator
+from typing import Final, Protocol, TypeAlias
 
 from budget_core.ledger.records import Entry
 from budget_core.ledger.tree.accounts import Node
 from budget_core.ledger.tree.hold import LiveHold
 from budget_core.money.amounts import UNITS, ZERO, Amounts, plus
+
+Progress: TypeAlias = Callable[[int, int], object]
+"""Is told how many records were replayed, and of how many."""
+_TOLD: Final = 1_000
+"""Records after which it is told."""
 
 
 class Kept(Protocol):
@@ -17,13 +22,20 @@ class Kept(Protocol):
 
     def __iter__(self) -> Iterator[Entry]: ...
 
+    def __len__(self) -> int: ...
+
     def folded(self, account: str) -> tuple[Amounts, Amounts]:
         """Return what records that are not kept came to: spent, and spent beyond their holds."""
 
 
-def faults(nodes: Collection[Node], live: Collection[LiveHold], records: Kept) -> Iterator[str]:
+def faults(
+    nodes: Collection[Node],
+    live: Collection[LiveHold],
+    records: Kept,
+    progress: Progress | None = None,
+) -> Iterator[str]:
     """Return what does not agree, account by account; nothing if all is well."""
-    spent, beyond = _replayed(records)
+    spent, beyond = _replayed(records if progress is None else _telling(records, progress))
     held, holds = _held(nodes, live)
     for node in nodes:
         folded, folded_beyond = records.folded(node.id)
@@ -39,6 +51,15 @@ def unheld(entry: Entry) -> Amounts:
     if spent[0] <= held[0] and spent[1] <= held[1] and spent[2] <= held[2] and spent[3] <= held[3]:
         return ZERO
     return Amounts(*(max(0, x - y) for x, y in zip(spent, held, strict=True)))
+
+
+def _telling(records: Kept, progress: Progress) -> Iterator[Entry]:
+    many = len(records)
+    for at, entry in enumerate(records):
+        if not at % _TOLD:
+            progress(at, many)
+        yield entry
+    progress(many, many)
 
 
 def _replayed(records: Iterable[Entry]) -> tuple[dict[str, Amounts], dict[str, Amounts]]:

@@ -6,10 +6,11 @@ from abc import abstractmethod
 from collections import deque
 from collections.abc import Callable, Collection, Iterator, MutableMapping, Sequence
 from contextlib import AbstractContextManager
+from itertools import islice
 from typing import Final, Protocol
 
 from budget_core.errors import AccountConflict, HoldConflict, InvalidBudget
-from budget_core.ledger.audit import Kept, faults
+from budget_core.ledger.audit import Kept, Progress, faults
 from budget_core.ledger.clock import SYSTEM, Clock
 from budget_core.ledger.contract import Ledger
 from budget_core.ledger.records import (
@@ -42,6 +43,9 @@ class Records(Kept, Protocol):
     def __contains__(self, key: str) -> bool: ...
 
     def add(self, entry: Entry) -> None: ...
+
+    def newest(self, account: str | None) -> Iterator[Entry]:
+        """Return records, newest first; maybe only those that may have passed `account`."""
 
 
 class BookLedger(Ledger):
@@ -266,12 +270,21 @@ class BookLedger(Ledger):
             kept = list(self._records)
         return (entry for entry in kept if account is None or account in entry.path)
 
-    def verify(self) -> list[str]:
+    def last_entries(self, many: int, account: str | None = None) -> list[Entry]:
+        reap()
+        with self._lock, self._reading():
+            self._drop_forgotten()
+            newest = self._records.newest(account)
+            found = (entry for entry in newest if account is None or account in entry.path)
+            return list(islice(found, many))[::-1]
+
+    def verify(self, progress: Progress | None = None) -> list[str]:
         reap()
         with self._lock, self._reading():
             self._drop_forgotten()
         with self._lock, self._for_reading:  # others may write meanwhile
-            return list(faults(self._nodes.values(), list(self._live.values()), self._records))
+            nodes, live = self._nodes.values(), list(self._live.values())
+            return list(faults(nodes, live, self._records, progress))
 
     def llm_holds(self, account: str, besides: Collection[str] = ()) -> bool:
         with self._lock, self._for_reading:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections import deque
 from collections.abc import Callable, Collection, Iterator, Sequence
 
 from budget_core.errors import LedgerUnavailable
+from budget_core.ledger.audit import Progress
 from budget_core.ledger.records import (
     Account,
     Balance,
@@ -141,9 +143,17 @@ class Ledger(ABC):
     def entries(self, account: str | None = None) -> Iterator[Entry]:
         """Return the records, oldest first, as far back as the backend keeps them."""
 
+    def last_entries(self, many: int, account: str | None = None) -> list[Entry]:
+        """Return the newest records, oldest first, without reading those before them."""
+        return list(deque(self.entries(account), maxlen=many))
+
     @abstractmethod
-    def verify(self) -> list[str]:
-        """Replay the records against the balances; return what does not agree, or nothing."""
+    def verify(self, progress: Progress | None = None) -> list[str]:
+        """Replay the records against the balances; return what does not agree, or nothing.
+
+        Args:
+            progress: is told now and then how many records were replayed, and of how many.
+        """
 
     @abstractmethod
     def accounts(self) -> list[Balance]:

@@ -189,6 +189,14 @@ class MemoryRecords:
         """Return those that are kept, oldest first."""
         return iter(self._entries)
 
+    def __len__(self) -> int:
+        """Return how many are kept."""
+        return len(self._entries)
+
+    def newest(self, _account: str | None) -> Iterator[Entry]:
+        """Return those that are kept, newest first."""
+        return reversed(self._entries)
+
     def folded(self, account: str) -> tuple[Amounts, Amounts]:
         """Return what records that are not kept came to: spent, and spent beyond their holds."""
         return self._folded.get(account, (ZERO, ZERO))

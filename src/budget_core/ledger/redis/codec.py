@@ -18,8 +18,6 @@ from budget_core.ledger.records import (
     LiveHoldView,
     WindowBalance,
 )
-from budget_core.ledger.tree.accounts import Node, Route
-from budget_core.ledger.tree.hold import LiveHold
 from budget_core.ledger.tree.windows import SECONDS, SLOTS
 from budget_core.money.amounts import UNITS, Amounts
 from budget_core.money.limits import Limit, Limits
@@ -67,7 +65,7 @@ def account_from(key: str, terms: str, lasts: Lasts = "name") -> Account:
 
 def balance_from(told_: Sequence[Any]) -> Balance:
     key, terms, caps, kept, spent, held, state, windows = told_
-    limits = _current(account_from(key, terms).limits, caps)
+    limits = current(account_from(key, terms).limits, caps)
     windowed = [limit for limit in limits.every if limit.period]
     standing = tuple(
         WindowBalance(limit, int(used[0]), int(used[1]))
@@ -98,59 +96,6 @@ def hold_view(told_: dict[str, Any], now: float) -> LiveHoldView:
     hold = Hold(told_["id"], tuple(told_["accounts"]), vector(told_["amounts"]))
     expires = max(0.0, float(told_["expires"]) - now)
     return LiveHoldView(hold, max(0.0, now - told_["at"]), told_["owner"], expires)
-
-
-class Snapshot:
-    """Everything at one moment, for `verify`."""
-
-    def __init__(self, dump: dict[str, Any]) -> None:
-        self._told = {each["balance"][0]: each for each in dump["accounts"]}
-        self._nodes: dict[str, Node] = {}
-        self.nodes = [node for node in (self._node(key) for key in self._told) if not node.gone]
-        self.live = [self._hold(each) for each in dump["holds"]]
-        self._entries = [entry_from(json.loads(each)) for each in dump["entries"]]
-
-    def get(self, _key: str) -> Entry | None:
-        """Return nothing: a snapshot is only iterated."""
-        return None
-
-    def add(self, entry: Entry) -> None:
-        """Refuse: a snapshot does not change."""
-        raise TypeError(entry)
-
-    def __iter__(self) -> Any:
-        return iter(self._entries)
-
-    def folded(self, account: str) -> tuple[Amounts, Amounts]:
-        each = self._told[account]
-        return vector(each["folded"]), vector(each["folded_beyond"])
-
-    def _node(self, key: str) -> Node:
-        if key in self._nodes:
-            return self._nodes[key]
-        each = self._told[key]
-        parent = self._node(each["parent"]) if each["parent"] is not None else None
-        balance, account = each["balance"], account_from(key, each["balance"][1], each["lasts"])
-        node = self._nodes[key] = Node(account, parent, 0.0)
-        node.change_to(account, _current(account.limits, balance[2]))
-        node.kept, node.spent = list(vector(balance[3])), vector(balance[4])
-        node.held, node.state = list(vector(balance[5])), balance[6]
-        node.aside, node.excess = list(vector(each["aside"])), list(vector(each["excess"]))
-        node.final, node.gone = each["final"], each["gone"]
-        for window, saved in zip(node.windows, each["windows"], strict=True):
-            since, newest, slots = saved
-            window.restore([since, newest, [[s, int(x), int(y)] for s, x, y in slots]])
-        return node
-
-    def _hold(self, each: dict[str, Any]) -> LiveHold:
-        accounts = tuple(each["accounts"])
-        hold = Hold(each["id"], accounts, vector(each["amounts"]))
-        route = Route.union([self._nodes[account].route for account in sorted(accounts)])
-        final = self._nodes[each["final"]] if each["final"] is not None else None
-        live = LiveHold(hold, route, final, each["at"], each["owner"])
-        if each["above"] is not None:
-            live.above = vector(each["above"])
-        return live
 
 
 @lru_cache(256)
@@ -196,6 +141,6 @@ def _number(x: int) -> int | str:
     return x if x < _EXACT else str(x)
 
 
-def _current(declared: Limits, caps: Sequence[Any]) -> Limits:
+def current(declared: Limits, caps: Sequence[Any]) -> Limits:
     left = iter(caps)
     return Limits(tuple(x if x.period else Limit(x.unit, int(next(left))) for x in declared.every))

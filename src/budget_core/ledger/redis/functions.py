@@ -28,8 +28,8 @@ _SHARED: Final = (
 SHORT: Final = ("reserve_plain", "commit_plain")
 """The short ways of operations whose usual case has one."""
 _OPERATIONS: Final = (
-    "balance", "beat", "charge", "close", "commit", "dump",
-    "extend", "forget", "headroom", "keep_back", "llm_holds", "open", "release", "reserve",
+    "balance", "beat", "charge", "close", "commit", "describe",
+    "extend", "forget", "headroom", "keep_back", "llm_holds", "open", "page", "release", "reserve",
     "top_up",
 )  # fmt: skip
 _PLAIN: dict[str, Any] = {}

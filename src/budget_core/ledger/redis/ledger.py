@@ -7,12 +7,13 @@ import os
 from collections import deque
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any
+from itertools import islice
+from typing import TYPE_CHECKING, Any, Final
 from uuid import uuid4
 from weakref import finalize
 
 from budget_core.errors import AccountConflict, HoldConflict, InvalidBudget
-from budget_core.ledger.audit import faults
+from budget_core.ledger.audit import Progress, faults
 from budget_core.ledger.clock import SYSTEM, Clock
 from budget_core.ledger.contract import Ledger
 from budget_core.ledger.heartbeat import keep_alive
@@ -30,12 +31,16 @@ from budget_core.ledger.records import (
 )
 from budget_core.ledger.redis import codec
 from budget_core.ledger.redis.functions import Functions, connect
+from budget_core.ledger.redis.pages import Snapshot, newest_first, oldest_first, scanned
 from budget_core.ledger.watchers import Watchers
 from budget_core.money.amounts import Amounts
 from budget_core.runtime.finalizers import reap
 
 if TYPE_CHECKING:
     import redis
+
+_LOOKS: Final = 3
+"""How often `verify` looks again at most, until it finds the same fault twice running."""
 
 
 class RedisLedger(Ledger):
@@ -150,23 +155,24 @@ class RedisLedger(Ledger):
         return codec.balance_from(self._asked("balance", account)["b"])
 
     def accounts(self) -> list[Balance]:
-        told = [each for each in self._dump("accounts")["accounts"] if not each["gone"]]
-        return sorted((codec.balance_from(each["balance"]) for each in told), key=_by_id)
+        reap()
+        told = {}
+        for each, _ in scanned(self._page, "accounts"):
+            told[each["balance"][0]] = None if each["gone"] else codec.balance_from(each["balance"])
+        return sorted(filter(None, told.values()), key=_by_id)
 
     def describe(self, account: str) -> Account:
-        for each in self._dump("accounts")["accounts"]:
-            if each["balance"][0] == account and not each["gone"]:
-                return codec.account_from(account, each["balance"][1], each["lasts"])
-        raise KeyError(account)
+        answer = self._asked("describe", account)
+        return codec.account_from(account, answer["terms"], answer["lasts"])
 
     def holds(self, account: str | None = None) -> list[LiveHoldView]:
-        dump = self._dump("holds")
-        views = [
-            codec.hold_view(each, dump["now"])
-            for each in dump["holds"]
+        reap()
+        views = {
+            each["id"]: codec.hold_view(each, page["now"])
+            for each, page in scanned(self._page, "holds")
             if account is None or account in each["path"]
-        ]
-        return sorted(views, key=lambda view: -view.age)
+        }
+        return sorted(views.values(), key=lambda view: -view.age)
 
     def headroom(self, accounts: Sequence[str], *, final: str | None = None) -> Headroom:
         answer = self._run("headroom", names(accounts), final or "")
@@ -199,12 +205,25 @@ class RedisLedger(Ledger):
         self._forgotten.append(account)
 
     def entries(self, account: str | None = None) -> Iterator[Entry]:
-        entries = (codec.entry_from(json.loads(each)) for each in self._dump("entries")["entries"])
-        return (entry for entry in entries if account is None or account in entry.path)
+        reap()
+        return _through(account, oldest_first(self._page))
 
-    def verify(self) -> list[str]:
-        snapshot = codec.Snapshot(self._dump(""))
-        return list(faults(snapshot.nodes, snapshot.live, snapshot))
+    def last_entries(self, many: int, account: str | None = None) -> list[Entry]:
+        reap()
+        return list(islice(_through(account, newest_first(self._page)), many))[::-1]
+
+    def verify(self, progress: Progress | None = None) -> list[str]:
+        reap()
+        found = self._faults(progress)
+        for _ in range(_LOOKS):
+            if not found:
+                break
+            # what others held meanwhile was told in parts: the same fault again is one
+            again = self._faults(progress)
+            if known := [fault for fault in again if fault in found]:
+                return known
+            found = again
+        return []
 
     def llm_holds(self, account: str, besides: Collection[str] = ()) -> bool:
         answer = self._run("llm_holds", account, names(besides))
@@ -232,7 +251,7 @@ class RedisLedger(Ledger):
 
     # -- inside ------------------------------------------------------------------------------
 
-    def _run(self, name: str, *arguments: str) -> Any:
+    def _run(self, name: str, *arguments: str | int) -> Any:
         if self._pid != os.getpid():
             self._pid, self._owner = os.getpid(), uuid4().hex[:16]
             self._cared = float("-inf")
@@ -256,8 +275,8 @@ class RedisLedger(Ledger):
             return self._functions.run(name, self._owner, *arguments)
         return self._functions.run(f"{name}_at", self._owner, self.clock.now(), *arguments)
 
-    def _asked(self, name: str, *arguments: str) -> dict[str, Any]:
-        answer: dict[str, Any] = self._read(self._run(name, *arguments), arguments[0])
+    def _asked(self, name: str, key: str, *arguments: str | int) -> dict[str, Any]:
+        answer: dict[str, Any] = self._read(self._run(name, key, *arguments), key)
         return answer
 
     def _entry(self, name: str, hold_id: str, *arguments: str) -> Entry:
@@ -278,9 +297,12 @@ class RedisLedger(Ledger):
             return codec.denial_from(answer["d"])
         return codec.balance_from(answer["b"])
 
-    def _dump(self, what: str) -> dict[str, Any]:
-        reap()
-        return self._asked("dump", what)
+    def _page(self, what: str, start: str, many: int) -> dict[str, Any]:
+        return self._asked("page", what, start, many)
+
+    def _faults(self, progress: Progress | None) -> list[str]:
+        snapshot = Snapshot(self._page)
+        return list(faults(snapshot.nodes, snapshot.live, snapshot, progress))
 
     def _drop_forgotten(self) -> None:
         ids: list[str] = []
@@ -310,6 +332,10 @@ def names(accounts: Collection[str]) -> str:
         return _names(tuple(accounts))
     except UnicodeEncodeError as error:
         raise KeyError(error.object) from None
+
+
+def _through(account: str | None, entries: Iterator[Entry]) -> Iterator[Entry]:
+    return (entry for entry in entries if account is None or account in entry.path)
 
 
 def _by_id(balance: Balance) -> str:

@@ -16,6 +16,7 @@ from typing import Final, TypeVar, cast
 from weakref import WeakSet
 
 from budget_core.errors import AgentBudgetError, HoldConflict, LedgerUnavailable
+from budget_core.ledger.audit import Progress
 from budget_core.ledger.contract import Ledger, OperationFailed
 from budget_core.ledger.heartbeat import keep_alive
 from budget_core.ledger.records import (
@@ -226,8 +227,11 @@ class ResilientLedger(Ledger):
     def entries(self, account: str | None = None) -> Iterator[Entry]:
         return self._ask(lambda: self.inner.entries(account))
 
-    def verify(self) -> list[str]:
-        return self._ask(self.inner.verify)
+    def last_entries(self, many: int, account: str | None = None) -> list[Entry]:
+        return self._ask(lambda: self.inner.last_entries(many, account))
+
+    def verify(self, progress: Progress | None = None) -> list[str]:
+        return self._ask(lambda: self.inner.verify(progress))
 
     def accounts(self) -> list[Balance]:
         return self._ask(self.inner.accounts)

@@ -15,7 +15,7 @@ from budget_core.ledger.sqlite.write_lock import WriteLock, fcntl
 
 Durability: TypeAlias = Literal["normal", "full"]
 
-VERSION: Final = 1
+VERSION: Final = 2
 _SCHEMA: Final = """
 CREATE TABLE account (
     id TEXT PRIMARY KEY, parent TEXT, opened TEXT NOT NULL, limits TEXT NOT NULL,
@@ -55,7 +55,8 @@ CREATE TABLE lease (
     dead INTEGER NOT NULL
 ) WITHOUT ROWID;
 """
-MIGRATIONS: Final[dict[int, str]] = {0: _SCHEMA}
+_BY_NUMBER: Final = "CREATE INDEX entry_number ON entry (number);"
+MIGRATIONS: Final[dict[int, str]] = {0: _SCHEMA, 1: _BY_NUMBER}
 """What leads from each version of the schema to the next."""
 
 

@@ -46,10 +46,12 @@ _COLUMNS: Final = (
 _LAST_ENTRY: Final = f"SELECT {_COLUMNS} FROM entry WHERE id = ? ORDER BY number DESC LIMIT 1"  # noqa: S608
 _LAST_IN_OPLOG: Final = f"""
 SELECT {_COLUMNS} FROM oplog WHERE id = ? AND kind <> 'hold' ORDER BY number DESC LIMIT 1"""  # noqa: S608
-_ENTRIES: Final = f"""
-SELECT {_COLUMNS}, number FROM entry
-UNION ALL SELECT {_COLUMNS}, number FROM oplog WHERE kind NOT IN ('hold', 'written')
-ORDER BY number"""  # noqa: S608
+_IN_OPLOG: Final = f"""
+SELECT {_COLUMNS} FROM oplog WHERE kind NOT IN ('hold', 'written')"""  # noqa: S608
+_IN_TABLE: Final = f"SELECT {_COLUMNS} FROM entry"  # noqa: S608
+_COUNT: Final = """
+SELECT (SELECT count(*) FROM entry)
+    + (SELECT count(*) FROM oplog WHERE kind NOT IN ('hold', 'written'))"""
 
 
 class Accounts(MutableMapping[str, Node]):
@@ -259,7 +261,21 @@ class Entries:
         self.in_oplog.add(entry.id)
 
     def __iter__(self) -> Iterator[Entry]:
-        return iter([entry_from(columns) for columns in self._oplog.execute(_ENTRIES)])
+        for statement in (_IN_TABLE, _IN_OPLOG):  # the log is younger than the table
+            for columns in self._oplog.execute(f"{statement} ORDER BY number"):
+                yield entry_from(columns)
+
+    def __len__(self) -> int:
+        many: int = self._oplog.execute(_COUNT).fetchone()[0]
+        return many
+
+    def newest(self, account: str | None) -> Iterator[Entry]:
+        """Return the records, newest first, that may have passed an account."""
+        part = "" if account is None else json.dumps(account)
+        for statement, word in ((_IN_OPLOG, "AND"), (_IN_TABLE, "WHERE")):
+            parts = f"{statement} {word} instr(path, ?) ORDER BY number DESC"
+            for columns in self._oplog.execute(parts, (part,)):
+                yield entry_from(columns)
 
     def folded(self, _account: str) -> tuple[Amounts, Amounts]:
         """Return nothing: every record of an account that is left is kept."""

@@ -1,7 +1,10 @@
 -- Who is alive, and what becomes of the holds and accounts of processes that are not.
+local PORTION = 100
+
 local function disown(n, who)
   cold(n).owners[who] = nil
   later('SREM', P .. ':own:' .. who, n.id)
+  later('SREM', P .. ':left:' .. who, n.id)
   touch(n)
 end
 
@@ -23,48 +26,67 @@ local function forget(n)
   purge(n)
 end
 
+-- Whether there are still more.
 local function expire_holds(who, charged)
-  local found = redis.call('HGETALL', HOLDS)
+  local found, ended = redis.call('HGETALL', HOLDS), 0
   for i = 1, #found, 2 do
     local _, whose = cmsgpack.unpack(found[i + 1])
     if whose == who then
+      if ended == PORTION then return true end
       local hold = live_hold(found[i])
       end_hold('expire', hold, charged and hold.amounts or {0, 0, 0, 0})
+      ended = ended + 1
     end
   end
+  return false
 end
 
 -- A process was not heard of: its holds expire, and what is set aside for it comes back. Accounts
--- that only it can name are kept for a day, for late commits.
+-- that only it can name are kept for a day, for late commits. It tells whether there are still more.
 local function expire(who, charged)
-  expire_holds(who, charged)
-  for _, id in ipairs(redis.call('SMEMBERS', P .. ':own:' .. who)) do
+  if expire_holds(who, charged) then return true end
+  local own = P .. ':own:' .. who
+  for _, id in ipairs(redis.call('SRANDMEMBER', own, PORTION)) do
     local n = node(id)
-    if n then
-      if cold(n).lasts ~= 'run' then disown(n, who) end
+    if not n then
+      later('SREM', own, id)
+    else
+      if cold(n).lasts == 'run' then
+        later('SMOVE', own, P .. ':left:' .. who, id)
+      else
+        disown(n, who)
+      end
       if cold(n).lasts == 'run' or next(cold(n).owners) == nil then put_to_rest(n) end
     end
   end
+  if redis.call('SCARD', own) > PORTION then return true end
   later('HSET', P .. ':policies', who, 'dead')
   later('ZADD', P .. ':leases', string.format('%.3f', now + 86400), who)
+  return false
 end
 
 local function drop_owner(who)
-  for _, id in ipairs(redis.call('SMEMBERS', P .. ':own:' .. who)) do
-    local n = node(id)
-    if n then forget(n) end
+  for _, set in ipairs({P .. ':left:' .. who, P .. ':own:' .. who}) do
+    for _, id in ipairs(redis.call('SRANDMEMBER', set, PORTION)) do
+      local n = node(id)
+      later('SREM', set, id)
+      if n then forget(n) end
+    end
+    if redis.call('SCARD', set) > PORTION then return true end
   end
   later('ZREM', P .. ':leases', who)
   later('HDEL', P .. ':policies', who)
-  later('DEL', P .. ':own:' .. who)
+  return false
 end
 
+-- One process at a time, and a portion of it; tell whether there are still more.
 local function sweep()
-  local late = redis.call('ZRANGEBYSCORE', P .. ':leases', '-inf', string.format('%.3f', now))
-  for _, who in ipairs(late) do
-    local policy = policy_of(who)
-    if policy == 'dead' then drop_owner(who) else expire(who, policy == 'charge') end
-  end
+  local late = redis.call('ZRANGEBYSCORE', P .. ':leases', '-inf', string.format('%.3f', now), 'LIMIT', 0, 2)
+  local who = late[1]
+  if not who then return false end
+  local policy, left = policy_of(who)
+  if policy == 'dead' then left = drop_owner(who) else left = expire(who, policy == 'charge') end
+  return left or late[2] ~= nil
 end
 
 -- Written at once, so that nobody expires itself.
@@ -79,6 +101,7 @@ end
 
 -- Fold the oldest of more than `keep` records into totals; tell whether there are still more.
 local function fold_old(keep)
+  if redis.call('EXISTS', P .. ':looking') == 1 then return false end
   local many = math.min(redis.call('LLEN', LOG) - keep, 500)
   if many <= 0 then return false end
   local totals, dropped = {}, {}
