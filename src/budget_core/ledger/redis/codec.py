@@ -24,6 +24,11 @@ from budget_core.money.limits import Limit, Limits
 
 _EXACT: Final = 2 * 10**15
 _YEARS: Final = 30
+LOST: Final = (
+    "the server has evicted it, or somebody has deleted it, and what it held is lost. Set "
+    "maxmemory-policy noeviction, and restore it from a backup, or begin with another namespace."
+)
+"""What a missing part of a ledger means."""
 
 
 def text(amounts: Amounts) -> str:

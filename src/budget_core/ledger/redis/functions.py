@@ -121,6 +121,38 @@ class Functions:
             except RedisError as error:
                 raise _unavailable(error) from error
 
+    def risks(self) -> list[str]:
+        """Return what of the server's settings may lose money, as far as it tells of them."""
+        if getattr(self.client, "connection_pool", None) is None:
+            return []
+        found = []
+        policy = self._told("INFO", "memory", b"maxmemory_policy:")
+        if policy not in {b"", b"noeviction"}:
+            found.append(
+                f"maxmemory-policy is {policy.decode()}: a server that is full evicts what was "
+                "spent. Set it to noeviction."
+            )
+        if self._told("INFO", "persistence", b"aof_enabled:") == b"0" and self._saves() == b"":
+            found.append(
+                "it keeps nothing on its disk, so that a restart forgets what was spent. Set "
+                "appendonly yes."
+            )
+        return found
+
+    def _told(self, command: str, section: str, name: bytes) -> bytes:
+        with suppress(RedisError):
+            for line in bytes(self._ask(command, section)).splitlines():
+                if line.startswith(name):
+                    return line[len(name) :].strip()
+        return b""
+
+    def _saves(self) -> bytes | None:
+        with suppress(RedisError):
+            told = self._ask("CONFIG", "GET", "save")
+            values = list(told.values() if isinstance(told, dict) else told[1::2])
+            return bytes(values[0]) if values else None
+        return None
+
     def close(self) -> None:
         """Let the connections go; the next function makes new ones."""
         while self._idle:

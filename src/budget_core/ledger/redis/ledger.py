@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 from collections import deque
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
@@ -15,7 +16,7 @@ from weakref import finalize
 from budget_core.errors import AccountConflict, HoldConflict, InvalidBudget
 from budget_core.ledger.audit import Progress, faults
 from budget_core.ledger.clock import SYSTEM, Clock
-from budget_core.ledger.contract import Ledger
+from budget_core.ledger.contract import Ledger, OperationFailed
 from budget_core.ledger.heartbeat import keep_alive
 from budget_core.ledger.records import (
     Account,
@@ -39,6 +40,7 @@ from budget_core.runtime.finalizers import reap
 if TYPE_CHECKING:
     import redis
 
+_log = logging.getLogger("budget_core")
 _LOOKS: Final = 3
 """How often `verify` looks again at most, until it finds the same fault twice running."""
 
@@ -95,7 +97,7 @@ class RedisLedger(Ledger):
         self._pid, self._owner = 0, ""
         self._forgotten: deque[str] = deque()
         self._watchers = Watchers()
-        self._resting = False
+        self._resting = self._looked_at = False
         self._cared = float("-inf")
 
     def open(self, account: Account, *, update: bool = False) -> Balance | Denial:
@@ -262,7 +264,12 @@ class RedisLedger(Ledger):
             self._drop_forgotten()
         if not 0 <= (self.clock or SYSTEM).uptime() - self._cared < min(self.ttl / 10, 1.0):
             self._care()
-        return self._send(name, *arguments)
+        answer = self._send(name, *arguments)
+        if not self._looked_at:
+            self._looked_at = True
+            for risk in self._functions.risks():
+                _log.warning("%r may lose money: %s", self, risk)
+        return answer
 
     def _care(self) -> None:
         """Say that we live, bury who does not, and fold old records."""
@@ -288,6 +295,8 @@ class RedisLedger(Ledger):
         if isinstance(told, dict):
             if "k" in told:
                 raise KeyError(told["k"])
+            if "m" in told:
+                raise OperationFailed(f"{told['m']} is missing: {codec.LOST}")
             if "x" in told:
                 raise HoldConflict(f"{asked} {told['x']}.")
         return told
@@ -302,7 +311,13 @@ class RedisLedger(Ledger):
 
     def _faults(self, progress: Progress | None) -> list[str]:
         snapshot = Snapshot(self._page)
-        return list(faults(snapshot.nodes, snapshot.live, snapshot, progress))
+        found = faults(snapshot.nodes, snapshot.live, snapshot, progress)
+        return [f"{key} is missing: {codec.LOST}" for key in self._missing(snapshot)] + list(found)
+
+    def _missing(self, snapshot: Snapshot) -> list[str]:
+        prefix = f"{{{self._namespace}}}"
+        lost = {"holds": snapshot.has_lost_holds, "log": snapshot.has_lost_records}
+        return [f"{prefix}:{key}" for key, is_lost in lost.items() if is_lost]
 
     def _drop_forgotten(self) -> None:
         ids: list[str] = []

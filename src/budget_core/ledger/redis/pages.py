@@ -70,7 +70,17 @@ class Snapshot:
         found = [self._node(key) for key in self._told]
         self.nodes = [node for node in found if node is not None and not node.gone]
         holds = {each["id"]: each for each, _ in scanned(ask, "holds")}
+        self._held = len(holds)
         self.live = [live for live in map(self._hold, holds.values()) if live is not None]
+
+    @property
+    def has_lost_holds(self) -> bool:
+        return not self._held and any(each["live"] for each in self._told.values())
+
+    @property
+    def has_lost_records(self) -> bool:
+        told = self._told.values()
+        return not len(self) and any(each["balance"][4] != each["folded"] for each in told)
 
     def __iter__(self) -> Iterator[Entry]:
         """Return the records, without those accounts of their paths that had not seen them."""

@@ -69,6 +69,7 @@ operation('open', function(told)
     later('SET', P .. ':zone:' .. zone, table_of_offsets)
   end
   local n = node(a.id)
+  if not n then check_lost(a.id) end
   if n and n.gone then n = false end
   if not n then
     n = fresh(a)

@@ -9,7 +9,7 @@ local function account_shown(n)
   end
   return {
     balance = balance_of(n), parent = n.parent or cjson.null, lasts = cold(n).lasts,
-    aside = shown_vector(aside_of(n)), excess = shown_vector(vector(cold(n).excess)),
+    live = n.live, aside = shown_vector(aside_of(n)), excess = shown_vector(vector(cold(n).excess)),
     final = n.final or cjson.null, gone = n.gone, windows = saved,
     folded = shown_vector(totals[1]), folded_beyond = shown_vector(totals[2]),
   }

@@ -39,6 +39,7 @@ local function charge_accounts(kind, id, named, amounts, final, asked)
   local late = kind == 'commit'
   local function known(account)
     local n = node(account)
+    if not n then check_lost(account) end
     if not n then say({k = account}) end
     return n
   end

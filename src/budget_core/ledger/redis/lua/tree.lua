@@ -49,7 +49,11 @@ end
 
 -- terms, reserve, lasts, owners, children; aside and excess, vectors as they are kept
 local function cold(n)
-  if not n.cold then n.cold = cmsgpack.unpack(redis.call('HGET', P .. ':cold', n.id)) end
+  if not n.cold then
+    local raw = redis.call('HGET', P .. ':cold', n.id)
+    if not raw then say({m = P .. ':cold'}) end
+    n.cold = cmsgpack.unpack(raw)
+  end
   return n.cold
 end
 
@@ -57,8 +61,14 @@ local function aside_of(n)
   return vector(cold(n).aside)
 end
 
+-- An account of which only a half is left is not new: the server has lost the other half.
+local function check_lost(id)
+  if redis.call('HEXISTS', P .. ':cold', id) == 1 then say({m = ACCOUNTS}) end
+end
+
 local function need(id)
   local n = node(id)
+  if not n then check_lost(id) end
   if not n or n.gone then say({k = id}) end
   return n
 end
