@@ -6,6 +6,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from decimal import Decimal
+from functools import lru_cache
 from typing import Final, Literal, TypeAlias
 
 from budget_core.errors import InvalidBudget
@@ -47,12 +48,7 @@ class Limit:
             return value
         if not isinstance(value, str):
             return cls("usd", parse_usd(value))
-        amount, slash, window = value.partition("/")
-        when = _window(window, value) if slash else ()
-        if counted := _COUNT.fullmatch(amount.strip()):
-            number = Decimal(counted[1].replace(",", "")) * _SCALE[counted[2].lower()]
-            return cls(_UNIT_WORDS[counted[3].lower()], int(number), *when)
-        return cls("usd", parse_usd(amount), *when)
+        return _written(value)
 
     @property
     def window(self) -> str | None:
@@ -153,6 +149,16 @@ _PERIODS: dict[str, Period] = {
 
 
 _WINDOW = re.compile(r"\s*(rolling\s+)?(\w+)(?:\s+in\s+(\S+))?\s*", re.IGNORECASE)
+
+
+@lru_cache(maxsize=1_024)  # the same for each child of an agent
+def _written(text: str) -> Limit:
+    amount, slash, window = text.partition("/")
+    when = _window(window, text) if slash else ()
+    if counted := _COUNT.fullmatch(amount.strip()):
+        number = Decimal(counted[1].replace(",", "")) * _SCALE[counted[2].lower()]
+        return Limit(_UNIT_WORDS[counted[3].lower()], int(number), *when)
+    return Limit("usd", parse_usd(amount), *when)
 
 
 def _window(text: str, whole: str) -> tuple[Period, bool, str]:

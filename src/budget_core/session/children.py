@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import weakref
 from collections import deque
+from itertools import islice
 from threading import RLock
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
@@ -92,6 +93,7 @@ class Children:
     def __init__(self) -> None:
         self._records: dict[object, _Record] = {}
         self._folded = 0
+        self._most = MOST_LISTED
         self._lock = RLock()  # reentrant: a finalizer may run in here
 
     def add(self, child: Child) -> None:
@@ -101,11 +103,8 @@ class Children:
             if (known := self._records.pop(key, None)) is not None:
                 known.renew(child)
             self._records[key] = known or _Record(child)
-            if len(self._records) > MOST_LISTED:
-                over = next((key for key, each in self._records.items() if each.over), None)
-                if over is not None:
-                    del self._records[over]
-                    self._folded += 1
+            if len(self._records) > self._most:
+                self._fold()
 
     def live(self) -> tuple[Any, ...]:
         """Return those that are still in use."""
@@ -120,9 +119,21 @@ class Children:
             below: the nanos that all children have spent.
         """
         with self._lock:
+            self._fold()
             records, folded = list(self._records.values()), self._folded
             rest = below - sum(record.here for record in records)
         told: dict[str, Any] = {"children": [record.report() for record in records]}
         if folded:
             told["other_children"] = {"count": folded, "total_spent": to_usd(rest)}
         return told
+
+    def _fold(self) -> None:
+        """Drop the oldest that ended, down to a hundred; look again when they have doubled."""
+        many = len(self._records) - MOST_LISTED
+        if many > 0:
+            ended = (key for key, record in self._records.items() if record.over)
+            for key in tuple(islice(ended, many)):
+                del self._records[key]
+                self._folded += 1
+        left = len(self._records)
+        self._most = MOST_LISTED if left <= MOST_LISTED else 2 * left

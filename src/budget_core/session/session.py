@@ -253,10 +253,13 @@ class BudgetSession(SessionPayer):
             max_spend = self.standing.allocatable(max_spend)
         spend = () if max_spend is None else (max_spend,)
         limits = Limits.of(*spend, tokens=tokens, llm_calls=llm_calls, tool_calls=tool_calls)
+        settings = self.policy
+        if policy or finalization_reserve != settings.finalization_reserve:
+            settings = replace(settings, finalization_reserve=finalization_reserve, **policy)
         return BudgetSession(
             ledger=self.ledger,
             limits=limits,
-            policy=replace(self.policy, finalization_reserve=finalization_reserve, **policy),
+            policy=settings,
             name=name,
             parent=self,
             allocate=allocate,

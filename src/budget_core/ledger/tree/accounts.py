@@ -95,9 +95,9 @@ class Node:
     def set_aside(self, amounts: Sequence[int]) -> Denial | None:
         """Make what the ancestors set aside for this account `amounts`, in all or none."""
         above = self.parent.route.checked if self.parent else ()
-        more = Amounts(*(new - old for new, old in zip(amounts, self.aside, strict=True)))
-        if not above or not any(more):
+        if not above or list(amounts) == self.aside:
             return None
+        more = Amounts(*(new - old for new, old in zip(amounts, self.aside, strict=True)))
         want = Amounts(*(max(0, x) for x in more))
         for node in above if any(want) else ():
             if denial := node.refusal(want, node.kept):
