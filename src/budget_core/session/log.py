@@ -36,22 +36,21 @@ class SessionLog:
         self.session = session
         self.session_id = session_id
         self._policy = policy
-        self._events: deque[Event | _Ended] = deque(maxlen=KEPT_EVENTS)
+        self._events: deque[_Kept] = deque(maxlen=KEPT_EVENTS)
         self.terminated_by: str | None = None
 
     def events(self) -> tuple[Event, ...]:
-        return tuple(
-            Event("call", self.session_id, kept.at, kept.data())
-            if isinstance(kept, _Ended)
-            else kept
-            for kept in tuple(self._events)
-        )
+        return tuple(kept.event(self.session_id) for kept in tuple(self._events))
+
+    def told(self) -> list[dict[str, Any]]:
+        """Return the events as reports give them; what one says is made once."""
+        return [(kept.told or self._tell(kept)).copy() for kept in tuple(self._events)]
 
     def emit(self, kind: EventKind, /, **data: Any) -> None:
         if self._policy.labels:
             data = {**self._policy.labels, **data}
         event = Event(kind, self.session_id, time(), data)
-        self._events.append(event)
+        self._events.append(_Kept(event))
         if self._policy.listeners or asking.listening("budget_event"):
             tell(replace(event, session=self.session()), self._policy.listeners)
 
@@ -84,8 +83,29 @@ class SessionLog:
             if (over := entry.over) is not None and over.spent > over.limit:
                 self.emit("overage", account=over.account, unit=over.unit)
 
+    def _tell(self, kept: _Kept) -> dict[str, Any]:
+        told = kept.told = kept.event(self.session_id).as_dict()
+        return told
 
-class _Ended:
+
+class _Kept:
+    """An event.
+
+    Attributes:
+        told: what reports say of it, once there was one.
+    """
+
+    __slots__ = ("_event", "told")
+
+    def __init__(self, event: Event) -> None:
+        self._event = event
+        self.told: dict[str, Any] | None = None
+
+    def event(self, _session_id: str) -> Event:
+        return self._event
+
+
+class _Ended(_Kept):
     """A call that was settled: kept as it is, and made an event when one is asked for."""
 
     __slots__ = (
@@ -94,6 +114,7 @@ class _Ended:
     )  # fmt: skip
 
     def __init__(self, call: PaidCall, at: float, llm_calls: int) -> None:
+        self.told = None
         request = call.request  # which is not kept: its prompt may be long
         self.kind = request.kind
         self.name = request.name or request.model
@@ -107,6 +128,9 @@ class _Ended:
         self.priced = call.priced
         self.risks = call.risks
         self.usage = call.usage
+
+    def event(self, session_id: str) -> Event:
+        return Event("call", session_id, self.at, self.data())
 
     def data(self) -> dict[str, Any]:
         return {

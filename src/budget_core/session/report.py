@@ -98,5 +98,5 @@ def report(
         "duration_seconds": seconds,
         "terminated_by": log.terminated_by,
         "finalized": balance.state == "finalized",
-        "events": [event.as_dict() for event in log.events()],
+        "events": log.told(),
     }

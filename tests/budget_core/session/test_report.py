@@ -5,7 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from budget_core import AgentBudget, BudgetExhausted, MemoryLedger, Usage
+from budget_core import AgentBudget, BudgetExhausted, BudgetSession, MemoryLedger, Usage
 from budget_core.calls.request import CallRequest
 from budget_core.session.children import MOST_LISTED
 
@@ -139,6 +139,23 @@ def test_events_are_a_bounded_window():
     assert [event["name"] for event in session.report()["events"]][::255] == ["44", "299"]
 
 
+def test_a_report_says_of_an_event_what_the_event_says_and_is_the_reader_s_own():
+    session = AgentBudget("$1").session()
+    session.track(cost=0.01)
+    llm(session, output=10, agent="a")
+    with pytest.raises(BudgetExhausted):
+        session.open_call(CallRequest(kind="tool", name="t", cost=10**10))
+    told = session.report()["events"]
+    assert told == [event.as_dict() for event in session.events()]
+    assert {event["type"] for event in told} == {"call", "hard_limit", "refused"}
+    for event in told:
+        event["name"] = "changed"
+    told.clear()
+    session.track(cost=0.01)
+    again = session.report()["events"]
+    assert again == [event.as_dict() for event in session.events()]
+
+
 def test_threads_count_exactly():
     parent = AgentBudget("$5", max_repeated_calls=None).session()
     start = threading.Barrier(8)
@@ -220,6 +237,30 @@ class TestChildren:
         assert rest["count"] == 251 - MOST_LISTED
         assert listed + rest["total_spent"] == pytest.approx(0.5 + 250 * 0.003)
         assert report["total_spent"] == pytest.approx(1.5 + 250 * 0.003)
+
+    def test_those_that_are_open_are_all_told_and_the_rest_a_sum_in_the_end(self):
+        parent = AgentBudget("$10").session()
+        kept = [parent.child_session("$1") for _ in range(3 * MOST_LISTED)]
+        told = parent.report()
+        assert [child["session_id"] for child in told["children"]] == [child.id for child in kept]
+        assert "other_children" not in told
+        for child in kept:
+            child.track(cost=0.01)
+            child.close()
+        told = parent.report()
+        assert [child["session_id"] for child in told["children"]] == [
+            child.id for child in kept[-MOST_LISTED:]
+        ]
+        assert told["other_children"] == {"count": 2 * MOST_LISTED, "total_spent": 2.0}
+
+    def test_opening_one_asks_few_others_whether_they_have_ended(self, monkeypatch):
+        asked, closed = [], BudgetSession.closed
+        monkeypatch.setattr(
+            BudgetSession, "closed", property(lambda self: asked.append(1) or closed.fget(self))
+        )
+        parent = AgentBudget("$10").session()
+        kept = [parent.child_session("$1") for _ in range(1_000)]
+        assert len(asked) < 2 * len(kept)
 
     def test_what_a_joined_budget_pays_is_no_child_s(self):
         other, team = AgentBudget("$5", parent=None).session(), AgentBudget("$5").session()
