@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal, NamedTuple, TypeAlias
 
 from budget_core.errors import InvalidBudget
@@ -81,6 +81,11 @@ class Policy:
     def allows_unbounded(self) -> bool:
         """What has no worst case may run."""
         return self.mode == "observe" or self.unbounded == "allow"
+
+    def but(self, **settings: Any) -> Policy:
+        """Return these settings with others among them; these very ones if none differ."""
+        differ = any(getattr(self, name) != value for name, value in settings.items())
+        return replace(self, **settings) if differ else self
 
     def marks(self) -> Sequence[tuple[float, str]]:
         """Return the shares of a limit at which somebody is told, with the kind of event."""

@@ -6,7 +6,6 @@ import uuid
 import weakref
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
 from functools import partial
 from time import monotonic
 from typing import TYPE_CHECKING, Any, Self, TypeVar, cast
@@ -253,13 +252,10 @@ class BudgetSession(SessionPayer):
             max_spend = self.standing.allocatable(max_spend)
         spend = () if max_spend is None else (max_spend,)
         limits = Limits.of(*spend, tokens=tokens, llm_calls=llm_calls, tool_calls=tool_calls)
-        settings = self.policy
-        if policy or finalization_reserve != settings.finalization_reserve:
-            settings = replace(settings, finalization_reserve=finalization_reserve, **policy)
         return BudgetSession(
             ledger=self.ledger,
             limits=limits,
-            policy=settings,
+            policy=self.policy.but(finalization_reserve=finalization_reserve, **policy),
             name=name,
             parent=self,
             allocate=allocate,
