@@ -34,6 +34,9 @@ class Payers:
             program makes sense, cannot.
         stand_in: what one that does not speak answers at the limit, so that another one gets to
             speak the last word: the name of who is next.
+
+    Attributes:
+        agent_id: what tells it from other agents of that name.
     """
 
     def __init__(self, agent: str, *, speaks: bool = True, stand_in: str | None = None) -> None:
@@ -41,6 +44,7 @@ class Payers:
         self.speaks = speaks
         self.stand_in = stand_in
         self.attached: Trackers = ()
+        self.agent_id: Final = object()
 
     def add(self, tracker: AutoGenBudgetTracker) -> None:
         if tracker not in self.attached:
@@ -82,6 +86,7 @@ class Payers:
             cost=self.tool_cost(tool),
             fingerprint=tool_fingerprint(tool, arguments),
             agent=self.agent,
+            agent_run=self.agent_id,
         )
 
     def guard(self) -> None:

@@ -14,6 +14,7 @@ from budget_core.money.usd import Money
 from budget_langchain import active, batches, outcomes, paying, runs
 from budget_langchain.errors import bubble
 from budget_langchain.events import holding, metering, silent
+from budget_langchain.places import Places
 from budget_langchain.requests import agent_name, model_request
 
 if TYPE_CHECKING:
@@ -80,6 +81,7 @@ class LangChainBudgetCallback(AgentIntegration, BaseCallbackHandler):
             **options,
         )
         self._runs: dict[UUID, Run] = {}
+        self._places = Places()
 
     # -- what users read ---------------------------------------------------------------------
 
@@ -97,6 +99,39 @@ class LangChainBudgetCallback(AgentIntegration, BaseCallbackHandler):
         while self._runs:
             _, run = self._runs.popitem()
             run.call.finish()
+
+    # -- runs --------------------------------------------------------------------------------
+
+    @silent
+    def on_chain_start(
+        self,
+        serialized: dict[str, Any] | None,  # noqa: ARG002
+        inputs: Any,  # noqa: ARG002
+        *,
+        run_id: UUID,
+        parent_run_id: UUID | None = None,
+        metadata: dict[str, Any] | None = None,
+        name: str | None = None,
+        **_kwargs: Any,
+    ) -> None:
+        """Record where in a graph a run is, to tell an agent's loop from several agents."""
+        self._places.begin(run_id, parent_run_id, metadata or {}, name)
+
+    @silent
+    def on_chain_end(self, outputs: Any, *, run_id: UUID, **_kwargs: Any) -> None:  # noqa: ARG002
+        """Forget a run that ended."""
+        self._places.end(run_id)
+
+    @silent
+    def on_chain_error(
+        self,
+        error: BaseException,  # noqa: ARG002
+        *,
+        run_id: UUID,
+        **_kwargs: Any,
+    ) -> None:
+        """Forget a run that failed."""
+        self._places.end(run_id)
 
     # -- models ------------------------------------------------------------------------------
 
@@ -190,7 +225,10 @@ class LangChainBudgetCallback(AgentIntegration, BaseCallbackHandler):
         metadata = metadata or {}
         name = (serialized or {}).get("name") or kwargs.get("name") or "tool"
         arguments = input_str if inputs is None else inputs
-        request = self.tool_request(name, arguments, agent=agent_name(metadata), mixin=bubble())
+        place = self._places.of(kwargs.get("parent_run_id"), metadata)
+        request = self.tool_request(
+            name, arguments, agent=agent_name(metadata), mixin=bubble(), agent_run=place
+        )
         session = self.session_for(metadata)
         run = await paying.tool_run(asking, self, run_id, request, session)
         with paying.unsent(run.call):
@@ -227,7 +265,11 @@ class LangChainBudgetCallback(AgentIntegration, BaseCallbackHandler):
             self.guard()
             session = self.session_for(metadata)
             request = model_request(
-                messages, serialized=serialized, metadata=metadata, params=params
+                messages,
+                serialized=serialized,
+                metadata=metadata,
+                params=params,
+                agent_run=self._places.of(said.get("parent_run_id"), metadata),
             )
             run = await paying.model_run(
                 asking, self, run_id, request, session, batch=batch, chat=chat

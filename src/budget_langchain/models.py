@@ -13,6 +13,7 @@ from budget_core.frameworks import answers, message_fingerprint, own_cap, sender
 from budget_core.money.usage import tier_of
 from budget_core.runtime.signals import pass_on
 from budget_langchain.errors import bubble
+from budget_langchain.places import run_here
 from budget_langchain.requests import agent_name, prompt_of
 
 if TYPE_CHECKING:
@@ -75,6 +76,7 @@ def agent_request(
         agent=agent_name(metadata),
         mixin=bubble(),
         unbounded=unbounded_in(params),
+        agent_run=run_here(),
     )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from typing import Any, Final
 
 from langchain_core.messages import AIMessage, BaseMessage, ToolMessage
@@ -28,6 +28,7 @@ def model_request(
     serialized: Mapping[str, Any] | None,
     metadata: Mapping[str, Any],
     params: Mapping[str, Any],
+    agent_run: Hashable = None,
 ) -> CallRequest:
     model, prompt = model_name(serialized, metadata, params), prompt_of(messages, params)
     return CallRequest(
@@ -41,6 +42,7 @@ def model_request(
         agent=agent_name(metadata),
         mixin=bubble(),
         unbounded=unbounded_in(params),
+        agent_run=agent_run,
     )
 
 

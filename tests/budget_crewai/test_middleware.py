@@ -126,6 +126,24 @@ def test_a_loop_of_calls_is_stopped(kit, budget):
     assert isinstance(caught.value, crewai.hooks.HookAborted)
 
 
+@pytest.mark.parametrize("alone", [True, False])
+def test_twelve_agents_that_use_one_tool_alike_are_no_loop(kit, budget, square, alone):
+    def respond(incoming):
+        done = any(message["role"] == "tool" for message in incoming.messages)
+        return kit.reply() if done else kit.calls("search", query="same")
+
+    kit.provider.respond(respond)
+    agents = [kit.agent(tools=[kit.search]) for _ in range(12)]
+    with budget("$5", max_repeated_calls=3) as middleware:
+        if alone:
+            for agent in agents:
+                agent.kickoff("Search.")
+        else:
+            kit.crew(*agents).kickoff()
+    assert middleware.session.totals.tool_calls == 12
+    square(middleware.session)
+
+
 # -- agents and tasks ------------------------------------------------------------------------
 
 

@@ -208,7 +208,8 @@ class BudgetedChatCompletionClient(ChatCompletionClient, Component[BudgetedClien
         """Hold the call, waiting for money if need be, until the run is cancelled."""
         self.payers.guard()
         payer = self.payers.session if word is None else word.session
-        request = request_of(self.client, asked, self.model, self.payers.agent)
+        payers = self.payers
+        request = request_of(self.client, asked, self.model, payers.agent, payers.agent_id)
         joining = self.payers.joining_for(payer)
         opening = asyncio.ensure_future(payer.open_call_async(request, joining=joining))
         if token is not None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
@@ -42,7 +42,9 @@ class Asked:
         }
 
 
-def request_of(client: ChatCompletionClient, asked: Asked, model: str, agent: str) -> CallRequest:
+def request_of(
+    client: ChatCompletionClient, asked: Asked, model: str, agent: str, agent_run: Hashable = None
+) -> CallRequest:
     """Return the request of a call that is about to be made.
 
     Args:
@@ -50,6 +52,7 @@ def request_of(client: ChatCompletionClient, asked: Asked, model: str, agent: st
         asked: what for.
         model: its name, as prices know it.
         agent: who asks.
+        agent_run: what tells it from others of that name.
     """
     params = {**settings_of(client), **asked.extra}
     messages = [_as_json(message) for message in asked.messages]
@@ -62,6 +65,7 @@ def request_of(client: ChatCompletionClient, asked: Asked, model: str, agent: st
         tier=tier_of(params.get("service_tier")),
         fingerprint=message_fingerprint(model, messages),
         agent=agent or None,
+        agent_run=agent_run,
         unbounded=unbounded_in(params),
     )
 

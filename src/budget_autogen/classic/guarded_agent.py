@@ -23,7 +23,7 @@ from budget_autogen.classic.last_word import (
     say,
 )
 from budget_autogen.classic.models import guarded
-from budget_autogen.classic.paying import ChatPayers, Reply, payers_of, paying, replying
+from budget_autogen.classic.paying import Asker, ChatPayers, Reply, payers_of, paying, replying
 from budget_autogen.classic.tools import tool_request, unaffordable
 from budget_core import BudgetExhausted
 from budget_core.errors import SessionFinalized
@@ -65,7 +65,10 @@ class GuardedAgent(ConversableAgent):
         if self._is_over(sender):
             return None
         reply_as_ever = super().generate_reply
-        with replying(self, self._budget_payers) as reply, self._inviting(self):
+        with (
+            replying(self, self._budget_payers, self._asker(messages, sender)) as reply,
+            self._inviting(self),
+        ):
 
             def ask(word: LastWord | None) -> Any:
                 if word is not None:
@@ -83,7 +86,10 @@ class GuardedAgent(ConversableAgent):
         if await asked(partial(self._is_over, sender), blocks=self._budget_payers.blocks):
             return None
         reply_as_ever = super().a_generate_reply
-        with replying(self, self._budget_payers) as reply, self._inviting(self):
+        with (
+            replying(self, self._budget_payers, self._asker(messages, sender)) as reply,
+            self._inviting(self),
+        ):
 
             async def ask(word: LastWord | None) -> Any:
                 if word is not None:
@@ -223,6 +229,11 @@ class GuardedAgent(ConversableAgent):
 
     def _heard(self, messages: Any, sender: Any) -> Any:
         return self._oai_messages[sender] if messages is None else messages
+
+    def _asker(self, messages: Any, sender: Any) -> Asker:
+        """Return who is replied to: in a group the sender is its manager, and a name says who."""
+        said = [message for message in self._heard(messages, sender)[-1:] if type(message) is dict]
+        return sender, said[0].get("name") if said else None
 
     @contextmanager
     def _silenced(self, reply: Reply) -> Iterator[None]:

@@ -60,7 +60,7 @@ class GuardedClient:
         if final is not None:
             params = without_tools(params)
         with paying(payers):
-            request = model_request(params, payers.agent)
+            request = model_request(params, payers.agent, payers.agent_id)
             call = (final or payers.session).open_call(request, joining=mine)
             return self._settled(params, call)
 

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
 from functools import reduce
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from budget_autogen.paying import PAYERS, Payers, Trackers
 from budget_core.calls import context
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from budget_core import BudgetExhausted, BudgetSession
 
 
+Asker: TypeAlias = tuple[Any, str | None]
 _leading: ContextVar[tuple[BudgetSession, ...]] = ContextVar("budget_autogen_chat", default=())
 """What the innermost chat has put among the sessions that claim every call."""
 _leaders: ContextVar[Trackers] = ContextVar("budget_autogen_leaders", default=())
@@ -34,6 +35,7 @@ class Reply:
 
     Attributes:
         agent: who replies.
+        asker: to whom: an agent, and the name of who spoke last.
         refusal: why it cannot be paid for.
         refused: why its model could not be asked.
         asked: the messages that it was to be asked with, without those of the system.
@@ -42,6 +44,7 @@ class Reply:
     """
 
     agent: Any
+    asker: Asker = (None, None)
     refusal: BudgetExhausted | None = None
     refused: BudgetExhausted | None = None
     asked: tuple[Any, ...] = ()
@@ -100,9 +103,9 @@ def paying(payers: Payers, *, leading: bool = False) -> Iterator[None]:
 
 
 @contextmanager
-def replying(agent: Any, payers: Payers) -> Iterator[Reply]:
+def replying(agent: Any, payers: Payers, asker: Asker = (None, None)) -> Iterator[Reply]:
     """Let an agent pay for its reply; a manager's reply is a chat that it leads."""
-    reply = Reply(agent)
+    reply = Reply(agent, asker)
     with replies.attached(reply), paying(payers, leading=not payers.speaks):
         yield reply
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from typing import Any, Final
 
 from budget_core import Call, CallRequest, Prompt
@@ -25,7 +25,7 @@ _CAP_OF: Final = {"autogen.oai.gemini": "max_output_tokens", "autogen.oai.ollama
 """Where AutoGen's own clients look for a cap, if not where OpenAI does."""
 
 
-def model_request(params: Mapping[str, Any], agent: str) -> CallRequest:
+def model_request(params: Mapping[str, Any], agent: str, agent_run: Hashable = None) -> CallRequest:
     model = str(params.get("model") or "unknown")
     messages = _messages(params)
     context = {key: params[key] for key in _CONTEXT if params.get(key) is not None}
@@ -37,6 +37,7 @@ def model_request(params: Mapping[str, Any], agent: str) -> CallRequest:
         tier=tier_of(params.get("service_tier")),
         fingerprint=message_fingerprint(model, messages),
         agent=agent,
+        agent_run=agent_run,
         unbounded=unbounded_in(params),
     )
 

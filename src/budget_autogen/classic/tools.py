@@ -6,6 +6,7 @@ import json
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from budget_autogen.classic.paying import replies
 from budget_core import BudgetExhausted
 from budget_core.errors import SessionCancelled, SessionFinalized
 from budget_core.frameworks import TOOL_REFUSED
@@ -30,7 +31,9 @@ def tool_request(agent: Any, payers: Payers, call: Mapping[str, Any]) -> CallReq
         arguments = json.loads(agent._format_json_str(call.get("arguments", "{}")))  # noqa: SLF001
     except json.JSONDecodeError:
         return None
-    return payers.tool_request(name, arguments)
+    askers = [reply.asker for reply in replies.get() if reply.agent is agent]
+    run = (payers.agent_id, *askers[-1:])  # who asks for it: the agent only runs it
+    return payers.tool_request(name, arguments)._replace(agent_run=run)
 
 
 def unaffordable(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Hashable, Iterable, Sequence
 from itertools import islice, zip_longest
 from operator import itemgetter
 from time import monotonic
@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 MAX_PERIOD: Final = 4
 """The longest cycle that is looked for: A-B-C-D-A-B-C-D…"""
+MAX_SEQUENCES: Final = 500
+"""Sequences that are watched at once; of more, the one that was idle longest is forgotten."""
 
 
 class Pending(list[Any]):  # made without a call of Python's
@@ -27,7 +29,10 @@ class Pending(list[Any]):  # made without a call of Python's
 
 
 class LoopWatch:
-    """Watches a session's LLM calls and its tool calls, each kind a sequence of its own.
+    """Watches a session's calls for what repeats itself.
+
+    The LLM calls and the tool calls of each agent, in each of its runs, are a sequence of their
+    own, and so is what each call of a tool makes: twelve agents that read one file are no loop.
 
     Args:
         repeats: how often is a loop; None watches nothing.
@@ -36,24 +41,35 @@ class LoopWatch:
 
     def __init__(self, repeats: int | None, window: float) -> None:
         self._pending: list[ref[Pending]] = []
-        self._detectors = (
-            {}
-            if repeats is None
-            else {kind: LoopDetector(repeats, window) for kind in ("llm", "tool")}
-        )
+        self._repeats = repeats
+        self._window = window
+        self._detectors: dict[Hashable, LoopDetector] = {}
 
-    def note(self, call: CallRequest, flying: list[Any]) -> LoopDetected | Pending | None:
-        """Record a call; return the error if it is one too many of its kind.
+    def note(
+        self, call: CallRequest, flying: list[Any], inside: str | None = None
+    ) -> LoopDetected | Pending | None:
+        """Record a call; return the error if it is one too many in its sequence.
 
         Else what keeps it in flight until it is held: others may ask for the same meanwhile.
 
         Args:
             call: about to be made.
             flying: fingerprints of calls that are held; those of calls that will be are added.
+            inside: the id of the tool's call that makes it.
         """
-        detector = self._detectors.get(call.kind)
-        if detector is None or call.fingerprint is None:
+        if self._repeats is None or call.fingerprint is None:
             return None
+        sequence, detectors = (call.kind, call.agent, call.agent_run, inside), self._detectors
+        detector = detectors.pop(sequence, None)
+        if detector is None:
+            detector = LoopDetector(self._repeats, self._window)
+        while detectors:  # the one that was idle longest comes first
+            oldest = next(iter(detectors))
+            idle = monotonic() - detectors[oldest].latest
+            if idle <= self._window and len(detectors) < MAX_SEQUENCES:
+                break
+            del detectors[oldest]
+        detectors[sequence] = detector
         known, self._pending = self._pending, []
         for each in known:
             if (waiting := each()) is not None:
@@ -78,6 +94,7 @@ class LoopDetector:
     def __init__(self, repeats: int, window: float) -> None:
         self.repeats = repeats
         self.window = window
+        self.latest = monotonic()
         self._seen: deque[tuple[Any, float]] = deque(maxlen=MAX_PERIOD * repeats)
         self._runs = [0] * (MAX_PERIOD + 1)
 
@@ -91,7 +108,8 @@ class LoopDetector:
         """
         if in_flight and any(_same(fingerprint, in_flight)):
             return None
-        now, seen, found = monotonic(), self._seen, None
+        self.latest = now = monotonic()
+        seen, found = self._seen, None
         last = _same(fingerprint, map(itemgetter(0), islice(reversed(seen), MAX_PERIOD)))
         seen.append((fingerprint, now))
         for period, same in zip_longest(range(1, MAX_PERIOD + 1), last, fillvalue=False):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Hashable
 from typing import Any, Literal, NamedTuple
 
 from budget_core.calls.prompt import Prompt
@@ -27,6 +28,8 @@ class CallRequest(NamedTuple):
         unbounded: what of the request cannot be bounded, if anything.
         unpriced: it is billed for something else than tokens; without a usage that has a price it
             is recorded as unpriced.
+        agent_run: what tells a run of the agent from others; hashable. The same call is a loop
+            only where one agent makes it in one run.
     """
 
     kind: Literal["llm", "tool"] = "llm"
@@ -46,3 +49,4 @@ class CallRequest(NamedTuple):
     mixin: type[BaseException] | None = None
     unbounded: str | None = None
     unpriced: bool = False
+    agent_run: Hashable = None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Hashable
 from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeAlias, TypeVar
 
@@ -115,6 +115,7 @@ class AgentIntegration(Integration):
         *,
         agent: str | None = None,
         mixin: type[BaseException] | None = None,
+        agent_run: Hashable = None,
     ) -> T:
         """Pay for a tool and run it; a refusal is told to the model, for it to answer.
 
@@ -124,11 +125,12 @@ class AgentIntegration(Integration):
             run: runs it; given a text, it answers that instead.
             agent: who uses it.
             mixin: an error that the framework lets through (see `CallRequest`).
+            agent_run: what tells a run of the agent from others (see `CallRequest`).
 
         Raises:
             BudgetExhausted: it, or what it does, is refused, with ``on_exhausted="raise"``.
         """
-        request = self.tool_request(tool, arguments, agent=agent, mixin=mixin)
+        request = self.tool_request(tool, arguments, agent=agent, mixin=mixin, agent_run=agent_run)
         try:
             with await self.session_of(agent).open_call_async(request):
                 return await run(None)
@@ -144,9 +146,10 @@ class AgentIntegration(Integration):
         *,
         agent: str | None = None,
         mixin: type[BaseException] | None = None,
+        agent_run: Hashable = None,
     ) -> T:
         """Blocking version of `use`."""
-        request = self.tool_request(tool, arguments, agent=agent, mixin=mixin)
+        request = self.tool_request(tool, arguments, agent=agent, mixin=mixin, agent_run=agent_run)
         try:
             with self.session_of(agent).open_call(request):
                 return run(None)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Hashable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
 from threading import RLock
@@ -100,6 +100,7 @@ class Integration:
         *,
         agent: str | None = None,
         mixin: type[BaseException] | None = None,
+        agent_run: Hashable = None,
     ) -> CallRequest:
         """Return what to open before a tool is called (see `CallRequest`)."""
         return CallRequest(
@@ -109,6 +110,7 @@ class Integration:
             fingerprint=tool_fingerprint(tool, arguments),
             agent=agent,
             mixin=mixin,
+            agent_run=agent_run,
         )
 
     def guard(self) -> None:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from threading import RLock
 from typing import TYPE_CHECKING, Any
 
+from budget_core.calls import context
 from budget_core.calls.loops import LoopWatch, Pending
 from budget_core.calls.payer import Admitted
 from budget_core.errors import AgentBudgetError, CallRefused, LoopDetected
@@ -61,8 +62,12 @@ class Admission:
         risks = () if self.screening is None else self._screened(self.screening, request)
         pending: LoopDetected | Pending | None = None
         if request.fingerprint is not None:
+            inside: str | None = None
+            for call in context.here().calls:
+                if call.kind == "tool" and not call.over:
+                    inside = call.id
             with self._lock:
-                pending = self._loops.note(request, self._flying())
+                pending = self._loops.note(request, self._flying(), inside)
             if isinstance(pending, LoopDetected):
                 self._refuse_loop(pending)
         if asking.heard.get("budget_reserve") != ():

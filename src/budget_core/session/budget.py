@@ -36,8 +36,8 @@ class AgentBudget:
             "$20/day", "$1/rolling min", "$500/month in Europe/Berlin"; or several of these, and
             of "100 calls/hour" or "2M tokens/day", in a list. None leaves dollars unlimited.
         soft_limit: the share of the limit at which `on_soft_limit` hears of it; None for never.
-        max_repeated_calls: identical calls in sequence, within `loop_window_seconds`, that make a
-            loop; None switches loop detection off.
+        max_repeated_calls: identical calls of one agent in sequence, within
+            `loop_window_seconds`, that make a loop; None switches loop detection off.
         loop_window_seconds: see there.
         on_soft_limit, on_hard_limit, on_loop_detected: called with the report. `on_hard_limit`
             may return ``TopUp("$2")`` to approve more; it is asked once a crossing.

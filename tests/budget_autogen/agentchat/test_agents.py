@@ -80,6 +80,17 @@ async def test_the_same_tool_call_again_and_again_is_a_loop(alice, provider):
         await agent.run(task="Search.")
 
 
+async def test_twelve_agents_that_use_one_tool_alike_are_no_loop(client, provider, search_tool):
+    call = ToolCall("search", {"query": "same"})
+    provider.script(*[Reply(tool_calls=[call]), Reply("read")] * 12)
+    budget = AutoGenBudgetTracker("$1", max_repeated_calls=3)
+    for name in ["alice", "bob", "reader", "reader"] * 3:
+        agent = AssistantAgent(name, client(), tools=[search_tool], reflect_on_tool_use=True)
+        budget.attach(agent)
+        await agent.run(task="Search.")
+    assert budget.session.totals.tool_calls == 12
+
+
 async def test_a_tool_that_fails_is_paid_for(client, provider):
     def broken(query: str) -> str:
         """Break."""

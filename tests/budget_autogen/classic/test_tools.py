@@ -182,6 +182,22 @@ def test_a_tool_in_a_loop_is_stopped(provider, assistant, proxy, tracker, search
     assert len(ran) < 5
 
 
+@pytest.mark.filterwarnings("ignore:Function .search. is being overridden")
+@pytest.mark.parametrize("names", [["reader"] * 12, [f"reader_{at}" for at in range(12)]])
+def test_twelve_agents_for_whom_one_runs_a_tool_are_no_loop(
+    provider, assistant, proxy, tracker, searching, names
+):
+    again = Reply(tool_calls=[ToolCall("search", {"query": "again"})], **WORK)
+    provider.script(*[again, Reply("done", **WORK)] * 12)
+    user, budget = proxy(), tracker("$1", max_repeated_calls=3)
+    for name in names:
+        agent = assistant(name)
+        searching(agent, user)
+        budget.attach(user, agent)
+        user.initiate_chat(agent, message="go")
+    assert budget.session.totals.tool_calls == 12
+
+
 def test_functions_of_old(provider, llm, proxy, tracker, square):
     """`function_call`, which came before tools."""
     agent = AssistantAgent("a", llm_config=llm())

@@ -33,3 +33,26 @@ def test_nothing_is_imported_before_the_program_does():
     code = "import sys, budget_core; budget_core.init('$1'); print('pydantic_ai' in sys.modules)"
     done = python("-c", code)
     assert done.stdout == "False\n", done.stderr
+
+
+ALIKE = """
+from pydantic_ai import Agent
+from pydantic_ai.models.test import TestModel
+from budget_core import register_model
+from budget_pydantic_ai import PydanticAIBudget
+
+register_model("test", input_price_per_million=1, output_price_per_million=1)
+
+def read_file() -> str:
+    return "all of it"
+
+with PydanticAIBudget("$5", max_repeated_calls=3) as budget:
+    for _ in range(12):
+        Agent(TestModel(), tools=[read_file]).run_sync("Read it.")
+print(budget.session.report()["breakdown"]["tools"]["calls"])
+"""
+
+
+def test_twelve_agents_that_read_one_file_are_no_loop():
+    done = python("-c", ALIKE)
+    assert done.stdout == "12\n", done.stderr

@@ -11,6 +11,7 @@ from typing import Any
 from agents.exceptions import AgentsException
 from agents.models.interface import Model
 from agents.models.openai_responses import OpenAIResponsesWSModel
+from agents.tracing import get_current_trace
 from wrapt import ObjectProxy, wrap_function_wrapper
 
 from budget_core import Call, CallRequest, Prompt, Usage
@@ -78,6 +79,7 @@ class BudgetedModel(ObjectProxy):  # type: ignore[misc]
             output_cap=asked["model_settings"].max_tokens,
             fingerprint=message_fingerprint(model, messages),
             agent=self._self_agent,
+            agent_run=get_current_trace(),
             mixin=AgentsException,
         )
         return await self._self_budget.session_of(self._self_agent).open_call_async(request)
@@ -118,7 +120,10 @@ async def _tool(wrapped: Any, _instance: Any, _args: Any, kwargs: Any) -> Any:
         return await wrapped(**{**kwargs, "function_tool": used})
 
     arguments = kwargs["arguments"]
-    return await budget.use(tool.name, arguments, run, agent=agent, mixin=AgentsException)
+    traced = get_current_trace()
+    return await budget.use(
+        tool.name, arguments, run, agent=agent, mixin=AgentsException, agent_run=traced
+    )
 
 
 # the SDK has no public place that sees both an agent and its model, or runs around a tool

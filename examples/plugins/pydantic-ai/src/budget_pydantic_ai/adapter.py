@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from copy import copy
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from pydantic_ai import Agent, RunContext
@@ -41,10 +41,11 @@ class Budgeted(AbstractCapability[Any]):
 
     budget: PydanticAIBudget
     agent: str | None = None
+    run: object = field(default_factory=object)
 
     def get_wrapper_model(self, model: Model) -> Model:
         """Ask models through the budget."""
-        return budgeted(model, self.agent, self.budget)
+        return budgeted(model, self)
 
     async def wrap_tool_execute(
         self, _ctx: RunContext[Any], *, call: Any, args: Any, handler: Any, **_more: Any
@@ -54,22 +55,24 @@ class Budgeted(AbstractCapability[Any]):
         async def run(refusal: str | None) -> Any:
             return await handler(args) if refusal is None else refusal
 
-        return await self.budget.use(call.tool_name, args, run, agent=self.agent)
+        return await self.budget.use(
+            call.tool_name, args, run, agent=self.agent, agent_run=self.run
+        )
 
 
-def budgeted(model: Model, agent: str | None, budget: PydanticAIBudget) -> Model:
+def budgeted(model: Model, of: Budgeted) -> Model:
     """Return a model as one agent asks it: of one that asks others, those are what is paid for."""
     if isinstance(model, TestModel | FunctionModel):
         return model  # it asks nobody, or is a function of the program's own
     asks = {
-        name: [budgeted(one, agent, budget) for one in value]
+        name: [budgeted(one, of) for one in value]
         if isinstance(value, list)
-        else budgeted(value, agent, budget)
+        else budgeted(value, of)
         for name, value in vars(model).items()
         if isinstance(value, Model) or (isinstance(value, list) and _are_models(value))
     }
     if not asks:
-        return BudgetedModel(model, agent, budget)
+        return BudgetedModel(model, of)
     router = copy(model)
     vars(router).update(asks)
     return Router(model, router)
@@ -96,9 +99,9 @@ class Router(WrapperModel):
 class BudgetedModel(WrapperModel):
     """A model as one agent asks it."""
 
-    def __init__(self, model: Model, agent: str | None, budget: PydanticAIBudget) -> None:
+    def __init__(self, model: Model, of: Budgeted) -> None:
         super().__init__(model)
-        self._agent, self._budget = agent, budget
+        self._agent, self._run, self._budget = of.agent, of.run, of.budget
         self._sdk = sender_of(model, Model, "request", "request_stream")
 
     async def request(self, *asked: Any) -> ModelResponse:
@@ -138,6 +141,7 @@ class BudgetedModel(WrapperModel):
             output_cap=(settings or {}).get("max_tokens"),
             fingerprint=message_fingerprint(self.wrapped.model_name, said),
             agent=self._agent,
+            agent_run=self._run,
         )
         return await self._budget.session_of(self._agent).open_call_async(request)
 
