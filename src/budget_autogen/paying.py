@@ -25,6 +25,12 @@ def payers_of(thing: object) -> Payers | None:
     return found if isinstance(found, Payers) else None
 
 
+def derived(kind: type, guard: type, **attributes: Any) -> type:
+    """Return a class that passes for `kind`, of which it is derived, with `guard` before it."""
+    about = {name: getattr(kind, name) for name in ("__module__", "__qualname__", "__doc__")}
+    return type(kind)(kind.__name__, (guard, kind), {**about, **attributes})
+
+
 class Payers:
     """The trackers that an agent is attached to.
 

@@ -94,17 +94,10 @@ class BudgetedSession:
                 tier,
             )
         marks = DEFAULT_WARNING_THRESHOLDS if warning_thresholds is None else warning_thresholds
-        settings: dict[str, Any] = {
-            "soft_limit": None,
-            "max_repeated_calls": None,
-            "parent": context.current_session(),
-            **options,
-        }
+        settings = {"soft_limit": None, "max_repeated_calls": None, **options}
+        settings.setdefault("parent", context.current_session())
         self._budget = AgentBudget(
-            budget_usd,
-            on_warning=on_warning,
-            warning_thresholds=marks,
-            **settings,
+            budget_usd, on_warning=on_warning, warning_thresholds=marks, **settings
         )
         self._on_budget_exceeded = on_budget_exceeded
         self.account = self._opened()
@@ -202,9 +195,7 @@ class _Account(BudgetSession):
         return _renamed(super().refused(refusal, request))
 
     def stopped(self, call: PaidCall) -> BudgetExhausted:
-        error = _renamed(super().stopped(call)).recast(call.request.mixin)
-        assert isinstance(error, BudgetExhausted)  # noqa: S101
-        return error
+        return _renamed(super().stopped(call)).recast(call.request.mixin)
 
 
 class _Epochs(Binding):

@@ -11,8 +11,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
+from inspect import signature
 from operator import itemgetter
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import openai
 
@@ -20,7 +21,7 @@ from budget_core.errors import BudgetExhausted, LedgerUnavailable
 from budget_core.events import Event
 from budget_core.events.sender import Sender
 from budget_core.sdk.claims import Binding
-from budget_core.sdk.clients.check import Check, default_collector
+from budget_core.sdk.clients.check import default_collector
 from budget_core.sdk.clients.stainless import CopiedClient
 from budget_core.sdk.clients.watched import WatchedSession, watched_session
 from budget_core.sdk.clients.wrap import bound
@@ -73,33 +74,15 @@ class WatchedOpenAI(CopiedClient, openai.OpenAI):
         self,
         *args: Any,
         agentwatch_api_key: str | None = None,
-        agentwatch_project: str | None = None,
-        agentwatch_team: str | None = None,
-        agentwatch_session_id: str | None = None,
-        agentwatch_session_budget_usd: float | None = None,
-        agentwatch_monthly_budget_usd: float | None = None,
-        agentwatch_enforcement_mode: bool = False,
-        agentwatch_enforcement_fail_open: bool = True,
-        ingest_url: str | None = None,
-        timeout_seconds: float = 2.0,
         _budget_binding: Binding | None = None,
         **options: Any,
     ) -> None:
-        if _budget_binding is None and agentwatch_api_key is None:
-            raise TypeError("WatchedOpenAI() is missing agentwatch_api_key=.")
-        to = _budget_binding or _binding(
-            agentwatch_api_key or "",
-            agentwatch_project=agentwatch_project,
-            agentwatch_team=agentwatch_team,
-            agentwatch_session_id=agentwatch_session_id,
-            agentwatch_session_budget_usd=agentwatch_session_budget_usd,
-            agentwatch_monthly_budget_usd=agentwatch_monthly_budget_usd,
-            agentwatch_enforcement_mode=agentwatch_enforcement_mode,
-            agentwatch_enforcement_fail_open=agentwatch_enforcement_fail_open,
-            ingest_url=ingest_url,
-            timeout_seconds=timeout_seconds,
-        )
-        super().__init__(*args, _budget_binding=to, **options)
+        ours = {name: options.pop(name) for name in _SETTINGS if name in options}
+        if _budget_binding is None:
+            if agentwatch_api_key is None:
+                raise TypeError("WatchedOpenAI() is missing agentwatch_api_key=.")
+            _budget_binding = _binding(agentwatch_api_key, **ours)
+        super().__init__(*args, _budget_binding=_budget_binding, **options)
 
 
 def wrap(openai_client: Client, *, agentwatch_api_key: str, **options: Any) -> Client:
@@ -136,18 +119,15 @@ def _binding(
         enforce=agentwatch_enforcement_mode,
         fail_open=agentwatch_enforcement_fail_open,
         reporter=_telemetry(url, agentwatch_api_key, timeout_seconds),
+        check_url=f"{url.rpartition('/')[0]}/budget-check",
+        api_key=agentwatch_api_key,
+        timeout=timeout_seconds,
         kind=_Session,
     )
-    if agentwatch_enforcement_mode:
-        session.check = Check(
-            f"{url.rpartition('/')[0]}/budget-check",
-            session.id,
-            {"limit_usd": agentwatch_session_budget_usd, "team": agentwatch_team},
-            api_key=agentwatch_api_key,
-            fail_open=agentwatch_enforcement_fail_open,
-            timeout=timeout_seconds,
-        )
     return Binding((session,))
+
+
+_SETTINGS: Final = frozenset(signature(_binding).parameters) - {"agentwatch_api_key"}
 
 
 class _Session(WatchedSession):
@@ -165,9 +145,7 @@ class _Session(WatchedSession):
         return _exceeded(super().refused(refusal, request))
 
     def stopped(self, call: PaidCall) -> BudgetExhausted:
-        error = _exceeded(super().stopped(call)).recast(call.request.mixin)
-        assert isinstance(error, BudgetExhausted)  # noqa: S101
-        return error
+        return _exceeded(super().stopped(call)).recast(call.request.mixin)
 
     def exceeded_by(self, standing: Standing) -> BudgetExhausted:
         return _exceeded(super().exceeded_by(standing))

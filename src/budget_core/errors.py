@@ -73,7 +73,7 @@ class AgentBudgetError(Exception):
 
     result: Any = None
 
-    def recast(self, mixin: type[BaseException] | None) -> AgentBudgetError:
+    def recast(self, mixin: type[BaseException] | None) -> Self:
         """Return this error, also an instance of `mixin`.
 
         Frameworks swallow or retry plain exceptions but let a control-flow class of their own
@@ -82,7 +82,8 @@ class AgentBudgetError(Exception):
         """
         if mixin is None or isinstance(self, mixin):
             return self
-        return _rebuild(_mixed((type(self), mixin)), self.args, self.__dict__)
+        twin: Self = _rebuild(_mixed((type(self), mixin)), self.args, self.__dict__)
+        return twin
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickle as the plain error: a mixed class exists in one process only."""
@@ -365,9 +366,7 @@ def _plain(kind: type[BaseException]) -> type[BaseException]:
     return next(base for base in kind.__mro__ if "_mixed" not in base.__dict__)
 
 
-def _rebuild(
-    kind: type[AgentBudgetError], args: tuple[Any, ...], state: dict[str, Any]
-) -> AgentBudgetError:
+def _rebuild(kind: type[AgentBudgetError], args: tuple[Any, ...], state: dict[str, Any]) -> Any:
     error = kind.__new__(kind, *args)
     error.args = args
     error.__dict__.update(state)

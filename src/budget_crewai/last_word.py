@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from budget_core.frameworks import SPEECHLESS
-from budget_crewai.requests import NAMES, said
+from budget_crewai.requests import changed, said
 
 _ACTION: Final = "Action:"
 _ANSWER: Final = "Final Answer:"
@@ -21,12 +21,7 @@ def final_call(
         final: Any = f"{messages}\n\n{wrap_up}"
     else:
         final = [*messages, {"role": "user", "content": wrap_up}]
-    changed = {"messages": final, "tools": None}
-    named = zip(args, (*NAMES, *[""] * len(args)), strict=False)
-    return (
-        tuple(changed.get(name, arg) for arg, name in named),
-        {name: changed.get(name, arg) for name, arg in kwargs.items()},
-    )
+    return changed(args, kwargs, {"messages": final, "tools": None}.get)
 
 
 def ending(answer: Any, *, has_tools: bool) -> Any:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
 from budget_core import CallRequest, Prompt
@@ -29,6 +29,13 @@ def apart(args: Sequence[Any], kwargs: Mapping[str, Any]) -> tuple[tuple[Any, ..
             return value
         return {key: context.apart(function) for key, function in value.items()}
 
+    return changed(args, kwargs, change)
+
+
+def changed(
+    args: Sequence[Any], kwargs: Mapping[str, Any], change: Callable[[str, Any], Any]
+) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    """Return what a call is given, with what `change` makes of each argument's name and value."""
     named = zip((*NAMES, *[""] * len(args)), args, strict=False)
     return (
         tuple(change(name, value) for name, value in named),

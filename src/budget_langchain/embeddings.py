@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 from langchain_core.embeddings import Embeddings
 
 from budget_core import BudgetSession, CallRequest, Prompt, Usage, register_model
-from budget_core.calls import context
-from budget_core.frameworks import ending, sender_of
+from budget_core.frameworks import ending, guarding, sender_of
 from budget_core.sdk.installing import guard_loaded
 from budget_langchain.errors import bubble
 
@@ -108,13 +107,10 @@ class BudgetedEmbeddings(Embeddings):
     @contextmanager
     def _paying(self, call: Call) -> Iterator[None]:
         # a model may split the texts over several requests: the guard claims the others too
-        context.guard(self.session)
-        try:
-            with ending(call, sdk=sender_of(self.embeddings, Embeddings, *_WAYS)):
-                yield
-                call.finish(Usage(input=call.quote.input_tokens if call.quote else 0))
-        finally:
-            context.unguard(self.session)
+        sdk = sender_of(self.embeddings, Embeddings, *_WAYS)
+        with guarding(self.session), ending(call, sdk=sdk):
+            yield
+            call.finish(Usage(input=call.quote.input_tokens if call.quote else 0))
 
 
 def _name_of(embeddings: Embeddings) -> str:

@@ -17,6 +17,7 @@ from budget_autogen.agentchat.chat import TwoAgentChat
 from budget_autogen.agentchat.client import BudgetedChatCompletionClient
 from budget_autogen.agentchat.models import default_client
 from budget_autogen.agentchat.tools import Turn, in_team, tool_executor
+from budget_autogen.paying import derived
 from budget_autogen.saved import SavedTracker, load_tracker, save_tracker
 from budget_autogen.tracker import AutoGenBudgetTracker
 from budget_core import BudgetExhausted
@@ -200,14 +201,10 @@ def budgeted(kind: Hashable) -> Any:
         return kind
     if kind is AssistantAgent:
         return BudgetedAssistantAgent
-    names: dict[str, Any] = {
-        "__module__": kind.__module__,
-        "__qualname__": kind.__qualname__,
-        "__doc__": kind.__doc__,
-    }
+    own = {}
     if execute := getattr(kind, "_execute_tool_call", None):
-        names["_execute_tool_call"] = staticmethod(tool_executor(execute))
-    return type(kind.__name__, (BudgetedAgent, kind), names)
+        own["_execute_tool_call"] = staticmethod(tool_executor(execute))
+    return derived(kind, BudgetedAgent, **own)
 
 
 def paid_client(owner: Any, payers: Payers) -> None:

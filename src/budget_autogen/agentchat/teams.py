@@ -14,7 +14,7 @@ from autogen_core import AgentId
 from budget_autogen.agentchat.agents import paid_client
 from budget_autogen.agentchat.termination import BudgetTermination
 from budget_autogen.agentchat.tools import teaming
-from budget_autogen.paying import Noted, Payers
+from budget_autogen.paying import Noted, Payers, derived
 from budget_core.frameworks import stepped
 
 if TYPE_CHECKING:
@@ -67,12 +67,7 @@ class BudgetedTeam(BaseGroupChat):
 @cache
 def budgeted_team(kind: Hashable) -> Any:
     assert isinstance(kind, type)  # noqa: S101
-    names = {
-        "__module__": kind.__module__,
-        "__qualname__": kind.__qualname__,
-        "__doc__": kind.__doc__,
-    }
-    return type(kind.__name__, (BudgetedTeam, kind), names)
+    return derived(kind, BudgetedTeam)
 
 
 def manager_of(team: Any) -> Payers:

@@ -12,7 +12,7 @@ from autogen import ConversableAgent, GroupChat, GroupChatManager
 from autogen.agentchat.group.patterns.pattern import Pattern
 
 from budget_autogen.classic.paying import ChatPayers, payers_of
-from budget_autogen.paying import PAYERS, Trackers
+from budget_autogen.paying import PAYERS, Trackers, derived
 
 if TYPE_CHECKING:
     from budget_autogen.tracker import AutoGenBudgetTracker
@@ -134,8 +134,7 @@ def _mind(one: Any, *, wanted: bool) -> None:
 @cache
 def _guarded(kind: type) -> type:
     guard = next(guard for known, guard in _guards.items() if issubclass(kind, known))
-    about = {name: getattr(kind, name) for name in ("__module__", "__qualname__", "__doc__")}
-    return type(kind)(kind.__name__, (guard, kind), {**about, _DERIVED: kind})
+    return derived(kind, guard, **{_DERIVED: kind})
 
 
 def _reached(target: Any, wanted: Callable[[Any], bool]) -> list[Any]:

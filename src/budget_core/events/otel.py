@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from importlib.metadata import version
 from typing import Any
 
@@ -49,29 +50,20 @@ class OpenTelemetry:
             "Tokens of a call.",
             explicit_bucket_boundaries_advisory=semconv.TOKEN_BUCKETS,
         )
-        self._duration, self._tool_duration = (
-            meter.create_histogram(
-                name, "s", told, explicit_bucket_boundaries_advisory=semconv.SECOND_BUCKETS
-            )
-            for name, told in (
-                (semconv.DURATION, "Time that a call took."),
-                (semconv.TOOL_DURATION, "Time that a tool took."),
-            )
+        seconds = partial(
+            meter.create_histogram,
+            unit="s",
+            explicit_bucket_boundaries_advisory=semconv.SECOND_BUCKETS,
         )
+        self._duration = seconds(semconv.DURATION, description="Time that a call took.")
+        self._tool_duration = seconds(semconv.TOOL_DURATION, description="Time that a tool took.")
         self._sessions = _Sessions()
-        for name, told, read in (
-            (
-                semconv.RESERVED,
-                "Dollars held for calls under way.",
-                lambda session: session.reserved,
-            ),
-            (
-                semconv.LIMIT,
-                "Limits in dollars of the budgets that are open.",
-                lambda session: session.limit or 0,
-            ),
-        ):
-            meter.create_observable_gauge(name, [self._sessions.gauge(read)], "{usd}", told)
+        held = self._sessions.gauge(lambda session: session.reserved)
+        limits = self._sessions.gauge(lambda session: session.limit or 0)
+        told = "Dollars held for calls under way."
+        meter.create_observable_gauge(semconv.RESERVED, [held], "{usd}", told)
+        told = "Limits in dollars of the budgets that are open."
+        meter.create_observable_gauge(semconv.LIMIT, [limits], "{usd}", told)
 
     def __call__(self, event: Event) -> None:
         self._sessions.see(event)

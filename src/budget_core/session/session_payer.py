@@ -120,7 +120,7 @@ class SessionPayer(BalanceView):
         )
         self._log.terminate("budget_exhausted")
         self.emit("stopped", name=call.request.model, seen=call.output)
-        return cast("BudgetExhausted", error.recast(call.request.mixin))
+        return error.recast(call.request.mixin)
 
     def ended(self, call: PaidCall, entries: Sequence[Entry]) -> None:
         """Tell of a call that was settled, and of thresholds that it crossed."""

@@ -75,24 +75,16 @@ def watch_client(
         UnknownSetting: there is no such setting.
     """
     check_settings(options, watch_client, watched_session, AgentBudget)
-    fail_open = options.get("fail_open", True)
     session = watched_session(
         budget,
         session_id=session_id,
         enforce=enforce,
         reporter=None if collector is None else _reporter(collector, api_key),
+        check_url=None if collector is None else f"{collector.rstrip('/')}/v1/budget-check",
+        api_key=api_key,
+        timeout=timeout,
         **options,
     )
-    if collector is not None and enforce:
-        asked = {"limit_usd": session.limit, "team": options.get("team")}
-        session.check = Check(
-            f"{collector.rstrip('/')}/v1/budget-check",
-            session.id,
-            asked,
-            api_key=api_key,
-            fail_open=fail_open,
-            timeout=timeout,
-        )
     return bound(client, Binding((session,), on_exhausted))
 
 
@@ -106,6 +98,9 @@ def watched_session(
     enforce: bool = True,
     fail_open: bool = True,
     reporter: Listener | None = None,
+    check_url: str | None = None,
+    api_key: str | None = None,
+    timeout: float = 2.0,
     ledger: Ledger | str | None = None,
     kind: type[WatchedSession] | None = None,
     **options: Any,
@@ -119,8 +114,11 @@ def watched_session(
         team: likewise; also the account ``team:…`` of the ledger, whose money it spends.
         monthly: what the team, or without one the project, may spend a month.
         enforce: refuse what does not fit.
-        fail_open: let calls go on while the ledger does not answer.
+        fail_open: let calls go on while the ledger, or the collector, does not answer.
         reporter: hears of every event.
+        check_url: of a collector's budget check, which is asked before each call with `enforce`.
+        api_key: the collector's.
+        timeout: seconds to wait for the collector's answer.
         ledger: where the money is kept; as `AgentBudget` takes it. By default all watched clients
             of the process share one in memory.
         kind: what to make, in place of a `WatchedSession`.
@@ -154,7 +152,17 @@ def watched_session(
         listeners=listeners if reporter is None else (*listeners, reporter),
         **{**settings, **options},
     ).session(session_id, kind=kind or WatchedSession)
-    return cast("WatchedSession", opened)
+    session = cast("WatchedSession", opened)
+    if check_url is not None and enforce:
+        session.check = Check(
+            check_url,
+            session.id,
+            {"limit_usd": session.limit, "team": team},
+            api_key=api_key,
+            fail_open=fail_open,
+            timeout=timeout,
+        )
+    return session
 
 
 class WatchedSession(BudgetSession):

@@ -150,35 +150,28 @@ async def _nothing() -> AsyncIterator[Any]:
         yield
 
 
-class _Stream:
+class _Paid:
     """A generator of chunks that are paid for; unlike one, it takes a mark that says so."""
 
     def __init__(self, chunks: Any) -> None:
         self._chunks = chunks
         mark_settled(self)
 
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._chunks, name)
+
+
+class _Stream(_Paid):
     def __iter__(self) -> Self:
         return self
 
     def __next__(self) -> Any:
         return next(self._chunks)
 
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._chunks, name)
 
-
-class _AsyncStream:
-    """An asynchronous one."""
-
-    def __init__(self, chunks: Any) -> None:
-        self._chunks = chunks
-        mark_settled(self)
-
+class _AsyncStream(_Paid):
     def __aiter__(self) -> Self:
         return self
 
     def __anext__(self) -> Any:
         return self._chunks.__anext__()
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._chunks, name)
