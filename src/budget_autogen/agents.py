@@ -60,7 +60,7 @@ class BudgetedUserProxyAgent(Either):
 
     With ``input_func=`` it is one of AgentChat, with ``llm_config=``, ``human_input_mode=`` or
     ``code_execution_config=`` one of classic AutoGen, with none one of whichever is installed,
-    classic first. By default it asks nobody, runs no code, and ends a chat that has its answer.
+    classic first. By default it asks no human, runs no code, and ends a chat that has its answer.
 
     Args:
         name: of the agent.

@@ -121,7 +121,7 @@ class Payers:
         """Return the tracker whose limit it was, with its session; the first one if in doubt.
 
         Raises:
-            BudgetExhausted: the error given, if nobody pays any more.
+            BudgetExhausted: the error given, if it has no payer any more.
         """
         if not self.trackers:
             raise error

@@ -29,7 +29,7 @@ class AutoGenBudgetTracker(AgentIntegration):
 
     An attached agent is the same object as before, of a class derived from its own; `detach` gives
     it back as it was. Used with ``with``, the tracker also pays for every SDK call made inside,
-    whoever makes it.
+    by any agent.
 
     Args:
         budget: "$5.00", 5, a `Limit`, or an `AgentBudget`; None for no limit in dollars.

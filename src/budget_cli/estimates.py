@@ -64,7 +64,7 @@ def estimate(
     """
     price = rates(model, None, tier)
     cost = price.cost(Usage(tokens_in, tokens_out * n))
-    # until it answers, nobody knows whether the provider grants the tier: the dearer is held
+    # until it answers, it is unknown whether the provider grants the tier: the dearer is held
     price = max(price, rates(model), key=lambda rates: rates.worst_input(1_000_000))
     capped = quote(model, price, input_tokens=tokens_in, output_cap=tokens_out, n=n)
     held = capped.amounts(capped.most).usd

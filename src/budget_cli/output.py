@@ -26,7 +26,7 @@ PLAIN_WIDTH = 100
 
 
 class SafeConsole(Console):
-    """A console that obeys nothing of what it is given to show, whoever wrote that."""
+    """A console that obeys nothing of what it is given to show."""
 
     def render(
         self, renderable: RenderableType, options: ConsoleOptions | None = None

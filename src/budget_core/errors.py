@@ -234,7 +234,7 @@ class HoldConflict(ConfigurationError):
 class AmbiguousBudget(CallRefused):
     """Several budgets that know nothing of each other are open, and none claims this call.
 
-    A plain thread inherits no context, so a call made in one belongs to nobody in particular.
+    A plain thread inherits no context, so a call made in one has no payer of its own.
 
     Attributes:
         sessions: the ids of the sessions that are open.

@@ -159,7 +159,7 @@ class Ask:
 
 
 def ask(llm: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Ask | None:
-    """Return the call that an LLM is asked for; None if nobody pays, or a call around it does."""
+    """Return the call that an LLM is asked for; None if it has no payer of its own."""
     payers = Payer.all_active()
     if not payers or context.enclosing_calls():
         return None

@@ -56,7 +56,7 @@ def _check() -> None:
 
 
 def _hook() -> None:
-    """Put the hooks in, again if somebody has cleared them."""
+    """Put the hooks in, again if they were cleared."""
     from crewai.hooks.dispatch import InterceptionPoint, get_hooks, register  # noqa: PLC0415
 
     hooks: dict[str, Callable[[Any], Any]] = {

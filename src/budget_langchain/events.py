@@ -87,8 +87,8 @@ class _Either:
 class _Bound:
     """An `_Either` of one handler, for one event.
 
-    Whoever would await it asks first whether it is a coroutine function, and `inspect` then looks
-    at its code; whoever calls it does not.
+    Code that would await it asks first whether it is a coroutine function, and `inspect` then
+    looks at its code; code that calls it does not.
     """
 
     def __init__(self, event: Event, handler: object) -> None:

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 
 class BudgetedAgent(BaseChatAgent):
-    """What an agent does differently while somebody pays for it. See `budgeted`."""
+    """What an agent does differently while its calls are paid for. See `budgeted`."""
 
     _budget_payers: Payers
 
@@ -43,7 +43,7 @@ class BudgetedAgent(BaseChatAgent):
     ) -> AsyncGenerator[BaseAgentEvent | BaseChatMessage | Response, None]:
         """Do what the agent does, with its payers paying for every SDK call that it makes.
 
-        Where somebody within the agent, or beside it in a team, has had the last word, it adds
+        Where an agent within it, or beside it in a team, has had the last word, it adds
         nothing of its own.
         """
         payers = self._budget_payers
@@ -174,7 +174,7 @@ class BudgetedUserProxyAgent(
     ) -> None:
         described, options = split_options(AutoGenBudgetTracker, options, type(self))
         tracker = given_or_new(AutoGenBudgetTracker, tracker, "tracker", budget, described)
-        super().__init__(name, **{"input_func": _nobody, **options})
+        super().__init__(name, **{"input_func": _no_human, **options})
         tracker.attach(self)
 
     def _to_config(self) -> BudgetedUserProxyConfig:  # type: ignore[override]
@@ -195,7 +195,7 @@ class BudgetedUserProxyAgent(
 
 @cache
 def budgeted(kind: Hashable) -> Any:
-    """Return the class that an agent of `kind` has while somebody pays for it."""
+    """Return the class that an agent of `kind` has while it is paid for."""
     assert isinstance(kind, type)  # noqa: S101
     if issubclass(kind, BudgetedAgent):
         return kind
@@ -223,5 +223,5 @@ def paid_client(owner: Any, payers: Payers) -> None:
     owner._unpaid_client = client  # noqa: SLF001
 
 
-def _nobody(_prompt: str) -> str:
+def _no_human(_prompt: str) -> str:
     return ""

@@ -199,7 +199,7 @@ class BudgetedChatCompletionClient(ChatCompletionClient, Component[BudgetedClien
                             await call.meter_async(part)
                         yield part if word is None else final_part(part)
         except BaseException:
-            call.settle(None)  # the client leaves the connection open: nobody else would end it
+            call.settle(None)  # the client leaves the connection open: nothing else would end it
             raise
 
     async def _open(
@@ -310,6 +310,6 @@ class BudgetedChatCompletionClient(ChatCompletionClient, Component[BudgetedClien
 
 
 def _unwanted(opening: asyncio.Future[Call]) -> None:
-    """Give back a hold that came when nobody waited for it any more."""
+    """Give back a hold that came when it was no longer waited for."""
     if not opening.cancelled() and opening.exception() is None:
         opening.result().release()

@@ -1,4 +1,4 @@
-"""Teams that somebody pays for."""
+"""Teams whose calls are paid for."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 class BudgetedTeam(BaseGroupChat):
-    """What a team does differently while somebody pays for it. See `budgeted_team`."""
+    """What a team does differently while its calls are paid for. See `budgeted_team`."""
 
     _budget_payers: Payers
     _budget_endings: dict[AutoGenBudgetTracker, BudgetTermination]

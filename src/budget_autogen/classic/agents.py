@@ -83,7 +83,7 @@ class BudgetedAssistantAgent(_Budgeted, AssistantAgent):
 
 
 class BudgetedUserProxyAgent(_Budgeted, UserProxyAgent):
-    """A `UserProxyAgent` with a budget, which runs tools and asks nobody.
+    """A `UserProxyAgent` with a budget, which runs tools and asks no human.
 
     By default no human is asked, no code is run, and the chat ends with the first message that
     leaves nothing to be run: a question gets one answer, after as many tools as that takes.

@@ -96,7 +96,7 @@ _DERIVED: Final = "_budget_derived_from"
 
 
 def guards(kind: type) -> Callable[[K], K]:
-    """Register the class that comes before the own class of whoever is of this kind."""
+    """Register the class that comes before the own class of objects of this kind."""
 
     def register(guard: K) -> K:
         _guards[kind] = guard
@@ -158,13 +158,13 @@ def _reached(target: Any, wanted: Callable[[Any], bool]) -> list[Any]:
 
 
 def _is_guest(one: Any) -> bool:
-    """Return whether nobody pays for an agent or a group chat for good."""
+    """Return whether an agent or a group chat has no payer of its own."""
     payers = payers_of(one)
     return payers is None or not payers.own
 
 
 def _is_free(tracker: AutoGenBudgetTracker, one: Any) -> bool:
-    """Return whether nobody pays for one but perhaps this tracker."""
+    """Return whether one has no payer of its own but perhaps this tracker."""
     payers = payers_of(one)
     return payers is None or not payers.own or tracker in payers.own
 

@@ -123,7 +123,7 @@ class GuardedAgent(ConversableAgent):
     # -- chats -------------------------------------------------------------------------------
 
     def initiate_chat(self, recipient: Any, *args: Any, **kwargs: Any) -> Any:
-        """Lead a chat, and pay in it for those for whom nobody else does."""
+        """Lead a chat, and pay in it for those that have no other payer."""
         with self._leading(recipient):
             return super().initiate_chat(recipient, *args, **kwargs)
 

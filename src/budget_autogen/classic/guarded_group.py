@@ -21,7 +21,7 @@ class GuardedGroupChat(GroupChat):
     _budget_payers: ChatPayers
 
     def select_speaker(self, last_speaker: Any, selector: Any) -> Any:
-        """Choose who speaks next; nobody does after the last word."""
+        """Choose who speaks next; after the last word no agent does."""
         self._end_if_over()
         return super().select_speaker(last_speaker, selector)
 
@@ -41,7 +41,7 @@ class GuardedGroupChat(GroupChat):
     async def a_auto_select_speaker(
         self, last_speaker: Any, selector: Any, messages: Any, agents: Any
     ) -> Any:
-        """Let a model choose who speaks next; where that is too dear, it is somebody's turn."""
+        """Let a model choose who speaks next; the next in turn if that is too dear."""
         try:
             return await super().a_auto_select_speaker(last_speaker, selector, messages, agents)
         except BudgetExhausted as error:

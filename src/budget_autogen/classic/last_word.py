@@ -20,10 +20,10 @@ _ended: ContextVar[frozenset[str]] = ContextVar("budget_autogen_ended", default=
 
 
 def is_over(payers: ChatPayers | None, *, chatting: bool = True) -> bool:
-    """Return whether the last word was said, so that nobody whom these pay for says any more.
+    """Return whether the last word was said, after which no agent that these pay for speaks.
 
     Args:
-        payers: of an agent; nobody's agent is never over.
+        payers: of an agent; one without any is never over.
         chatting: it is asked by another agent. Asked by a program, it may always try.
     """
     if payers is None or not payers.trackers:
@@ -102,7 +102,7 @@ def say(reply: Reply, word: LastWord, messages: Any, sender: Any) -> str | None:
 
 
 def is_silent(payers: ChatPayers) -> bool:
-    """Return whether another agent had the last word, after which nobody is to raise."""
+    """Return whether another agent had the last word, after which no other one raises."""
     return is_over(payers) and payers.trackers[0].on_exhausted != "raise"
 
 
@@ -125,6 +125,6 @@ def _is_inner(reply: Reply, session: BudgetSession) -> bool:
 
 
 def _spoken(said: Any) -> str:
-    """Leave out calls of tools: nobody will answer them."""
+    """Leave out calls of tools: they will not be answered."""
     content = said.get("content") if isinstance(said, dict) else said
     return content if isinstance(content, str) and content else SPEECHLESS

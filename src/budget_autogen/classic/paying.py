@@ -1,7 +1,7 @@
 """Whose money it is what runs inside of an agent's reply, or of a chat that it leads.
 
 Who replies pays for everything that runs inside of the reply, replies of others in a nested chat
-included. Who leads a chat pays in it for those for whom nobody else does: an agent that has a
+included. Who leads a chat pays in it for those that have no other payer: an agent that has a
 budget of its own is no expense of the one that writes to it.
 """
 
@@ -26,7 +26,7 @@ Asker: TypeAlias = tuple[Any, str | None]
 _leading: ContextVar[tuple[BudgetSession, ...]] = ContextVar("budget_autogen_chat", default=())
 """What the innermost chat has put among the sessions that claim every call."""
 _leaders: ContextVar[Trackers] = ContextVar("budget_autogen_leaders", default=())
-"""Who pays here for those for whom nobody else does."""
+"""Who pays here for those that have no other payer."""
 
 
 @dataclass(eq=False, slots=True)
@@ -69,7 +69,7 @@ class ChatPayers(Payers):
 
     @property
     def trackers(self) -> Trackers:
-        """Who pays, the first in doubt; nobody for a guest of a chat that nobody pays for."""
+        """Who pays, the first in doubt; empty for a guest of a chat that has no payer."""
         return self.own or _leaders.get()
 
 
@@ -80,7 +80,7 @@ def payers_of(thing: object) -> ChatPayers | None:
 
 @contextmanager
 def paying(payers: Payers, *, leading: bool = False) -> Iterator[None]:
-    """Let the payers pay for every call that is made inside, whoever makes it.
+    """Let the payers pay for every call that is made inside, by any agent.
 
     Args:
         payers: who pays, beside those whose replies this is a part of, and those whom the

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def tool_request(agent: Any, payers: Payers, call: Mapping[str, Any]) -> CallRequest | None:
-    """Return the request of a tool call; None if nothing can be run, or nobody pays.
+    """Return the request of a tool call; None if nothing can be run, or it has no payer.
 
     Args:
         agent: who runs it.
@@ -42,7 +42,7 @@ def unaffordable(
     """Return the result of a tool that was not run, as AutoGen gives that of one that failed.
 
     Raises:
-        BudgetExhausted: `error`, if nobody is to go on.
+        BudgetExhausted: `error`, if the agent is not to go on.
     """
     over = isinstance(error, SessionCancelled | SessionFinalized)
     if over or payers.raises:

@@ -1,4 +1,4 @@
-"""Connections of a server that anybody may reach: so many, and none that says nothing."""
+"""Connections of a server open to all: a limited number, and none that stays silent."""
 
 from __future__ import annotations
 

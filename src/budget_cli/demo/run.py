@@ -54,7 +54,7 @@ class Step:
 
 @dataclass(slots=True)
 class Outcome:
-    """How a run ended. Money in nanos, None where nobody counted it.
+    """How a run ended. Money in nanos, None where it was not counted.
 
     Attributes:
         bill: what the provider charged, None for the real one.

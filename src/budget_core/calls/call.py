@@ -40,14 +40,14 @@ _SEEN_EXTRA = 64
 class Call:
     """A call that is being paid for. Ends once: by `settle` or by `release`.
 
-    As a context manager it settles as unknown if nobody ended it before: silence is never free.
+    As a context manager it settles as unknown if it was not ended before: silence is never free.
 
     Attributes:
         payer: in whose name it is held.
         payers: all who pay for it, parents included.
         began: Unix time at which it got its hold.
         guarded: an SDK's guard opened it for one request, which nothing else is a part of.
-        model: that answered, once settled; None if nobody said.
+        model: that answered, once settled; None if it was not told.
         priced: its model has a price.
         cost: nanos, once settled.
         wired: the cap is on the wire, so the provider itself stops there.
@@ -167,7 +167,7 @@ class Call:
             raise
 
     def _unsent(self, asking: asyncio.Future[None]) -> None:
-        asking.exception()  # which nobody waits for any more
+        asking.exception()  # which is not waited for any more
         self.release()
 
     def _reprice(self, request: CallRequest, joining: tuple[Payer, ...]) -> None:
@@ -244,7 +244,7 @@ class Call:
 
         Args:
             outcome: a `Usage`, a `Receipt`, the provider's response in any shape, or None if it
-                was (or may have been) billed and nobody said how much: then the whole hold is.
+                was (or may have been) billed and it is not told how much: then the whole hold is.
             model: the model that answered, where `outcome` does not say.
         """
         if collecting():
@@ -330,7 +330,7 @@ class Call:
             self.payer.estimator.learn(
                 self.request.model, self._prompts, self.usage, one_hour=one_hour
             )
-        for payer in self.payers:  # all of them, before anybody is told who may stop this
+        for payer in self.payers:  # all of them, before one is told that may stop this
             payer.count(self)
         for payer in self.payers:
             payer.ended(self, entries)

@@ -47,7 +47,7 @@ class _Process:
     """Who pays wherever no context says so.
 
     Attributes:
-        offered: pay for SDK calls that nobody claims, oldest first; replaced whole.
+        offered: pay for SDK calls that no session claims, oldest first; replaced whole.
         everywhere: those of the whole process among them.
         let_go: claim no more, also in contexts that inherited them, once they are closed.
     """
@@ -156,7 +156,7 @@ def guarded() -> tuple[Any, ...]:
     """Return the sessions that claim every SDK call in this context.
 
     One that was closed elsewhere still claims them, and refuses: what outlives a budget's block (a
-    task that nobody awaited) must not spend without it. Not so one that was let go everywhere.
+    task that was not awaited) must not spend without it. Not so one that was let go everywhere.
     """
     sessions, let_go = _here.get().claiming, _process.let_go
     return tuple(s for s in sessions if not (s.closed and s in let_go)) if sessions else sessions
@@ -181,7 +181,7 @@ def unguard(session: Any, *, everywhere: bool = False) -> None:
 
 @contextmanager
 def claiming(session: Any) -> Iterator[None]:
-    """Let `session` pay for every SDK call made inside, whoever makes it."""
+    """Let `session` pay for every SDK call made inside, from any client."""
     guard(session)
     try:
         yield
@@ -190,7 +190,7 @@ def claiming(session: Any) -> Iterator[None]:
 
 
 def offer(session: Any, *, everywhere: bool = False) -> None:
-    """Let `session` pay, in every thread of this process, for SDK calls that nobody claims.
+    """Let `session` pay, in every thread of this process, for SDK calls that no session claims.
 
     Args:
         session: who pays.
@@ -210,7 +210,7 @@ def withdraw(session: Any) -> None:
 
 
 def offered(*, everywhere: bool = False) -> tuple[Any, ...]:
-    """Return the sessions that pay for what nobody claims, oldest first, closed ones left out.
+    """Return the sessions that pay for what no session claims, oldest first, closed ones left out.
 
     Args:
         everywhere: only those of the whole process.

@@ -22,7 +22,7 @@ def read_receipt(response: Any, *, foreign: bool = True) -> Receipt:
 
     Understands SDK objects and plain dicts of OpenAI (chat, responses, embeddings, chunks),
     Anthropic and Gemini, LangChain messages and generations, and what plugins understand (hook
-    ``budget_usage``). Never raises: of an object that nobody understands it returns
+    ``budget_usage``). Never raises: of an object that is not understood it returns
     ``Receipt(None)``.
 
     Args:
@@ -319,6 +319,6 @@ _ANTHROPIC: Final = (
 
 @dataclass(frozen=True, slots=True)
 class UsageRequest:
-    """Which response nobody could read so far."""
+    """Which response could not be read so far."""
 
     response: Any

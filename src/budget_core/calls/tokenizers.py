@@ -33,7 +33,7 @@ _VOCABULARIES: Final = {
     "o3-": "o200k_base",
     "o4-": "o200k_base",
 }
-"""By how a model's name begins, as in tiktoken; of others nobody says."""
+"""By how a model's name begins, as in tiktoken; of others it is not known."""
 _PIECE: Final = 50_000
 """Characters that are counted at once: a tokenizer refuses very long texts."""
 

@@ -28,7 +28,7 @@ def ask(callback: Callable[[Any], Any] | None, about: Callable[[], Any]) -> Any:
     """Return what a user's callback answers; one that raises is logged and answers None.
 
     Args:
-        callback: who is asked, if anybody.
+        callback: who is asked; None for no one.
         about: makes what it is asked with, only then.
     """
     if callback is None:
@@ -55,7 +55,7 @@ def listen(listener: Listener) -> Callable[[], None]:
         What ends it.
 
     Raises:
-        TypeError: it is a coroutine function, which nobody would await.
+        TypeError: it is a coroutine function, which would never be awaited.
     """
     plugin = _Listening(callable_listener(listener))
     manager.register(plugin)

@@ -1,4 +1,4 @@
-"""Requests of the standard library that end in time and follow nobody.
+"""Requests of the standard library that end in time and follow no redirection.
 
 Not by other clients, as those log URLs, in which there may be secrets.
 """

@@ -52,7 +52,7 @@ class Sender(Outbox):
 
     An answer of 408, 425, 429 or 5xx, or none at all, is tried again, not before the time that it
     names in ``Retry-After``, up to a minute. Any other that is not 2xx, a redirection too, drops
-    the batch; so does a certificate that nobody vouches for.
+    the batch; so does a certificate that is not trusted.
 
     Args:
         url: "https://…"; credentials belong into `headers`.

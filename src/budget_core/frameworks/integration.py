@@ -219,7 +219,7 @@ def paying() -> tuple[BudgetSession, ...]:
 
 @contextmanager
 def guarding(session: BudgetSession) -> Iterator[None]:
-    """Let `session` pay for every SDK call made inside, whoever makes it."""
+    """Let `session` pay for every SDK call made inside, from any client."""
     context.guard(session)
     try:
         yield

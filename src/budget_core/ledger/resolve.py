@@ -20,7 +20,7 @@ from budget_core.runtime.plugins import asking
 from budget_core.runtime.plugins.markers import hookimpl
 
 ENVIRONMENT: Final = "BUDGET_LEDGER"
-"""The variable that names the ledger where nobody else does."""
+"""The variable that names the ledger where a program does not."""
 
 _known: WeakValueDictionary[str, Ledger] = WeakValueDictionary()
 _lock = Lock()

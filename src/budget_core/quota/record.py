@@ -1,4 +1,4 @@
-"""What is recorded of a request to a watched API, and what of it is nobody's business."""
+"""What is recorded of a request to a watched API, and what of it is kept private."""
 
 from __future__ import annotations
 

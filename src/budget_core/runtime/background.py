@@ -69,7 +69,7 @@ def _do(action: Callable[[], object]) -> None:
     _worker = get_ident()
     try:
         action()
-    except Exception:  # noqa: BLE001  nobody is left to be told
+    except Exception:  # noqa: BLE001  there is no caller left to be told
         _log.exception("What a call came to could not be told to its ledger")
 
 

@@ -1,4 +1,4 @@
-"""Acting on what was dropped: streams, generators, clients and sessions that nobody ended.
+"""Acting on what was dropped: streams, generators, clients and sessions that were not ended.
 
 No Python of ours runs in a garbage collection if it can be helped: what a signal's handler raises
 there (Ctrl-C, a time limit) is lost, and a collection may begin at any point of any thread, inside

@@ -13,7 +13,7 @@ def when_imported(module: str, action: Callable[[Any], None]) -> None:
     """Call `action` with a module: now if it is imported, else at the end of its import.
 
     If it raises `GuardError` at an import, that import fails, and the next one calls it again:
-    nothing is imported unguarded because somebody caught the first error.
+    nothing is imported unguarded because the first error was caught.
     """
     if module in sys.modules:
         action(sys.modules[module])

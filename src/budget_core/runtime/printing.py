@@ -17,7 +17,7 @@ _OBEYED: Final = re.compile(
 
 
 def printable(text: str, *, keep: str = "") -> str:
-    r"""Return text with what a terminal obeys, or nobody sees, written as ``\x1b`` or ``\u202e``.
+    r"""Return text with what a terminal obeys, or does not show, written as ``\x1b`` or ``\u202e``.
 
     Args:
         text: whatever it may hold.

@@ -1,4 +1,4 @@
-"""Settings as they were written: a name that nobody knows is an error there and then."""
+"""Settings as they were written: an unknown name is an error there and then."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Objects that are known for as long as somebody else uses them.
+"""Objects that are known for as long as they are used elsewhere.
 
 `weakref.WeakSet` and its like remove what is gone by callbacks in Python, which then run in
 garbage collections (see `finalizers`). These pass over it, and drop it when they have doubled.

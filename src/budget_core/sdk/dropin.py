@@ -223,7 +223,7 @@ def bind(function: Callable[P, T], session: BudgetSession | None = None) -> Call
 
 
 def _enforce(session: BudgetSession, ending: ExitStack, *, everywhere: bool) -> None:
-    """Put a new session in force, here and for what nobody claims elsewhere."""
+    """Put a new session in force, here and for what no session claims elsewhere."""
     ending.callback(BudgetSession.close, session)
     ending.callback(contexts.leave, session)
     contexts.enter(session)

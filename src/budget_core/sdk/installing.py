@@ -1,4 +1,4 @@
-"""Turning the guards on and off: for as long as anybody has a lease on them."""
+"""Turning the guards on and off: for as long as there is a lease on them."""
 
 from __future__ import annotations
 

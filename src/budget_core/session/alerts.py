@@ -22,7 +22,7 @@ class Alerts:
     """The thresholds of one session. A top-up arms again those that it takes out of reach.
 
     Attributes:
-        hard_limit_told: the limit was met, and nobody has topped up since.
+        hard_limit_told: the limit was met, without a top-up since.
         top_ups: how often the session was topped up.
     """
 
@@ -64,7 +64,7 @@ class Alerts:
                 self._log.ask(self._policy.on_soft_limit)
             else:
                 self._warn(mark, spent)
-        if met:  # nobody is refused where a budget only observes
+        if met:  # no call is refused where a budget only observes
             self._log.emit("hard_limit", unit="usd")
             self._log.ask(self._policy.on_hard_limit)
 
@@ -73,7 +73,7 @@ class Alerts:
 
         Args:
             denial: what the ledger said.
-            topped_up: whether somebody topped up since the refused attempt began.
+            topped_up: whether there was a top-up since the refused attempt began.
         """
         with self._lock:
             if topped_up():
@@ -82,7 +82,7 @@ class Alerts:
             self.hard_limit_told |= first
         if first:
             self._log.emit("hard_limit", unit=denial.unit)
-        with self._asking:  # whoever else is refused waits for the answer
+        with self._asking:  # other refused calls wait for the answer
             if topped_up():
                 return True
             if self._asked or denial.state != "open":
@@ -94,7 +94,7 @@ class Alerts:
             more = Amounts(usd=parse_usd(answer.amount))
             self.raise_limits(more)
         self.tell_top_up(more)
-        # dollars for somebody else's account, or for another unit, would be refused for ever
+        # dollars for another account, or for another unit, would be refused for ever
         return denial.unit == "usd" and denial.account == self._standing.account and more.usd > 0
 
     def raise_limits(self, more: Amounts) -> None:

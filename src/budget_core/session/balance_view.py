@@ -81,7 +81,7 @@ class BalanceView:
 
     @property
     def has_last_word(self) -> bool:
-        """Something is kept back for a last call, and nobody has made it yet or is about to."""
+        """Something is kept back for a last call, which has not been made and is not under way."""
         balance = self.balance()
         return balance.state == "open" and any(balance.kept_back) and not self.last_word_taken
 

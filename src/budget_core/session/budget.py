@@ -205,7 +205,7 @@ def declare(
 ) -> Balance:
     """Declare an account that sessions share by its name (``AgentBudget(parent=name)``).
 
-    It stays open until somebody cancels it. Declaring it again in the same way changes nothing.
+    It stays open until it is cancelled. Declaring it again in the same way changes nothing.
 
     >>> from budget_core import MemoryLedger
     >>> shared = MemoryLedger()
@@ -231,7 +231,7 @@ def declare(
     where = ledger_from(ledger)
     if where is not ledger and not where.outlives:
         raise InvalidBudget(
-            f"{name!r} would be declared in a new ledger in memory, which nobody else has. Name "
+            f"{name!r} would be declared in a new ledger in memory, which only this call has. Name "
             "one that is shared: ledger='sqlite:///budgets.db', a Ledger object, or BUDGET_LEDGER."
         )
     try:

@@ -71,7 +71,7 @@ class _Record:
 
     @property
     def over(self) -> bool:
-        """Return whether nobody uses it any more, or it was closed."""
+        """Return whether it is no longer used, or was closed."""
         return (session := self.session) is None or session.closed
 
     @property

@@ -26,7 +26,7 @@ class SessionLog:
     Args:
         session_id: its id.
         policy: whose listeners, labels and callbacks count.
-        session: returns the session, or None if nobody uses it any more.
+        session: returns the session, or None if it is no longer used.
 
     Attributes:
         terminated_by: what ended the session, None if nothing did.

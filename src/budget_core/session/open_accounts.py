@@ -17,7 +17,7 @@ class Openers:
 
     Attributes:
         lock: for those who open or close it.
-        open: they, as long as somebody uses them.
+        open: they, as long as they are used.
     """
 
     __slots__ = ("__weakref__", "_ledger", "lock", "open")

@@ -16,7 +16,7 @@ class OpenCalls:
     """The calls for which a session holds money.
 
     Args:
-        session: returns the session, or None if nobody uses it any more.
+        session: returns the session, or None if it is no longer used.
 
     Attributes:
         totals: the running sums behind the report.
@@ -75,6 +75,6 @@ class OpenCalls:
         return any(call.reservation.final is not None for call in tuple(self._calls.values()))
 
     def sweep(self) -> None:
-        """Settle calls that nobody ended, as unknown: silence is never free."""
+        """Settle calls that were not ended, as unknown: silence is never free."""
         for call in tuple(self._calls.values()):
             call.settle(None)

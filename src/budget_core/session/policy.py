@@ -88,7 +88,7 @@ class Policy:
         return replace(self, **settings) if differ else self
 
     def marks(self) -> Sequence[tuple[float, str]]:
-        """Return the shares of a limit at which somebody is told, with the kind of event."""
+        """Return the shares of a limit at which callbacks are told, with the kind of event."""
         marks = [(mark / 100, "warning") for mark in self.warning_thresholds]
         if self.soft_limit is not None:
             marks.append((self.soft_limit, "soft_limit"))

@@ -306,13 +306,13 @@ class BudgetSession(SessionPayer):
         for child in self.children():
             child.sweep()
         self.sweep()
-        reap()  # here, as somebody may be told of what that ends: not under the lock
+        reap()  # here, as listeners are told of what that ends: not under the lock
         drain()
         self.standing.close()
         self._ended = self._ended or monotonic()
 
     def sweep(self) -> None:
-        """Settle calls that nobody ended, as unknown: silence is never free."""
+        """Settle calls that were not ended, as unknown: silence is never free."""
         self._calls.sweep()
 
     def __enter__(self) -> Self:
@@ -340,8 +340,6 @@ class BudgetSession(SessionPayer):
 
     def __repr__(self) -> str:
         return f"<BudgetSession {self.id} spent={self.spent} limit={self.limit}>"
-
-    # -- inside ------------------------------------------------------------------------------
 
 
 AsyncBudgetSession = BudgetSession

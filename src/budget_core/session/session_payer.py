@@ -31,7 +31,7 @@ _ENDINGS: Final[Mapping[State, str]] = {"cancelled": "cancelled", "finalized": "
 
 
 class SessionPayer(BalanceView):
-    """Answers what a call asks of whoever pays for it, and hears how the call ended.
+    """Answers what a call asks of its payer, and hears how the call ended.
 
     Attributes:
         id: the session's name.
@@ -90,7 +90,7 @@ class SessionPayer(BalanceView):
         return sum(session.alerts.top_ups for session in self.lineage)
 
     def approved(self, refusal: Refusal, before: int) -> bool:
-        """Tell the session that is exhausted; True if somebody topped it up, so try again."""
+        """Tell the session that is exhausted; True if it was topped up, so try again."""
         account = (refusal.ledger, refusal.denial.account)
         owner = next((s for s in self.lineage if (s.ledger, s.account) == account), self)
         return owner.alerts.approve(refusal.denial, lambda: self.top_ups() != before)

@@ -33,7 +33,7 @@ class Standing:
         policy: the session's.
         parent: of the session whose money it is, or None.
         under: the account in the ledger whose money it is, where there is no parent.
-        made_up: nobody can name the session again.
+        made_up: its name is random, so it cannot be opened again.
         allocate: set the whole limit aside in the parent now.
         cut: lower the account's own limit to what its parents have left, and the reserve with it.
         update: let the limits replace those that the account has.

@@ -119,7 +119,7 @@ class Exchange:
         answer = self._answer
         if answer is None or _is_free(answer.reply):
             self._entry.settle(status=self._status, aborted=True)
-        else:  # what nobody streams is finished, and billed, without its reader
+        else:  # what is not streamed is finished, and billed, without its reader
             shown = self._written if answer.incoming.stream else None
             self._bill(self._status, shown, aborted=True)
 

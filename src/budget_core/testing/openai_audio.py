@@ -36,7 +36,7 @@ class SpeechWire(Wire):
         return len(incoming.last_text)
 
     def payload(self, answer: Answer) -> Payload:
-        """Return bytes that nobody can listen to: the same for the same text."""
+        """Return bytes that are no sound: the same for the same text."""
         text = answer.incoming.last_text
         kind = answer.incoming.body.get("response_format") or "mp3"
         return Payload(b"ID3" + hashlib.sha256(text.encode()).digest(), f"audio/{kind}")

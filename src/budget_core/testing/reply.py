@@ -65,7 +65,7 @@ class Reply:
     reasoning_tokens: int = 0
     """Output beside the text, added to it unless ``output_tokens`` is given.
 
-    Nobody sees it, except where an Anthropic request asks for thinking.
+    It is not shown, except where an Anthropic request asks for thinking.
     """
     delay: float = 0.0
     """Seconds before the first byte."""

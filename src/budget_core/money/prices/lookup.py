@@ -7,7 +7,7 @@ Asked in order:
 3. the public prices of genai-prices, in which a name must match exactly, by a known alias, without
    its date, or without its provider's prefix: never by resemblance (see `price_table`).
 
-A model without a price, or with one of $0 that nobody registered as free, is an `UnknownModel`.
+A model without a price, or with one of $0 that was not registered as free, is an `UnknownModel`.
 Rates are read once a model and cached for a quarter of an hour, as some prices depend on the time,
 or until a plugin comes or goes.
 """

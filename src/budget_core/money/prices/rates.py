@@ -154,7 +154,7 @@ class Rates:
         return dearest
 
     def _cost_with_audio(self, usage: Usage) -> int:
-        """Price audio as dear as the counts allow: nobody says how much of it was cached."""
+        """Price audio as dear as the counts allow: how much of it was cached is not told."""
         tokens, output, read, write, _, hour, audio_in, audio_out = usage
         uncached = max(tokens - read - write, 0)
         fresh = min(audio_in, uncached)

@@ -19,7 +19,7 @@ _log = logging.getLogger("budget_core")
 _OUTERMOST: Final = frozenset({"budget_event", "budget_reserve"})
 """Not asked about what an implementation does itself."""
 heard: dict[Any, Any] = {}
-"""What was found, and made of it, since a plugin came or went: () for a hook that nobody hears."""
+"""What was found, and made of it, since a plugin came or went: () for a hook without listeners."""
 
 
 def until_change(make: Callable[[], T]) -> Callable[[], T]:

@@ -84,7 +84,7 @@ class _Plugins:
                     self._add(entry, entry.load())
                 except KeyboardInterrupt:
                     raise
-                except BaseException as error:  # noqa: BLE001  whatever somebody's package may raise
+                except BaseException as error:  # noqa: BLE001  whatever a package may raise
                     text = "The installed plugin %r could not be loaded; it is left out"
                     _log.exception(text, entry.value)
                     problem = f"{type(error).__name__}: {error}"

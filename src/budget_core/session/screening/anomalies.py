@@ -29,7 +29,7 @@ _WINDOW: Final = 20
 _PEAKS: Final = 2
 """Times of the largest value that was usual, which a value has to be above."""
 _LEAST_GROWTH: Final = 4_096
-"""Tokens; a context that grows by less is no reason to stop anybody."""
+"""Tokens; a context that grows by less is no reason to stop a session."""
 _AGENTS: Final = 64
 """Agents and models whose context is followed, the latest ones."""
 

@@ -37,7 +37,7 @@ class Screening:
         self._refusing: Anomaly | None = None
 
     def refusing(self) -> AnomalyDetected | None:
-        """Return why every call is refused: the session left its baseline, and nobody accepted."""
+        """Return why every call is refused: it left its baseline, which was not accepted."""
         if self._refusing is None:
             return None
         return AnomalyDetected(*self._refusing, self._log.session_id)

@@ -74,7 +74,7 @@ class AdapterConformance(Adapter, abstract=True):
         balanced(provider, session)
 
     def test_silence_is_not_free(self, pennies: Provider, way: str) -> None:
-        """A call whose usage nobody tells is charged as it was held."""
+        """A call whose usage is not told is charged as it was held."""
         pennies.respond(searching(2, usage=False))
         session = _session("$1")
         self.outcomes(way, self.job(pennies, session))  # or errors: some SDKs cannot do without
@@ -207,7 +207,7 @@ class AdapterConformance(Adapter, abstract=True):
     def test_a_stream_that_is_broken_off_leaves_nothing_held(
         self, provider: Provider, way: str
     ) -> None:
-        """Nobody reads on after the first part of the answer."""
+        """The answer is not read on after its first part."""
         provider.respond(lambda _: Reply(output_tokens=60, chunk_delay=0.005))
         session = _session("$1")
         self.break_off(way, self.job(provider, session))
