@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from budget_core import CallRequest, Prompt
 from budget_core.calls import context
-from budget_core.frameworks import answers, message_fingerprint, own_cap
+from budget_core.frameworks import model_request
 from budget_crewai.errors import stop
 
 NAMES: Final = (
@@ -55,20 +55,14 @@ def request_of(llm: Any, given: Mapping[str, Any], agent: str | None) -> CallReq
         "response_format": given.get("response_model") or getattr(llm, "response_format", None),
     }
     model = llm if isinstance(llm, str) else str(getattr(llm, "model", "") or type(llm).__name__)
-    return CallRequest(
-        model=model,
+    effective = getattr(llm, "_effective_max_tokens", None)
+    cap = effective() if callable(effective) else getattr(llm, "max_tokens", None)
+    return model_request(
+        model,
+        Prompt(messages, {key: value for key, value in context.items() if value}),
+        {"n": getattr(llm, "n", None)},
+        cap=int(cap) if isinstance(cap, int | float) else None,
         provider=getattr(llm, "provider", None),
-        prompt=Prompt(messages, {key: value for key, value in context.items() if value}),
-        output_cap=_own_cap(llm, model),
-        n=answers({"n": getattr(llm, "n", None)}),
-        fingerprint=message_fingerprint(model, messages),
         agent=agent,
         mixin=stop(),
     )
-
-
-def _own_cap(llm: Any, model: str) -> int | None:
-    """Return the caller's own cap; one that is not below the model's maximum is a default."""
-    effective = getattr(llm, "_effective_max_tokens", None)
-    cap = effective() if callable(effective) else getattr(llm, "max_tokens", None)
-    return own_cap(model, {}, int(cap)) if isinstance(cap, int | float) else None

@@ -7,10 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 from langchain_core.language_models import BaseChatModel, BaseLLM
 from langchain_core.utils.function_calling import convert_to_openai_tool
 
-from budget_core import CallRequest
-from budget_core.calls.prompt import unbounded_in
-from budget_core.frameworks import answers, message_fingerprint, own_cap, sender_of
-from budget_core.money.usage import tier_of
+from budget_core.frameworks import model_request, sender_of
 from budget_core.runtime.signals import pass_on
 from budget_langchain.errors import bubble
 from budget_langchain.places import run_here
@@ -20,6 +17,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from langchain.agents.middleware.types import ModelRequest
+
+    from budget_core import CallRequest
 
 _SDKS: Final = {"langchain_openai": "openai", "langchain_anthropic": "anthropic"}
 _WAYS: Final = ("_generate", "_agenerate", "_stream", "_astream")
@@ -64,18 +63,14 @@ def agent_request(
     system = [request.system_message] if request.system_message else []
     messages = [*system, *request.messages]
     params = {**_params(request.model), **request.model_settings}
-    prompt = prompt_of(messages, context if context is not None else _tools(request))
-    return CallRequest(
-        model=model,
+    return model_request(
+        model,
+        prompt_of(messages, context if context is not None else _tools(request)),
+        params,
+        cap=said.get("ls_max_tokens"),
         provider=said.get("ls_provider"),
-        prompt=prompt,
-        output_cap=own_cap(model, params, said.get("ls_max_tokens")),
-        n=answers(params),
-        tier=tier_of(params.get("service_tier")),
-        fingerprint=message_fingerprint(model, prompt.messages),
         agent=agent_name(metadata),
         mixin=bubble(),
-        unbounded=unbounded_in(params),
         agent_run=run_here(),
     )
 

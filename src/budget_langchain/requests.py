@@ -7,10 +7,7 @@ from typing import Any, Final
 
 from langchain_core.messages import AIMessage, BaseMessage, ToolMessage
 
-from budget_core import CallRequest, Prompt
-from budget_core.calls.prompt import unbounded_in
-from budget_core.frameworks import answers, message_fingerprint, own_cap
-from budget_core.money.usage import tier_of
+from budget_core import CallRequest, Prompt, frameworks
 from budget_langchain.errors import bubble
 
 _CONTEXT: Final = (
@@ -30,18 +27,14 @@ def model_request(
     params: Mapping[str, Any],
     agent_run: Hashable = None,
 ) -> CallRequest:
-    model, prompt = model_name(serialized, metadata, params), prompt_of(messages, params)
-    return CallRequest(
-        model=model,
+    return frameworks.model_request(
+        model_name(serialized, metadata, params),
+        prompt_of(messages, params),
+        params,
+        cap=metadata.get("ls_max_tokens"),
         provider=metadata.get("ls_provider"),
-        prompt=prompt,
-        output_cap=own_cap(model, params, metadata.get("ls_max_tokens")),
-        n=answers(params),
-        tier=tier_of(params.get("service_tier")),
-        fingerprint=message_fingerprint(model, prompt.messages),
         agent=agent_name(metadata),
         mixin=bubble(),
-        unbounded=unbounded_in(params),
         agent_run=agent_run,
     )
 

@@ -6,6 +6,7 @@ from langchain_core.messages import AIMessage
 
 from budget_core import BudgetSession, Call
 from budget_core.errors import CallRefused
+from budget_core.frameworks import parameters
 from budget_core.testing import Reply
 from budget_langchain import (
     BudgetMiddleware,
@@ -28,11 +29,11 @@ PLACES = [
     (callbacks, "model_request"),
     (requests, "agent_name"),
     (requests, "bubble"),
-    (requests, "message_fingerprint"),
+    (parameters, "message_fingerprint"),
     (requests, "model_name"),
-    (requests, "own_cap"),
+    (parameters, "own_cap"),
     (requests, "prompt_of"),
-    (requests, "unbounded_in"),
+    (parameters, "unbounded_in"),
     (paying, "_missing"),
     (paying, "around"),
     (paying, "model_run"),

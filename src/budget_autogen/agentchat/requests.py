@@ -11,13 +11,13 @@ from autogen_core.tools import Tool, ToolSchema
 from pydantic import BaseModel
 
 from budget_autogen.agentchat.models import settings_of
-from budget_core import CallRequest, Prompt
-from budget_core.calls.prompt import unbounded_in
-from budget_core.frameworks import answers, message_fingerprint, own_cap
-from budget_core.money.usage import tier_of
+from budget_core import Prompt
+from budget_core.frameworks import model_request
 
 if TYPE_CHECKING:
     from autogen_core.models import ChatCompletionClient, CreateResult, LLMMessage
+
+    from budget_core import CallRequest
 
 ToolChoice: TypeAlias = Tool | Literal["auto", "required", "none"]
 
@@ -57,17 +57,8 @@ def request_of(
     params = {**settings_of(client), **asked.extra}
     messages = [_as_json(message) for message in asked.messages]
     tools = [tool.schema if isinstance(tool, Tool) else tool for tool in asked.tools]
-    return CallRequest(
-        model=model,
-        prompt=Prompt(messages, {"tools": tools, "response_format": asked.json_output}),
-        output_cap=own_cap(model, params),
-        n=answers(params),
-        tier=tier_of(params.get("service_tier")),
-        fingerprint=message_fingerprint(model, messages),
-        agent=agent or None,
-        agent_run=agent_run,
-        unbounded=unbounded_in(params),
-    )
+    prompt = Prompt(messages, {"tools": tools, "response_format": asked.json_output})
+    return model_request(model, prompt, params, agent=agent or None, agent_run=agent_run)
 
 
 def shown(result: CreateResult) -> list[str]:

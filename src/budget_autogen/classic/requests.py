@@ -5,11 +5,8 @@ from __future__ import annotations
 from collections.abc import Hashable, Mapping, Sequence
 from typing import Any, Final
 
-from budget_core import Call, CallRequest, Prompt
-from budget_core.calls.prompt import unbounded_in
-from budget_core.frameworks import CAPS, answers, message_fingerprint, own_cap
+from budget_core import Call, CallRequest, Prompt, frameworks
 from budget_core.money.prices.output_limits import is_reasoning
-from budget_core.money.usage import tier_of
 
 Params = dict[str, Any]
 
@@ -27,25 +24,15 @@ _CAP_OF: Final = {"autogen.oai.gemini": "max_output_tokens", "autogen.oai.ollama
 
 def model_request(params: Mapping[str, Any], agent: str, agent_run: Hashable = None) -> CallRequest:
     model = str(params.get("model") or "unknown")
-    messages = _messages(params)
     context = {key: params[key] for key in _CONTEXT if params.get(key) is not None}
-    return CallRequest(
-        model=model,
-        prompt=Prompt(messages, context),
-        output_cap=own_cap(model, params),
-        n=answers(params),
-        tier=tier_of(params.get("service_tier")),
-        fingerprint=message_fingerprint(model, messages),
-        agent=agent,
-        agent_run=agent_run,
-        unbounded=unbounded_in(params),
-    )
+    prompt = Prompt(_messages(params), context)
+    return frameworks.model_request(model, prompt, params, agent=agent, agent_run=agent_run)
 
 
 def capped(params: Params, call: Call, client: object) -> Params:
     if call.cap is None:
         return params
-    given = [name for name in CAPS if params.get(name)]
+    given = [name for name in frameworks.CAPS if params.get(name)]
     module = type(client).__module__
     default = "max_completion_tokens" if is_reasoning(call.request.model) else "max_tokens"
     names = given or [_CAP_OF.get(module, default)]

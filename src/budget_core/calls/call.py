@@ -18,8 +18,6 @@ from budget_core.runtime.background import asked, told
 from budget_core.runtime.finalizers import collecting, later
 
 if TYPE_CHECKING:
-    from types import TracebackType
-
     from budget_core.calls.payer import Payer
     from budget_core.calls.quote import Quote
     from budget_core.calls.request import CallRequest
@@ -338,12 +336,7 @@ class Call:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.settle(None)
 
     def __repr__(self) -> str:

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     )
     from budget_core.frameworks.options import given_or_new, options_of, split_options
     from budget_core.frameworks.outcomes import ending, failed, finish
-    from budget_core.frameworks.parameters import CAPS, answers, own_cap
+    from budget_core.frameworks.parameters import CAPS, answers, model_request, own_cap
     from budget_core.frameworks.senders import sender_of
     from budget_core.frameworks.streams import stepped, visible
     from budget_core.runtime.stack import Stack
@@ -53,7 +53,7 @@ _HOME = {
     ),
     **dict.fromkeys(("given_or_new", "options_of", "split_options"), "frameworks.options"),
     **dict.fromkeys(("ending", "failed", "finish"), "frameworks.outcomes"),
-    **dict.fromkeys(("CAPS", "answers", "own_cap"), "frameworks.parameters"),
+    **dict.fromkeys(("CAPS", "answers", "model_request", "own_cap"), "frameworks.parameters"),
     "sender_of": "frameworks.senders",
     **dict.fromkeys(("stepped", "visible"), "frameworks.streams"),
     "Stack": "runtime.stack",
@@ -78,6 +78,7 @@ __all__ = [
     "join",
     "may_finalize",
     "message_fingerprint",
+    "model_request",
     "options_of",
     "own_cap",
     "paying",

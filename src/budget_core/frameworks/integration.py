@@ -6,7 +6,7 @@ from collections.abc import Callable, Hashable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
 from threading import RLock
-from typing import TYPE_CHECKING, Any, Final, Self
+from typing import Any, Final, Self
 
 from budget_core.calls import context
 from budget_core.calls.request import CallRequest
@@ -20,9 +20,6 @@ from budget_core.sdk.claims import unclaimed
 from budget_core.sdk.installing import guard_loaded
 from budget_core.session.budget import AgentBudget
 from budget_core.session.session import BudgetSession
-
-if TYPE_CHECKING:
-    from types import TracebackType
 
 _entered: Final[Stack[Integration]] = Stack("budget_integrations")
 _watching: Final[dict[BudgetSession, tuple[Integration, ...]]] = {}
@@ -170,15 +167,10 @@ class Integration:
         self.begin()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *raised: object) -> None:
         self.end()
         if self._owned:
-            self.session.__exit__(kind, error, trace)
+            self.session.__exit__(*raised)
 
     async def __aenter__(self) -> Self:
         self.guard()
@@ -187,15 +179,10 @@ class Integration:
         self.begin()
         return self
 
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    async def __aexit__(self, *raised: object) -> None:
         self.end()
         if self._owned:
-            await self.session.__aexit__(kind, error, trace)
+            await self.session.__aexit__(*raised)
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.session!r}>"

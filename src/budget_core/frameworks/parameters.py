@@ -1,14 +1,45 @@
-"""What a caller asked for: caps on the answer, and how many of them."""
+"""What a caller asked for: caps on the answer, how many of them, and the request of all that."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
+from budget_core.calls.prompt import unbounded_in
+from budget_core.calls.request import CallRequest
+from budget_core.frameworks.fingerprints import message_fingerprint
 from budget_core.money.prices.output_limits import known_max_output
+from budget_core.money.usage import tier_of
+
+if TYPE_CHECKING:
+    from budget_core.calls.prompt import Prompt
 
 CAPS: Final = ("max_completion_tokens", "max_output_tokens", "max_tokens", "num_predict")
 """Names under which models take their caller's cap, the one that prevails first."""
+
+
+def model_request(
+    model: str, prompt: Prompt, params: Mapping[str, Any], *, cap: Any = None, **about: Any
+) -> CallRequest:
+    """Return what to open before a model is asked (see `CallRequest`).
+
+    Args:
+        model: as it is called.
+        prompt: its messages JSON-like, oldest first.
+        params: of the call, as providers' APIs name them.
+        cap: a cap that is known from elsewhere (see `own_cap`).
+        **about: the fields of the request that no parameter tells: who asks, for instance.
+    """
+    return CallRequest(
+        model=model,
+        prompt=prompt,
+        output_cap=own_cap(model, params, cap),
+        n=answers(params),
+        tier=tier_of(params.get("service_tier")),
+        fingerprint=message_fingerprint(model, prompt.messages),
+        unbounded=unbounded_in(params),
+        **about,
+    )
 
 
 def own_cap(model: str, params: Mapping[str, Any], said: Any = None) -> int | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Literal, Self
+from typing import Any, Literal, Self
 
 from budget_core.errors import InvalidBudget
 from budget_core.ledger import Ledger, ledger_from
@@ -16,9 +16,6 @@ from budget_core.quota.request import Outgoing, WatchedRequest
 from budget_core.quota.watched import Watched
 from budget_core.runtime.settings import checked_settings
 from budget_core.runtime.waiting import DEFAULT_WAIT, default_wait
-
-if TYPE_CHECKING:
-    from types import TracebackType
 
 
 @checked_settings
@@ -93,12 +90,7 @@ class Watch:
     def __enter__(self) -> Self:
         return self.start()
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.stop()
 
     def report(self) -> list[dict[str, Any]]:

@@ -9,7 +9,6 @@ from budget_core.testing.reply import Bill, Reply
 from budget_core.testing.script import Script
 
 if TYPE_CHECKING:
-    from types import TracebackType
     from typing import Self
 
     from budget_core.testing.runner import Runner
@@ -81,12 +80,7 @@ class Provider:
     def __enter__(self) -> Self:
         return self.start()
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, kind: object, *_: object) -> None:
         self.stop()
         if kind is None and self.errors:
             raise self.errors[0]

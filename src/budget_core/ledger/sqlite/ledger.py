@@ -6,7 +6,7 @@ import os
 import sys
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
-from types import FrameType, TracebackType
+from types import FrameType
 from typing import Any, Final, Literal, TypeAlias
 from uuid import uuid4
 
@@ -378,10 +378,5 @@ class _Operation(AbstractContextManager[None]):
     def __enter__(self) -> None:
         self._enter(self._mode, sys._getframe(1))  # noqa: SLF001
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, _kind: object, error: BaseException | None, _trace: object) -> None:
         self._leave(error, sys._getframe(1))  # noqa: SLF001
