@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from copy import copy
 from functools import cache
 from typing import Any
 
@@ -31,10 +32,4 @@ def stopping(error: AgentBudgetError) -> AgentBudgetError:
 
 def plain(error: AgentBudgetError) -> AgentBudgetError:
     """Return the error as one that CrewAI takes for a failure of the call, and works around."""
-    if not isinstance(error, stop()):
-        return error
-    kind: Any = next(k for k in type(error).__mro__ if not issubclass(k, stop()))
-    twin: AgentBudgetError = kind.__new__(kind, *error.args)
-    twin.args = error.args
-    twin.__dict__.update(error.__dict__)
-    return twin
+    return copy(error) if isinstance(error, stop()) else error  # a copy is of the plain class

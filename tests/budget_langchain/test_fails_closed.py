@@ -51,7 +51,7 @@ MIDDLEWARE = [
     (middlewares, "thinking_budget"),
     (middlewares, "Offer"),
     (middlewares, "offering"),
-    (models, "own_cap"),
+    (models, "model_request"),
     (models, "prompt_of"),
     (Call, "reprice"),
     (Call, "_reprice"),

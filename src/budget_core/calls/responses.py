@@ -69,7 +69,7 @@ def read_usage(usage: Any) -> Usage | None:
         if type(get("prompt_token_count")) is int:
             return _gemini(get)
         camel = type(get("promptTokenCount")) is int
-        return _gemini(lambda key: get(_camel(key))) if camel else None
+        return _gemini(lambda key: get(camel_case(key))) if camel else None
     except Exception as error:  # noqa: BLE001  as in `read_receipt`
         pass_on(error)
         return None
@@ -288,7 +288,7 @@ def _text(value: Any) -> str | None:
     return value if isinstance(value, str) and value else None
 
 
-def _camel(key: str) -> str:
+def camel_case(key: str) -> str:
     head, *rest = key.split("_")
     return head + "".join(map(str.capitalize, rest))
 

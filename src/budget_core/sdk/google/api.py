@@ -9,6 +9,7 @@ from urllib.parse import unquote
 
 from budget_core.calls.prompt import unbounded_in
 from budget_core.calls.quote import USEFUL
+from budget_core.calls.responses import camel_case
 from budget_core.sdk.endpoints import Api, Body, Endpoint
 from budget_core.sdk.stream_events import GEMINI
 
@@ -25,16 +26,11 @@ _KEPT: Final = {
 _MODEL: Final = re.compile(r"/(models|tunedModels|endpoints)/([^/:]+):[A-Za-z]+$")
 
 
-def _camel(key: str) -> str:
-    head, *rest = key.split("_")
-    return head + "".join(map(str.capitalize, rest))
-
-
 def _spelled(value: Any) -> Any:
     """Return an object with its keys in the one of both spellings that the SDK uses."""
     if not isinstance(value, Mapping):
         return value
-    return {_camel(key): item for key, item in value.items()}
+    return {camel_case(key): item for key, item in value.items()}
 
 
 def read_body(data: Mapping[str, Any]) -> Body:
@@ -61,7 +57,7 @@ def _unbounded(body: Mapping[str, Any]) -> str | None:
     tools = body.get("tools")
     for tool in tools if isinstance(tools, list | tuple) else (tools,):
         for name in tool if isinstance(tool, Mapping) else ():
-            if _camel(name) not in _AT_CLIENT:
+            if camel_case(name) not in _AT_CLIENT:
                 return f"a tool that runs at the provider ({name})"
     return unbounded_in(body)
 
