@@ -5,9 +5,9 @@ Each function gets the open runs of a handler, and takes out of them what it end
 
 from __future__ import annotations
 
-import asyncio
 from typing import TYPE_CHECKING
 
+from budget_core.runtime.background import in_event_loop
 from budget_langchain import outcomes
 
 if TYPE_CHECKING:
@@ -36,9 +36,7 @@ def abandon(runs: dict[UUID, Run], failed: Run) -> None:
 
     What came before the failure was sent and answered, what comes after it never was.
     """
-    try:
-        asyncio.get_running_loop()
-    except RuntimeError:
+    if not in_event_loop():
         for run in _taken(runs, failed.batch):
             run.end(unbilled=run.number > failed.number)
 

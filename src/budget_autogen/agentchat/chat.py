@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 from autogen_agentchat.messages import BaseChatMessage, StructuredMessage, TextMessage
 from autogen_core import CancellationToken
 
+from budget_core.runtime.background import in_event_loop
+
 if TYPE_CHECKING:
     from autogen_agentchat.base import ChatAgent
 
@@ -59,17 +61,15 @@ class TwoAgentChat:
             RuntimeError: an event loop runs in this thread: await `a_initiate_chat`.
             BudgetExhausted: as the assistant's run does.
         """
-        try:
-            asyncio.get_running_loop()
-        except RuntimeError:
-            chat = self.a_initiate_chat(
-                recipient, message, max_turns=max_turns, clear_history=clear_history
+        if in_event_loop():
+            raise RuntimeError(
+                "initiate_chat() would block the event loop that runs here: "
+                "await a_initiate_chat() instead."
             )
-            return wait_for(chat)
-        raise RuntimeError(
-            "initiate_chat() would block the event loop that runs here: "
-            "await a_initiate_chat() instead."
+        chat = self.a_initiate_chat(
+            recipient, message, max_turns=max_turns, clear_history=clear_history
         )
+        return wait_for(chat)
 
     async def a_initiate_chat(
         self,

@@ -15,7 +15,7 @@ from budget_core.money.amounts import Amounts, format_amount
 from budget_core.money.limits import Limit, Limits
 from budget_core.quota.api import REQUESTS, Api
 from budget_core.quota.rate_limits import RateLimits
-from budget_core.runtime.background import behind, drain, in_event_loop
+from budget_core.runtime.background import drain, told
 from budget_core.runtime.waiting import Pause, Shortage, Steps
 
 
@@ -115,10 +115,7 @@ class Limiter:
         return None if self._account is None else self._account.balance()
 
     def _tell(self, action: Callable[[], object]) -> None:
-        if self.blocks and in_event_loop():
-            behind(action)
-        else:
-            action()
+        told(action, blocks=self.blocks)
 
     def _try(self, tokens: int) -> Permit | Denial | float:
         """Return a permit; else what the ledger, or in how many seconds the API allows it."""

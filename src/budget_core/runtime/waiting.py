@@ -13,6 +13,7 @@ from threading import RLock
 from time import monotonic
 from typing import Final, Generic, NamedTuple, Protocol, TypeAlias, TypeVar
 
+from budget_core.runtime.background import in_event_loop
 from budget_core.runtime.forks import in_child
 
 T = TypeVar("T")
@@ -397,8 +398,4 @@ async def _rung(bell: asyncio.Event, seconds: float) -> bool:
 
 def default_wait() -> float:
     """Return how long a synchronous caller may wait: not at all where an event loop would stop."""
-    try:
-        asyncio.get_running_loop()
-    except RuntimeError:
-        return DEFAULT_WAIT
-    return 0.0
+    return 0.0 if in_event_loop() else DEFAULT_WAIT

@@ -105,7 +105,3 @@ class BalanceView:
     def would_exceed(self, cost: Money) -> bool:
         """Return whether `cost` dollars more would be refused now. Records nothing."""
         return self.standing.would_exceed(parse_cost(cost))
-
-    def unspent(self, limits: Limits) -> int:
-        """Return the most nanos that this session and its parents leave a child with `limits`."""
-        return self.standing.unspent(limits)

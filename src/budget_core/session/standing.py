@@ -155,6 +155,7 @@ class Standing:
         return room is not None and cost > room
 
     def unspent(self, limits: Limits) -> int:
+        """Return the most nanos that this account and its parents leave a child with `limits`."""
         self.start()
         most = limits.lifelong("usd") or 0
         for each in self.lineage:
