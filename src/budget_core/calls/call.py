@@ -26,9 +26,9 @@ if TYPE_CHECKING:
 State: TypeAlias = Literal["open", "adopted", "left", "settled", "over"]
 """Who a call still belongs to.
 
-open: to whoever opened it. adopted: to a guard beneath, while the framework that opened it goes on.
+open: to its opener. adopted: to a guard beneath, while the framework that opened it goes on.
 left: to the guard alone. settled: the guard has ended it, and the framework goes on: a retry of its
-own still belongs here, and pays for itself. over: to nobody.
+own still belongs here, and pays for itself. over: to none.
 """
 
 _SEEN_EXTRA = 64
@@ -115,7 +115,7 @@ class Call:
 
     @property
     def claimed(self) -> bool:
-        """An SDK's guard settles this call, or has: whoever opened it leaves that to the guard."""
+        """An SDK's guard settles this call, or has: its opener leaves that to the guard."""
         return self._state in ("adopted", "left", "settled")
 
     @property

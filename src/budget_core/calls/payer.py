@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 class Admitted(NamedTuple):
     """A call that may be sent: as what, and the tags of what its prompt holds.
 
-    Whoever opens it keeps `pending` until it is held.
+    Its opener keeps `pending` until it is held.
     """
 
     request: CallRequest
@@ -71,7 +71,7 @@ class PaidCall(Protocol):
 
 
 class Payer(Protocol):
-    """Whoever pays for a call.
+    """Who pays for a call.
 
     Attributes:
         id: its name, for messages.

@@ -32,7 +32,7 @@ from budget_core.money.amounts import ZERO, Amounts
 from budget_core.runtime.finalizers import reap
 
 STANDING: Final = "*"
-"""The owner of an account that is open whoever runs."""
+"""The owner of an account that is open whatever processes run."""
 
 
 class Records(Kept, Protocol):

@@ -13,7 +13,7 @@ class Clock:
         return time()
 
     def uptime(self) -> float:
-        """Return the machine's uptime: the same in all its processes, and nobody sets it."""
+        """Return the machine's uptime: the same in all its processes, and never set."""
         return monotonic()
 
 

@@ -43,7 +43,7 @@ class Ledger(ABC):
     blocks: bool = False
     """Operations may block on I/O: async callers run them in a thread."""
     outlives: bool = False
-    """Accounts outlive the process: whoever opens one by its name goes on with it."""
+    """Accounts outlive the process: opened again by its name, one goes on."""
     poll: float = 1.0
     """Seconds after which a waiter looks again even if `watch` told it nothing."""
 
@@ -137,7 +137,7 @@ class Ledger(ABC):
 
     @abstractmethod
     def forget(self, account: str) -> None:
-        """Close an account that nobody can name any more; its records may be dropped."""
+        """Close an account that can no longer be named; its records may be dropped."""
 
     @abstractmethod
     def entries(self, account: str | None = None) -> Iterator[Entry]:

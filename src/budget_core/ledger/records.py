@@ -33,8 +33,8 @@ class Account:
         allocated: the whole limit is set aside in every ancestor, so that siblings cannot
             drain it, instead of only capping this account.
         lasts: how long it is kept where accounts outlive the process: for this "run" only (nobody
-            can name it again), by its "name", or "standing" open until somebody closes it.
-            One that is "implied" stands, too, but was declared by nobody: it is opened without
+            can name it again), by its "name", or "standing" open until it is closed.
+            One that is "implied" stands, too, but was not declared: it is opened without
             terms, by what was spent in its name, and takes the first that it is opened with.
 
     Raises:

@@ -333,7 +333,7 @@ async def run_async(
 class _Errand(Generic[T]):
     """One step, taken in a worker thread.
 
-    The thread goes on when the task that awaits it is cancelled. Then whoever comes last, the
+    The thread goes on when the task that awaits it is cancelled. Then the one that comes last, the
     thread or the task, gives back what the step has got.
     """
 

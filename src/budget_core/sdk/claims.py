@@ -51,7 +51,7 @@ def binding_of(client: Any) -> Binding | None:
 
 
 def claim(client: Any) -> Claim | None:
-    """Return who pays for a request that `client` makes in this context; None if nobody does.
+    """Return who pays for a request that `client` makes in this context; None if no session does.
 
     Raises:
         AmbiguousBudget: several unrelated budgets of `init` are open, and this context has none.
@@ -88,7 +88,7 @@ def payers(client: Any) -> tuple[BudgetSession, ...]:
 
 
 def unclaimed() -> BudgetSession | None:
-    """Return who pays for a call made where nobody claims any; None if nobody offers to.
+    """Return who pays for a call made where no session claims any; None if none offers to.
 
     The innermost of the sessions that `init` opened, if they all lie within each other; else the
     innermost of those that are for the whole process.

@@ -224,5 +224,5 @@ def _meter(exchange: Exchange, response: Any) -> None:
     metering = exchange.streams()
     if metering is not None:
         BodyMeter(metering.meter, response, metering.unwanted)
-        # nobody may ever read it: then what it may have cost is charged when it is collected
+        # it may never be read: then what it may have cost is charged when it is collected
         when_dropped(response, metering.meter.end)

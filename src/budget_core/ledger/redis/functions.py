@@ -210,7 +210,7 @@ class Functions:
 
 
 def _connected(pool: Any) -> Any:
-    """Return a connection of which nobody else knows: authenticated, in its database, or none."""
+    """Return a connection that nothing else uses: authenticated, in its database, or none."""
     line = pool.connection_class(**pool.connection_kwargs)
     try:
         line.connect()

@@ -42,7 +42,7 @@ class Debt(NamedTuple):
 class Journal:
     """Debts to one ledger, in a file a process. Made with the first debt, gone with the last.
 
-    Files of processes that have died are taken over by whoever looks next. What cannot be written
+    Files of processes that have died are taken over by the next that looks. What cannot be written
     is remembered all the same, as long as this process lives.
 
     Args:
@@ -143,7 +143,7 @@ class Journal:
                 fcntl.flock(file, fcntl.LOCK_EX)
             if os.fstat(file).st_nlink:
                 return file, path
-            os.close(file)  # somebody was quicker to lock it, and took it for a dead one's
+            os.close(file)  # another was quicker to lock it, and took it for a dead one's
 
 
 def _locked(path: Path) -> int | None:
@@ -159,7 +159,7 @@ def _locked(path: Path) -> int | None:
     except OSError:
         os.close(file)
         return None
-    if not os.fstat(file).st_nlink:  # somebody else has just taken it over
+    if not os.fstat(file).st_nlink:  # another process has just taken it over
         os.close(file)
         return None
     return file
@@ -182,7 +182,7 @@ def _read(file: int) -> tuple[list[Debt], bool]:
                     case _:
                         damaged = True
             except (ValueError, TypeError):
-                # one without an end was being written when its process died: nobody was told of it
+                # one without an end was being written when its process died: it was never told
                 damaged = damaged or line.endswith("\n")
     return list(debts.values()), damaged
 

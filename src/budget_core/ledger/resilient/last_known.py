@@ -61,7 +61,7 @@ class LastKnown:
             return self._path(accounts)
 
     def forget(self, account: str) -> None:
-        """Drop an account that nobody can name any more; finalizers may, so without the lock."""
+        """Drop an account that can no longer be named; finalizers may, so without the lock."""
         self._rooms.pop(account, None)
         self._parents.pop(account, None)
 

@@ -320,7 +320,7 @@ class ResilientLedger(Ledger):
 
     def _pay(self) -> None:
         with self._paying:
-            if monotonic() < self._away_until:  # whoever was before us has waited for nothing
+            if monotonic() < self._away_until:  # the thread before us has waited in vain
                 raise LedgerUnavailable("it did not answer a moment ago")
             for debt in self._journal:
                 try:
@@ -333,7 +333,7 @@ class ResilientLedger(Ledger):
                     raise
                 except (KeyError, AgentBudgetError) as error:
                     if isinstance(error, KeyError) and self._accounts.keys() >= set(debt.accounts):
-                        continue  # somebody has to declare an account above them again
+                        continue  # an account above them has to be declared again
                     _log.error("%r will not take the %s: %r", self, debt, error)
                     self._journal.shelve(debt)
                 else:
@@ -427,7 +427,7 @@ def resilient(ledger: Ledger) -> Ledger:
 _making = Lock()
 _all: WeakSet[ResilientLedger] = WeakSet()
 _owing: set[ResilientLedger] = set()
-"""Those that are owed something: kept until that is told, though nobody uses them any more."""
+"""Those that are owed something: kept until that is told, though they are no longer used."""
 
 
 def _forked() -> None:

@@ -108,7 +108,7 @@ class Database:
             raise LedgerUnavailable(f"{self.path} was moved, replaced or deleted while in use")
 
     def lock_for_writing(self) -> sqlite3.Connection:
-        """Wait for the write lock of all processes: nobody else writes until `end`.
+        """Wait for the write lock of all processes: no other one writes until `end`.
 
         Raises:
             LedgerUnavailable: another process held it for too long.

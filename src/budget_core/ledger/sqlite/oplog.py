@@ -101,7 +101,7 @@ class Oplog:
         return (self._last or 0) - self._marked >= MOST
 
     def write(self) -> None:
-        """Write the rows of this operation. An error if somebody else wrote meanwhile."""
+        """Write the rows of this operation. An error if another process wrote meanwhile."""
         for row in self.pending:
             number = (self._last or 0) + 1
             try:

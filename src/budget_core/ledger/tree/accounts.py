@@ -22,7 +22,7 @@ class Node:
     Attributes:
         owners: the processes that have it open; only one that none has open is closed.
         excess: what was spent and held beyond a limit when it was lowered to that.
-        gone: nobody can name it any more, but something below or through it still lives.
+        gone: it can no longer be named, but something below or through it still lives.
     """
 
     __slots__ = (

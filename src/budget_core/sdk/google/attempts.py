@@ -119,7 +119,7 @@ def _conclude(exchange: Exchange, response: Any) -> None:
         segments = _Segments(metering.meter, response)
         if (caller := answering.get()) is not None:
             caller.opened.append(segments)
-        # nobody may ever read it: then what it may have cost is charged when it is collected
+        # it may never be read: then what it may have cost is charged when it is collected
         when_dropped(response, metering.meter.end)
 
 
@@ -127,7 +127,7 @@ class _Segments:
     """Stands between a streamed response and its readers.
 
     It stops the stream when the hold is spent, settles the call when it is read or given up, and
-    closes the connection then: what nobody reads need not be written.
+    closes the connection then: what is not read need not be written.
 
     Args:
         meter: counts the events.
