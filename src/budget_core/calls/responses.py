@@ -48,6 +48,8 @@ def read_on(known: Receipt, event: Any, *, foreign: bool = False) -> Receipt:
         foreign: plugins are asked as well.
     """
     found = read_receipt(event, foreign=foreign)
+    if found is NO_RECEIPT:
+        return known
     usage = found.usage or _output_alone(event)
     if usage is None or known.usage is None:
         usage = usage or known.usage

@@ -26,14 +26,14 @@ class StreamFormat(NamedTuple):
 
 
 def _chat_deltas(event: Event) -> int:
-    return sum(1 for choice in event.get("choices") or () if _speaks(choice))
+    return sum(map(_speaks, event.get("choices") or ()))
 
 
 def _speaks(choice: Event) -> bool:
     delta = choice.get("delta")
     if not delta:
         return bool(choice.get("text"))
-    return any(value for key, value in delta.items() if key != "role")
+    return any({**delta, "role": None}.values())
 
 
 def _chat_last(event: Event) -> bool:
@@ -58,8 +58,7 @@ def _block_deltas(event: Event) -> int:
     if event.get("type") != "content_block_delta":
         return 0
     delta = event.get("delta") or {}
-    said = (delta.get(key) for key in ("text", "thinking", "partial_json"))
-    return 1 if any(said) else 0
+    return 1 if delta.get("text") or delta.get("thinking") or delta.get("partial_json") else 0
 
 
 def _stopped(event: Event) -> bool:

@@ -137,6 +137,22 @@ class TestMiddleware:
         assert provider.requests == 2
         assert session.report()["breakdown"]["llm"]["calls"] == 1
 
+    def test_that_asks_for_more_is_held_anew_and_never_sees_a_cap_of_ours(
+        self, provider, through, claiming
+    ):
+        seen = []
+
+        def asking(request, send):
+            seen.append(request.json["max_tokens"])
+            return send(request.copy(body={**request.json, "system": "Be brief. " * 400}))
+
+        provider.script(Reply(status=500, retry_after=0), Reply(output_tokens=8_000))
+        with claiming("$0.05"), through(asking) as client:
+            client.messages.create(**CHAT, max_tokens=8_000)
+        assert seen == [8_000, 8_000]
+        assert provider.bills[0].body["system"]
+        assert 256 <= provider.bills[0].output_cap < 3_000
+
     def test_that_answers_itself_costs_nothing(self, provider, through, claiming):
         with claiming() as session, through(lambda request, send: "cached") as client:
             assert client.messages.create(**CHAT, max_tokens=50) == "cached"

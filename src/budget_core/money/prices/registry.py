@@ -81,8 +81,7 @@ def add(model: Registered) -> None:
 
 def find(name: str) -> Registered | None:
     """Find a model by its name, a dated variant of it, or behind a provider's prefix."""
-    plugged = {} if asking.heard.get("budget_models") == () else _plugged()
-    models = ChainMap(_models, plugged) if plugged else _models
+    models = ChainMap(_models, plugged) if (plugged := _plugged()) else _models
     if not models:
         return None
     return next((models[form] for form in candidates(name) if form in models), None)
