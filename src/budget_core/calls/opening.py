@@ -134,14 +134,15 @@ class Opening:
                 return refusal  # a shorter answer would be refused just the same
             cut = self._quote.squeezed(self._reservation.headroom())
             self._output = self._quote.useful if cut is None else cut
-            before = refusal.denial
             refusal = self._reservation.reserve(self._quote.amounts(self._output))
             if refusal is None:
                 return None
-            # what was free a moment ago, or held, may be another call's by now: look again
-            still = refusal.denial._replace(requested=before.requested) == before
-            if cut is None and (still or monotonic() >= until):
-                return refusal
+            if cut is None:
+                # another account is the tight one, or another call has outrun this one
+                if not self._worth_waiting(refusal, self._quote, until):
+                    return refusal
+                yield self._pause(refusal, until - monotonic())
+            # else what was free a moment ago is held by somebody else now: look again
 
     def _pause(self, refusal: Refusal, seconds: float) -> Pause:
         ledger, denial = refusal

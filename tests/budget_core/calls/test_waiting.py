@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from budget_core import AgentBudget, MemoryLedger, SessionCancelled, Usage
+from budget_core import AgentBudget, BudgetExhausted, MemoryLedger, SessionCancelled, Usage
 from budget_core.calls.request import CallRequest
 from budget_core.runtime import waiting
 from budget_core.runtime.waiting import OVERTAKEN
@@ -220,3 +220,30 @@ async def test_a_first_one_whose_thread_stands_still_holds_up_nobody(ledger):
         large.release()  # it rings for the first, whose loop stands still until the second has it
         second.result(30).release()
     (await asyncio.wait_for(first, 30)).release()
+
+
+async def test_where_a_child_and_its_parent_are_tight_nobody_asks_in_circles(ledger):
+    parent = budget(ledger, "$0.05")
+    child = parent.child_session("$0.02")
+    child.track(cost=0.013)
+    parent.track(cost=0.035)  # for the child's answer, 7 are left in the child, and 2 in its parent
+    before = ledger.asked["reserve"]
+    with pytest.raises(BudgetExhausted):
+        await child.open_call_async(llm(), wait=60)
+    assert ledger.asked["reserve"] - before <= 4
+
+
+async def test_who_is_short_in_an_account_and_above_it_waits_for_the_one_above(ledger):
+    parent = budget(ledger, "$0.05")
+    child = parent.child_session("$0.02")
+    child.track(cost=0.013)
+    parent.track(cost=0.03)
+    other = await holder(parent, 600)
+    task = await waiter(child, 1_000)
+    asked = ledger.asked["reserve"]
+    await settled()
+    assert (task.done(), ledger.asked["reserve"]) == (False, asked)
+    other.release()
+    call = await asyncio.wait_for(task, 30)
+    assert call.output == 700
+    call.release()

@@ -12,7 +12,13 @@ from typing import Any, Final
 
 import redis
 from redis.backoff import NoBackoff
-from redis.exceptions import BusyLoadingError, RedisError, ResponseError, TryAgainError
+from redis.exceptions import (
+    BusyLoadingError,
+    MovedError,
+    RedisError,
+    ResponseError,
+    TryAgainError,
+)
 from redis.exceptions import ConnectionError as NoConnection
 from redis.exceptions import TimeoutError as NoAnswer
 from redis.retry import Retry
@@ -114,6 +120,11 @@ class Functions:
                 if monotonic() + pause >= until:
                     raise _unavailable(error) from error
                 sleep(pause)
+            except MovedError as error:
+                raise OperationFailed(
+                    "the server is one of a cluster, and this ledger is on another: make the "
+                    "ledger of a client of all, RedisLedger(redis.RedisCluster(...))"
+                ) from error
             except ResponseError as error:
                 raise OperationFailed(str(error)) from error
             except UnicodeEncodeError as error:
