@@ -22,8 +22,8 @@ from budget_core.session.session import BudgetSession
 
 _CALLED: Final = frozenset(
     {
-        "on_soft_limit", "on_hard_limit", "on_loop_detected", "on_warning", "listeners",
-        "risk_detectors",
+        "on_soft_limit", "on_hard_limit", "on_loop_detected", "on_warning", "on_truncated",
+        "listeners", "risk_detectors",
     }
 )  # fmt: skip
 _SETTINGS: Final = tuple(f.name for f in fields(Policy) if f.name not in _CALLED)

@@ -29,6 +29,7 @@ _MONEY: Final = {"cost", "spent", "remaining", "budget", "amount", "requested"}
 _STYLES: Final = {
     "refused": "red",
     "stopped": "red",
+    "truncated": "red",
     "hard_limit": "red",
     "overage": "bold red",
     "cancelled": "red",
@@ -121,6 +122,7 @@ def _normalised(data: Report) -> Report:
             "tokens": {kind: int(tokens.get(kind) or 0) for kind in _TOKENS},
         },
         "unpriced_calls": int(data.get("unpriced_calls") or 0),
+        "truncated_answers": int(data.get("truncated_answers") or 0),
         "limits": dict(data.get("limits") or {}),
         "children": [dict(child) for child in data.get("children") or ()],
         "duration_seconds": float(data.get("duration_seconds") or 0),
@@ -155,6 +157,8 @@ def _money(report: Report) -> RenderableType:
         facts.append(f"{exact_dollars(report['reserved'])} held")
     if report["unpriced_calls"]:
         facts.append(f"{report['unpriced_calls']} calls without a price")
+    if report["truncated_answers"]:
+        facts.append(f"{report['truncated_answers']} answers cut")
     for unit, both in report["limits"].items():
         facts.append(f"{both.get('spent'):,} of {both.get('limit'):,} {unit.replace('_', ' ')}")
     facts.extend(map(_used, report.get("windows", ())))

@@ -5,6 +5,7 @@
     AgentBudgetError
     ├── CallRefused                     a call was refused before it was sent
     │   ├── BudgetExhausted             a limit would be broken
+    │   │   ├── AnswerTruncated         the money paid for a part of an answer
     │   │   ├── SessionCancelled        the session's kill switch was pulled
     │   │   └── SessionFinalized        the last word was spent
     │   ├── QuotaExceeded               an API's quota is used up
@@ -24,8 +25,9 @@
         ├── HoldConflict                a hold's id used again for something else
         └── GuardError                  an SDK cannot be guarded
 
-Only `BudgetExhausted` may also come later: it ends a stream whose hold is used up, and `track` and
-`wrap` raise it for what is paid already (see `AgentBudgetError.result`).
+Only `BudgetExhausted` may also come later: it ends a stream whose hold is used up, adapters raise
+it in place of an answer that the money has cut, and `track` and `wrap` raise it for what is paid
+already (see `AgentBudgetError.result`).
 
 Every message says what happened, to which account, and what to do next.
 Amounts are dollars (`float`) for the unit ``"usd"`` and counts for the others.
@@ -43,6 +45,7 @@ __all__ = [
     "AgentBudgetError",
     "AmbiguousBudget",
     "AnomalyDetected",
+    "AnswerTruncated",
     "BudgetExhausted",
     "CallRefused",
     "ConfigurationError",
@@ -139,6 +142,20 @@ class BudgetExhausted(CallRefused):
         """Attach what was already paid for, so that a caller can still use it."""
         self.result = result
         return self
+
+
+class AnswerTruncated(BudgetExhausted):
+    """An agent's answer was cut by the cap that the money pays for: it is paid, and no answer.
+
+    Its `result` is what there is of it, where a framework shows it.
+
+    Attributes:
+        cap: the tokens at which it was cut.
+    """
+
+    def __init__(self, message: str, *, cap: int = 0, **details: Any) -> None:
+        super().__init__(message, **details)
+        self.cap = cap
 
 
 class SessionCancelled(BudgetExhausted):

@@ -7,15 +7,15 @@ from typing import TYPE_CHECKING, Any
 
 from langchain_core.callbacks import BaseCallbackHandler
 
-from budget_core import AgentBudget, BudgetSession
-from budget_core.frameworks import WRAP_UP, AgentIntegration, OnExhausted
+from budget_core import AgentBudget, AgentBudgetError, BudgetSession
+from budget_core.frameworks import WRAP_UP, AgentIntegration, OnExhausted, unread
 from budget_core.money.limits import Limit
 from budget_core.money.usd import Money
 from budget_langchain import active, batches, outcomes, paying, runs
 from budget_langchain.errors import bubble
 from budget_langchain.events import holding, metering, silent
 from budget_langchain.places import Places
-from budget_langchain.requests import agent_name, model_request
+from budget_langchain.requests import agent_name, has_form, model_request, offers_tools
 
 if TYPE_CHECKING:
     from uuid import UUID
@@ -186,7 +186,12 @@ class LangChainBudgetCallback(AgentIntegration, BaseCallbackHandler):
 
     @silent
     def on_llm_end(self, response: LLMResult, *, run_id: UUID, **_kwargs: Any) -> None:
-        """Settle the call; one that an SDK guard took over is settled already."""
+        """Settle the call; one that an SDK guard took over is settled already.
+
+        Raises:
+            AnswerTruncated: the money has cut the answer, and an agent would go on with it, or
+                nobody could: a tool's arguments, an answer in a form, nothing at all.
+        """
         run = self._runs.pop(run_id, None)
         if run is None:
             return
@@ -196,16 +201,24 @@ class LangChainBudgetCallback(AgentIntegration, BaseCallbackHandler):
             run.call.abort()
         else:
             outcomes.finish(run.call, response)
+            if run.batch is None:
+                outcomes.check(run, response)
 
     @silent
     def on_llm_error(self, error: BaseException, *, run_id: UUID, **_kwargs: Any) -> None:
-        """Release the call if the error proves that nothing is billed; else charge its hold."""
+        """Release the call if the error proves that nothing is billed; else charge its hold.
+
+        Raises:
+            AnswerTruncated: the error came of an answer that the money has cut.
+        """
         run = self._runs.pop(run_id, None)
         if run is None:
             return
         run.fail(error)
         if run.chat and run.batch is not None:
             batches.abandon(self._runs, run)
+        if isinstance(error, Exception) and not isinstance(error, AgentBudgetError):
+            unread(run.call, error)
 
     # -- tools -------------------------------------------------------------------------------
 
@@ -279,6 +292,8 @@ class LangChainBudgetCallback(AgentIntegration, BaseCallbackHandler):
                 batches.release(self._runs, batch)
             raise
         with paying.unsent(run.call):
+            run.agents = "langgraph_node" in metadata or offers_tools(params)
+            run.formed = has_form(params)
             self._keep(run_id, run)
 
     async def _meter(self, asking: Asking, run_id: UUID, source: str, text: str) -> None:

@@ -9,7 +9,7 @@ from types import CodeType
 from typing import Any, Final, TypeAlias, TypeVar
 
 from budget_core import AgentBudgetError
-from budget_core.errors import CallRefused
+from budget_core.errors import AnswerTruncated, CallRefused
 from budget_core.runtime.signals import pass_on
 from budget_langchain.asking import AWAITING, BLOCKING, Asking
 from budget_langchain.errors import bubble
@@ -56,12 +56,14 @@ def metering(event: Event) -> Any:
 
 
 def silent(event: F) -> F:
-    """Never raise: what is paid for must reach the caller."""
+    """Never raise: what is paid for must reach the caller, unless the money has cut it."""
 
     @functools.wraps(event)
     def handle(*args: Any, **kwargs: Any) -> None:
         try:
             event(*args, **kwargs)
+        except AnswerTruncated:
+            raise
         except Exception as error:  # noqa: BLE001  logged with its trace
             pass_on(error)
             _log.exception("%s failed: this event is not accounted for", event.__name__)

@@ -40,7 +40,7 @@ def final_answer(response: Any) -> Any:
 
 
 def _spoken(message: AIMessage) -> AIMessage:
-    if not message.tool_calls and not message.invalid_tool_calls:
+    if message.text and not message.tool_calls and not message.invalid_tool_calls:
         return message
     content: Any = message.content
     if not isinstance(content, str):

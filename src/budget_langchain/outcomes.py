@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from budget_core import Receipt, Usage, frameworks
-from budget_core.calls.responses import read_receipt, read_usage
+from budget_core.calls.responses import met_cap, read_receipt, read_usage
 from budget_core.hooks import UsageRequest, hookimpl
 from budget_core.money.usage import tier_of
 
@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from langchain_core.outputs import ChatResult, LLMResult
 
     from budget_core import Call
+    from budget_langchain.runs import Run
 
 
 @hookimpl
@@ -53,7 +54,35 @@ def says_usage(response: LLMResult) -> bool:
 def finish(call: Call, response: LLMResult) -> None:
     """Charge a complete answer: as its usage says, else by what can be seen of it."""
     shown = (_shown(answer) for answers in response.generations for answer in answers)
-    frameworks.finish(call, read_result(response), shown)
+    receipt = read_result(response)
+    if call.limited:
+        receipt = receipt._replace(cut=_met_cap(response.generations))
+    frameworks.finish(call, receipt, shown)
+
+
+def check(run: Run, response: LLMResult) -> None:
+    """Raise in place of an answer that the money has cut (see `frameworks.whole`).
+
+    Where neither an agent nor a graph goes on with it, a part of a text is given as it is.
+    """
+    message = _message(response)
+    text = message is not None and not run.formed and _is_text(message)
+    if run.agents or not text:
+        frameworks.whole(run.call, message, text=text)
+
+
+def _message(response: LLMResult) -> Any:
+    return next((one for each in response.generations for one in map(_said, each)), None)
+
+
+def _said(generation: Any) -> Any:
+    return getattr(generation, "message", None) or getattr(generation, "text", None)
+
+
+def _is_text(message: Any) -> bool:
+    calls = ("tool_calls", "invalid_tool_calls", "tool_call_chunks")
+    said = message if isinstance(message, str) else message.text
+    return bool(said) and not any(getattr(message, name, None) for name in calls)
 
 
 def _shown(answer: Any) -> str:
@@ -86,6 +115,18 @@ def _strings(value: Any) -> str:
     if isinstance(value, Mapping):
         return "".join(_strings(v) for k, v in value.items() if k not in ("type", "id", "index"))
     return "".join(_strings(item) for item in value) if isinstance(value, list | tuple) else ""
+
+
+def _met_cap(generations: Sequence[Sequence[Any]]) -> bool | None:
+    """Return whether one of the answers met a cap on its length; None if none says."""
+    told = [
+        said
+        for each in generations
+        for one in each
+        for where in (getattr(one, "message", None), getattr(one, "generation_info", None))
+        if where is not None and (said := met_cap(where)) is not None
+    ]
+    return any(told) if told else None
 
 
 def _summed(usages: list[Usage | None]) -> Usage | None:

@@ -43,8 +43,10 @@ async def model_run(
     call, wired = offer.call, offer.call.wired
     with unsent(call):
         offer.context = request.prompt.context if request.prompt else None
-        await asking.reprice(call, request, _missing(call, session, enclosing))
+        asked = request._replace(output_cap=call.request.output_cap) if wired else request
+        await asking.reprice(call, asked, _missing(call, session, enclosing))
         call.wired = wired and (call.cap or 0) >= (request.output_cap or 0)
+        call.shortened = wired
         return _run(call, owner, batch, chat=chat)
 
 

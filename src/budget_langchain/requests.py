@@ -15,6 +15,11 @@ _CONTEXT: Final = (
     "instructions", "thinking", "text", "output_config", "mcp_servers",
 )  # fmt: skip
 """What of a model's parameters the provider may count as input."""
+_FORMS: Final = (
+    "response_format", "output_format", "output_config", "text", "response_schema",
+    "response_json_schema", "response_mime_type", "format",
+)  # fmt: skip
+"""Parameters by which models are asked for an answer in a form: JSON, mostly."""
 _INNER_NODES: Final = frozenset({"model", "tools", "agent"})
 """Nodes that every agent has: their names tell nothing of who calls."""
 
@@ -70,6 +75,15 @@ def context_of(params: Mapping[str, Any]) -> dict[str, Any]:
     if found.get("tool_choice") in ("auto", "none", {"type": "auto"}, {"type": "none"}):
         del found["tool_choice"]
     return found
+
+
+def offers_tools(params: Mapping[str, Any]) -> bool:
+    return any(params.get(key) for key in ("tools", "functions"))
+
+
+def has_form(params: Mapping[str, Any]) -> bool:
+    """Return whether an answer is asked for in a form, so that a part of it says nothing."""
+    return any(params.get(key) for key in _FORMS)
 
 
 def as_json(message: BaseMessage | str) -> Any:

@@ -31,10 +31,13 @@ class Run:
         paid: another run's call paid for this one as well.
         source: the kind of event by which its stream is metered.
         chat: each run of the batch is a request of its own, made one after the other.
+        agents: an agent or a graph goes on with the answer.
+        formed: the answer is to have a form, so that a part of it is none.
     """
 
     __slots__ = (
-        "__weakref__", "batch", "before", "call", "chat", "number", "owner", "paid", "source",
+        "__weakref__", "agents", "batch", "before", "call", "chat", "formed", "number", "owner",
+        "paid", "source",
     )  # fmt: skip
 
     def __init__(self, call: Call, owner: object, batch: object = None, *, chat: bool) -> None:
@@ -43,7 +46,7 @@ class Run:
         self.batch = batch
         self.chat = chat
         self.before = handled()
-        self.paid = False
+        self.paid = self.agents = self.formed = False
         self.source: str | None = None
         self.number = next(_numbers)
 

@@ -16,6 +16,7 @@ from budget_core.errors import (
     AgentBudgetError,
     AmbiguousBudget,
     AnomalyDetected,
+    AnswerTruncated,
     BudgetExhausted,
     CallRefused,
     ConfigurationError,
@@ -47,6 +48,7 @@ class Interrupt(BaseException):
 
 SAMPLES = [
     BudgetExhausted("No.", limit=5.0, spent=4.0, requested=2.0, remaining=1.0, account="a"),
+    AnswerTruncated("No.", cap=300, limit=5.0),
     SessionCancelled("No.", session_id="s", retry_after=3.0),
     SessionFinalized("No.", unit="tokens"),
     LoopDetected("search", 10, 60.0),
@@ -68,6 +70,7 @@ SAMPLES = [
 REFUSED = {  # a call, before it was sent
     "AmbiguousBudget",
     "AnomalyDetected",
+    "AnswerTruncated",
     "BudgetExhausted",
     "LedgerUnavailable",
     "LoopDetected",

@@ -169,7 +169,9 @@ async def test_an_answer_without_end_is_capped(
 ):
     provider.default = Reply(input_tokens=100, output_tokens=20_000)
     budget = BudgetMiddleware("$0.02", on_exhausted="raise", guard_sdks=guard_sdks)
-    await drive(way, researcher(request.getfixturevalue(maker)(), budget), "write a book")
+    with pytest.raises(BudgetExhausted):
+        await drive(way, researcher(request.getfixturevalue(maker)(), budget), "write a book")
+    assert budget.session.report()["truncated_answers"] == provider.requests
     assert provider.bills[0].output_cap is not None
     assert provider.bills[0].output_tokens < 20_000
     square(budget.session)

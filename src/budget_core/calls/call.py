@@ -18,6 +18,8 @@ from budget_core.runtime.background import asked, told
 from budget_core.runtime.finalizers import collecting, later
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from budget_core.calls.payer import Payer
     from budget_core.calls.quote import Quote
     from budget_core.calls.request import CallRequest
@@ -49,14 +51,18 @@ class Call:
         priced: its model has a price.
         cost: nanos, once settled.
         wired: the cap is on the wire, so the provider itself stops there.
+        shortened: a cap of ours is on the wire, although above what was then held.
         risks: tags of what its prompt holds, where its session looks for that.
+        truncated: once settled: the cap that its hold pays for has cut the answer, which neither
+            its caller nor the model's own maximum would have done.
+        inside: the framework's call of which this one is a part, a retry say.
         ended: it was settled or released.
     """
 
     __slots__ = (
-        "_lock", "_prompts", "_seen", "_state", "began", "cost", "ended", "guarded", "model",
-        "output", "payer", "payers", "priced", "quote", "request", "reservation", "risks", "usage",
-        "wired",
+        "_lock", "_prompts", "_seen", "_state", "began", "cost", "ended", "guarded", "inside",
+        "model", "output", "payer", "payers", "priced", "quote", "request", "reservation", "risks",
+        "shortened", "truncated", "usage", "wired",
     )  # fmt: skip
 
     def __init__(
@@ -82,6 +88,8 @@ class Call:
         self.model: str | None = None
         self.priced = quote is None or quote.rates is not None
         self.usage: Usage | None = None
+        self.truncated = self.shortened = False
+        self.inside: Call | None = None
         self._state: State = "open"
         self.ended = False
         self._seen = 0
@@ -112,6 +120,12 @@ class Call:
     def cap(self) -> int | None:
         """The most output tokens of one answer that the hold pays for; None for tools."""
         return self.output // self.quote.n if self.quote is not None else None
+
+    @property
+    def limited(self) -> bool:
+        """The cap on the wire is lower than its caller's own, or the model's, to fit the money."""
+        capped = self.wired or self.shortened
+        return capped and self.quote is not None and self.output < self.quote.most
 
     @property
     def claimed(self) -> bool:
@@ -197,7 +211,8 @@ class Call:
         output = quote.most if quote.capped else min(quote.most, self.output)
         refusal = reservation.extend(quote.amounts(output), groups)
         if refusal is not None:
-            cut = quote.squeezed(reservation.headroom_with(groups))
+            least = 0 if reservation.final else payer.likely(request.model)
+            cut = quote.squeezed(reservation.headroom_with(groups), least)
             if cut is None or (refusal := reservation.extend(quote.amounts(cut), groups)):
                 raise payer.refused(refusal, request)
             output = cut
@@ -237,21 +252,28 @@ class Call:
         """Return whether `meter` may ask a ledger that blocks, for `size` more bytes."""
         return self.reservation.blocks and self._seen + size > self.output
 
-    def settle(self, outcome: Any = None, *, model: str | None = None) -> None:
+    def settle(
+        self,
+        outcome: Any = None,
+        *,
+        model: str | None = None,
+        cut: Callable[[], bool | None] | None = None,
+    ) -> None:
         """End the call with what it really cost; the rest of the hold is free again.
 
         Args:
             outcome: a `Usage`, a `Receipt`, the provider's response in any shape, or None if it
                 was (or may have been) billed and it is not told how much: then the whole hold is.
             model: the model that answered, where `outcome` does not say.
+            cut: tells whether the answer met a cap (see `Receipt`), where `outcome` does not say.
         """
         if collecting():
-            later(partial(self.settle, outcome, model=model))
+            later(partial(self.settle, outcome, model=model, cut=cut))
             return
         if self.ended:
             return
         if isinstance(outcome, Usage):
-            outcome = tuple.__new__(Receipt, (outcome, model, None))
+            outcome = tuple.__new__(Receipt, (outcome, model, None, None))
         sound = type(outcome) is Receipt and outcome.usage is not None and outcome.usage.known
         receipt: Receipt = outcome if sound and not model else _receipt(outcome, model)
         amounts = self.payer.estimator.price(self.request, receipt, self.quote)
@@ -261,6 +283,8 @@ class Call:
             self.priced = self.priced and not self.request.unpriced
             amounts = Amounts(*map(max, self.reservation.amounts, self.metered))
         self.usage, self.model, self.cost = receipt.usage, receipt.model, amounts.usd
+        if self.quote is not None and self.output < self.quote.most:
+            self._note_cut(receipt, cut)
         if self.reservation.blocks:
             told(partial(self._commit, amounts), blocks=True)
         else:
@@ -320,6 +344,20 @@ class Call:
         if not inside:
             context.retire(self)
         return True
+
+    def _note_cut(self, receipt: Receipt, told: Callable[[], bool | None] | None) -> None:
+        """Record whether it is the cap that has ended the answer of a `limited` call."""
+        if not (self.wired or self.shortened):
+            return
+        usage, quote = receipt.usage, self.quote
+        met = receipt.cut if receipt.cut is not None or told is None else told()
+        if quote is None or (usage is not None and usage.output * 2 * quote.n < self.output):
+            return  # it ended far below: its context was full, or the server has a cap of its own
+        if met is None:
+            met = usage is not None and usage.output >= self.output
+        self.truncated = met
+        if met and self.inside is not None:
+            self.inside.truncated = True
 
     def _commit(self, amounts: Amounts) -> None:
         entries = self.reservation.commit(amounts)

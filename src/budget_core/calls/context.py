@@ -35,12 +35,15 @@ class Context(NamedTuple):
         sessions: that were entered, outermost first: budgets opened here become children.
         claiming: that pay for every SDK call made here.
         finalizing: that are spending their finalization reserve.
+        wanted: tokens from which on an answer is of use to whoever asks here, and asks once more
+            if it is cut; None if nobody does.
     """
 
     calls: tuple[PaidCall, ...] = ()
     sessions: tuple[Any, ...] = ()
     claiming: tuple[Any, ...] = ()
     finalizing: tuple[Any, ...] = ()
+    wanted: int | None = None
 
 
 class _Process:
@@ -254,11 +257,22 @@ def finalize(session: Any) -> Iterator[None]:
         _set(finalizing=before)
 
 
+@contextmanager
+def wanting(tokens: int) -> Iterator[None]:
+    """Say that an answer is asked for inside again if it is cut (see `Context.wanted`)."""
+    before = _here.get().wanted
+    _here.set(_here.get()._replace(wanted=tokens))
+    try:
+        yield
+    finally:
+        _here.set(_here.get()._replace(wanted=before))
+
+
 def clear() -> None:
     _here.set(_NOTHING)
 
 
-def _set(**fields: tuple[Any, ...]) -> None:
+def _set(**fields: Any) -> None:
     _here.set(_here.get()._replace(**fields))
 
 

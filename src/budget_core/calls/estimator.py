@@ -38,6 +38,8 @@ class Estimator:
     Attributes:
         billed: the prompts whose true input is known.
         longest: the longest answer seen of each model, in tokens.
+        recent: the longest of its latest answers: one that is shorter brings it down by a quarter
+            of the difference.
     """
 
     def __init__(
@@ -51,6 +53,7 @@ class Estimator:
         self.allows_unbounded: bool = allows_unbounded
         self.billed: BilledPrompts = above.billed if above else BilledPrompts()
         self.longest: dict[str, int] = above.longest if above else {}
+        self.recent: dict[str, int] = above.recent if above else {}
 
     def quote(self, request: CallRequest) -> Quote:
         """Return a request's worst case.
@@ -111,8 +114,10 @@ class Estimator:
         self.billed.one_hour |= one_hour
         for prompt in prompts:
             self.billed.remember(model, prompt, usage.input)
-        if usage.output > self.longest.get(model, 0):
-            self.longest[model] = usage.output
+        output, recent = usage.output, self.recent.get(model, 0)
+        if output > self.longest.get(model, 0):
+            self.longest[model] = output
+        self.recent[model] = max(output, recent - (recent - output) // 4)
 
     def one_more(self, price: Rates, usage: Usage) -> Amounts:
         tokens = usage.input + usage.output + WRAP_UP_TOKENS

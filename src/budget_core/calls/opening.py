@@ -132,8 +132,9 @@ class Opening:
                 continue
             if refusal.denial.unit not in {"usd", "tokens"} or not refusal.denial.requested:
                 return refusal  # a shorter answer would be refused just the same
-            cut = self._quote.squeezed(self._reservation.headroom())
-            self._output = self._quote.useful if cut is None else cut
+            least = self._likely()
+            cut = self._quote.squeezed(self._reservation.headroom(), least)
+            self._output = self._quote.least(least) if cut is None else cut
             refusal = self._reservation.reserve(self._quote.amounts(self._output))
             if refusal is None:
                 return None
@@ -158,6 +159,10 @@ class Opening:
             holding,
         )
 
+    def _likely(self) -> int:
+        """Return the tokens that an answer is likely to need; a last word takes what there is."""
+        return 0 if self._reservation.final else self._payer.likely(self._request.model)
+
     def _worth_waiting(self, refusal: Refusal, quote: Quote, until: float) -> bool:
         """Wait only for LLM calls of others if their money could be enough, or a new window."""
         denial = refusal.denial
@@ -167,7 +172,7 @@ class Opening:
             return True
         if denial.unit not in ("usd", "tokens"):
             return False
-        least = quote.amounts(quote.useful)[UNITS.index(denial.unit)]
+        least = quote.amounts(quote.least(self._likely()))[UNITS.index(denial.unit)]
         if least > denial.limit - denial.spent:
             return False
         mine = [call.id for call in context.held_calls()]

@@ -67,6 +67,10 @@ class PaidCall(Protocol):
     def guarded(self) -> bool: ...
     @property
     def metered(self) -> Amounts: ...
+    @property
+    def truncated(self) -> bool: ...
+    @property
+    def cap(self) -> int | None: ...
     def settle(self, outcome: None) -> None: ...
 
 
@@ -117,8 +121,14 @@ class Payer(Protocol):
     def refused(self, refusal: Refusal, request: CallRequest) -> BudgetExhausted:
         """Return the error for a call that was refused, and record it."""
 
+    def likely(self, model: str) -> int:
+        """Return the tokens below which an answer of a model is not to be cut."""
+
     def stopped(self, call: PaidCall) -> BudgetExhausted:
         """Return the error that stops a stream whose hold is spent, and record it."""
+
+    def cut_off(self, call: PaidCall, *, over: bool) -> BudgetExhausted:
+        """Return the error in place of an answer that was cut; `over`: it is not asked again."""
 
     def opened(self, call: PaidCall) -> None:
         """Keep an open call, so that it can be swept."""

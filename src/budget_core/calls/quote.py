@@ -78,10 +78,19 @@ class Quote(NamedTuple):
         half = self.output_for(room) / 2  # infinite where nothing limits it
         return int(min(self.most, max(half, self.comfortable)))
 
-    def squeezed(self, room: Headroom) -> int | None:
-        """Return the output to which the last answer is cut, or None if that is too short."""
+    def squeezed(self, room: Headroom, least: int = 0) -> int | None:
+        """Return the output to which the last answer is cut, or None if that is too short.
+
+        Args:
+            room: what is left.
+            least: tokens that one answer is likely to need.
+        """
         fits = self.output_for(room)
-        return int(min(fits, self.most)) if fits >= self.useful else None
+        return int(min(fits, self.most)) if fits >= self.least(least) else None
+
+    def least(self, likely: int) -> int:
+        """Return the output below which a call is refused whose answer has `likely` tokens."""
+        return max(self.useful, min(likely * self.n, self.most))
 
 
 def quote(

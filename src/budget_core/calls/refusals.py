@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from budget_core.errors import BudgetExhausted, SessionCancelled, SessionFinalized
+from budget_core.errors import AnswerTruncated, BudgetExhausted, SessionCancelled, SessionFinalized
 from budget_core.money.amounts import format_amount, readable
 from budget_core.money.usd import format_usd
 from budget_core.runtime.printing import printable
@@ -83,6 +83,23 @@ def stopped_by(
         limit=limit,
         spent=spent,
         requested=readable("usd", call.metered.usd),
+        remaining=remaining,
+        account=session_id,
+        session_id=session_id,
+    )
+
+
+def truncated_by(
+    call: PaidCall, session_id: str, *, limit: float | None, spent: float, remaining: float | None
+) -> AnswerTruncated:
+    """Return the error in place of an answer that was cut (see `stopped_by`)."""
+    return AnswerTruncated(
+        f"The answer of {printable(call.request.model)} was cut at {call.cap:,} tokens, all that "
+        f"session {session_id!r} could hold for it. It is charged, and carried by this error as "
+        f"`result`. {_NEXT}",
+        cap=call.cap or 0,
+        limit=limit,
+        spent=spent,
         remaining=remaining,
         account=session_id,
         session_id=session_id,

@@ -6,7 +6,7 @@ never free); so has one whose numbers are negative, fractional, or all zero.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, TypeAlias, cast
 
@@ -55,7 +55,21 @@ def read_on(known: Receipt, event: Any, *, foreign: bool = False) -> Receipt:
         usage = usage or known.usage
     else:
         usage = Usage(*map(max, known.usage, usage))
-    return tuple.__new__(Receipt, (usage, found.model or known.model, found.tier or known.tier))
+    told = (usage, found.model or known.model, found.tier or known.tier, known.cut)
+    return tuple.__new__(Receipt, told)
+
+
+def met_cap(response: Any) -> bool | None:
+    """Return whether an answer ends where a cap on its length was met; None if it does not say.
+
+    Reads responses, the events of streams, and LangChain's messages. Never raises.
+    """
+    try:
+        reasons = {str(getattr(one, "value", one)).lower() for one in _endings(_getter(response))}
+    except Exception as error:  # noqa: BLE001  as in `read_receipt`
+        pass_on(error)
+        return None
+    return not _CAPPED.isdisjoint(reasons) if reasons else None
 
 
 def read_usage(usage: Any) -> Usage | None:
@@ -77,10 +91,28 @@ def read_usage(usage: Any) -> Usage | None:
         return None
 
 
+def _endings(get: Get) -> Iterator[Any]:
+    """Return the words for why an answer ended, one for each choice."""
+    for choice in get("choices") or get("candidates") or ():
+        of = _getter(choice)
+        if (reason := of("finish_reason") or of("finishReason")) is not None:
+            yield reason
+    if (details := get("incomplete_details")) is not None:
+        yield _getter(details)("reason")
+    elif get("status") == "completed":
+        yield "completed"
+    for key in ("stop_reason", "finish_reason"):
+        if (reason := get(key)) is not None:
+            yield reason
+    for key in ("delta", "response", "response_metadata"):
+        if (inner := get(key)) is not None and not isinstance(inner, str):
+            yield from _endings(_getter(inner))
+
+
 def _is_receipt(answer: Any) -> bool:
     if not isinstance(answer, Receipt):
         return False
-    usage, *texts = answer
+    usage, *texts, _ = answer
     told = usage is None or (isinstance(usage, Usage) and usage.known)
     return told and all(text is None or isinstance(text, str) for text in texts)
 
@@ -104,7 +136,7 @@ def _read(response: Any) -> Receipt:
         said, model = get("service_tier"), get("model")
         tier = tier_of(said) if said is not None else _tier_within(usage)
         named = model if isinstance(model, str) and model else None
-        return tuple.__new__(Receipt, (read_usage(usage), named, tier))
+        return tuple.__new__(Receipt, (read_usage(usage), named, tier, None))
     if (metadata := get("usage_metadata") or get("usageMetadata")) is not None:
         return _from_metadata(get, metadata)
     if get("response_metadata") is not None:
@@ -317,6 +349,8 @@ _ANTHROPIC: Final = (
     "cache_read_input_tokens", "cache_creation_input_tokens", "cache_creation",
 )  # fmt: skip
 """Of these it tells at least one; OpenAI none."""
+_CAPPED: Final = frozenset({"length", "max_tokens", "max_output_tokens"})
+"""What providers call the end of an answer that met a cap on its length."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,6 +12,7 @@ EventKind: TypeAlias = Literal[
     "call",  # a call or a tracked cost was settled
     "refused",  # a call was refused before it was sent
     "stopped",  # a stream was cut because its hold was spent
+    "truncated",  # an answer was cut by the cap that its hold pays for
     "warning",  # a warning threshold was crossed
     "soft_limit",
     "hard_limit",

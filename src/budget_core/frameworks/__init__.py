@@ -33,10 +33,11 @@ if TYPE_CHECKING:
         streamed,
     )
     from budget_core.frameworks.options import given_or_new, options_of, split_options
-    from budget_core.frameworks.outcomes import ending, failed, finish
+    from budget_core.frameworks.outcomes import ending, failed, finish, unread
     from budget_core.frameworks.parameters import CAPS, answers, model_request, own_cap
     from budget_core.frameworks.senders import sender_of
     from budget_core.frameworks.streams import stepped, visible
+    from budget_core.frameworks.truncation import repeated, repeated_stream, repeated_sync, whole
     from budget_core.runtime.stack import Stack
 
 _HOME = {
@@ -52,10 +53,13 @@ _HOME = {
         "frameworks.last_word",
     ),
     **dict.fromkeys(("given_or_new", "options_of", "split_options"), "frameworks.options"),
-    **dict.fromkeys(("ending", "failed", "finish"), "frameworks.outcomes"),
+    **dict.fromkeys(("ending", "failed", "finish", "unread"), "frameworks.outcomes"),
     **dict.fromkeys(("CAPS", "answers", "model_request", "own_cap"), "frameworks.parameters"),
     "sender_of": "frameworks.senders",
     **dict.fromkeys(("stepped", "visible"), "frameworks.streams"),
+    **dict.fromkeys(
+        ("repeated", "repeated_stream", "repeated_sync", "whole"), "frameworks.truncation"
+    ),
     "Stack": "runtime.stack",
 }  # fmt: skip
 
@@ -82,6 +86,9 @@ __all__ = [
     "options_of",
     "own_cap",
     "paying",
+    "repeated",
+    "repeated_stream",
+    "repeated_sync",
     "sender_of",
     "split_options",
     "spoken",
@@ -89,7 +96,9 @@ __all__ = [
     "stepped",
     "streamed",
     "tool_fingerprint",
+    "unread",
     "visible",
+    "whole",
 ]
 
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator
 from contextlib import aclosing, contextmanager
+from functools import partial
 from inspect import isawaitable
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeAlias, TypeVar, cast
 
 from budget_core.calls import context
 from budget_core.errors import BudgetExhausted, SessionCancelled, SessionFinalized
 from budget_core.frameworks.streams import stepped
+from budget_core.frameworks.truncation import repeated, repeated_stream, repeated_sync
 
 if TYPE_CHECKING:
     from budget_core.session.session import BudgetSession
@@ -63,6 +65,9 @@ async def spoken(
 ) -> T:
     """Ask a model; if that is refused, ask for the last word, which the reserve pays for.
 
+    An answer that the money has cut (see `whole`) is asked for again if there is more for it, and
+    else is like a refusal.
+
     Args:
         ask: opens a call, and asks. Given a `LastWord`, it asks for that: without tools, and with
             its `wrap_up`; given None, for an ordinary answer.
@@ -74,7 +79,7 @@ async def spoken(
         BudgetExhausted: there is nothing left for a last word.
     """
     try:
-        return await ask(None)
+        return await repeated(partial(ask, None))
     except BudgetExhausted as error:
         refusal = error
     word = _chosen(payer, refusal, finalize=finalize)
@@ -87,7 +92,7 @@ async def spoken(
 def spoken_sync(ask: Callable[[LastWord | None], T], payer: Payer, *, finalize: bool = True) -> T:
     """Blocking version of `spoken`."""
     try:
-        return ask(None)
+        return repeated_sync(partial(ask, None))
     except BudgetExhausted as error:
         refusal = error
     word = _chosen(payer, refusal, finalize=finalize)
@@ -107,7 +112,7 @@ async def streamed(
 ) -> AsyncGenerator[T, None]:
     """Stream what `spoken` returns; `ask` opens its call when its first part is asked for."""
     try:
-        async with aclosing(ask(None)) as parts:
+        async with aclosing(repeated_stream(partial(ask, None))) as parts:
             async for part in parts:
                 yield part
     except BudgetExhausted as error:

@@ -7,6 +7,9 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final
 
 from budget_core.calls.outcomes import handled, reached, unbilled
+from budget_core.calls.responses import met_cap, read_receipt
+from budget_core.errors import AgentBudgetError, BudgetExhausted
+from budget_core.frameworks.truncation import whole
 from budget_core.money.prices.output_limits import is_reasoning
 from budget_core.money.usage import Receipt, Usage
 from budget_core.sdk.installing import is_guarded
@@ -55,8 +58,22 @@ def ending(call: Call, *, sdk: str | None = None) -> Iterator[Call]:
         yield call
     except BaseException as error:
         failed(call, error, before, sdk=sdk)
+        if isinstance(error, Exception) and not isinstance(error, AgentBudgetError):
+            unread(call, error)
         raise
     call.finish()
+
+
+def unread(call: Call, error: Exception) -> None:
+    """Raise in place of an error if it came of an answer that was cut: nobody can read such JSON.
+
+    Raises:
+        AnswerTruncated: the money has cut the answer.
+    """
+    try:
+        whole(call, None)
+    except BudgetExhausted as cut:
+        raise cut from error
 
 
 def failed(
@@ -76,4 +93,11 @@ def failed(
     if unsent or unbilled(error, before=before):
         call.abort()
     else:
-        call.finish()
+        call.finish(_brought(error))
+
+
+def _brought(error: BaseException) -> Receipt | None:
+    """Return what the answer says that an error brings along: one that an SDK could not parse."""
+    if (answer := getattr(error, "completion", None)) is None:
+        return None
+    return read_receipt(answer)._replace(cut=met_cap(answer))

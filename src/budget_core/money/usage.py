@@ -39,11 +39,19 @@ class Usage(NamedTuple):
 
 
 class Receipt(NamedTuple):
-    """What a response says of itself: usage (None: unknown), model, and tier (see `TIERS`)."""
+    """What a response says of itself.
+
+    Attributes:
+        usage: None if it is unknown.
+        model: that answered.
+        tier: see `TIERS`.
+        cut: it ends where a cap on its length was met; None if that is unknown.
+    """
 
     usage: Usage | None
     model: str | None = None
     tier: str | None = None
+    cut: bool | None = None
 
 
 NO_RECEIPT: Final = Receipt(None)

@@ -119,6 +119,8 @@ class WatchedRequest:
 
     # -- what `StreamMeter` asks of it -------------------------------------------------------
 
+    limited = False
+
     def meter(self, _seen: int, /) -> None:
         """Do nothing: tokens are counted when the answer is whole."""
 

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple, Self
 from budget_core.calls.call import Call
 from budget_core.calls.outcomes import handled, unbilled
 from budget_core.calls.request import CallRequest
-from budget_core.calls.responses import read_receipt
+from budget_core.calls.responses import met_cap, read_receipt
 from budget_core.runtime.signals import pass_on
 from budget_core.sdk.claims import Claim
 from budget_core.sdk.endpoints import Body, Endpoint
@@ -175,7 +175,7 @@ class Exchange:
             if receipt.usage is None:
                 receipt = read_receipt(_read(body))
             self.claim.session.answered(self.call, lambda: _read(body))
-            self.call.settle(receipt)
+            self.call.settle(receipt, cut=lambda: met_cap(_read(body)))
         mark_settled(result)
 
     # -- inside ------------------------------------------------------------------------------
@@ -213,6 +213,7 @@ class Exchange:
             fingerprint = counted.request.fingerprint
             call.request = call.request._replace(fingerprint=fingerprint)
         self.call, call.guarded = call, call is not self.claim.pending
+        call.inside = self.claim.beside or self.claim.pending if call.guarded else None
         body, quote = self.asked, call.quote
         if quote is None:
             return

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol
 
-from budget_core.calls.responses import read_on
+from budget_core.calls.responses import met_cap, read_on
 from budget_core.errors import BudgetExhausted
 from budget_core.money.usage import Receipt
 from budget_core.runtime.background import asked
@@ -19,6 +19,10 @@ if TYPE_CHECKING:
 
 class Metered(Protocol):
     """What is held for an answer: a `Call`, or a request against an API's quota."""
+
+    @property
+    def limited(self) -> bool:
+        """Whether it matters if a cap on its length ends the answer."""
 
     def meter(self, seen: int, /) -> None:
         """Count deltas of the answer; raise if they outgrow what is held."""
@@ -38,6 +42,8 @@ class StreamMeter:
         self._format = stream_format
         self._receipt = Receipt(None)
         self._whole = False
+        self._limited = call.limited
+        self._cut: bool | None = None
 
     def note(self, event: Event) -> None:
         """Record an event.
@@ -47,6 +53,8 @@ class StreamMeter:
         """
         self._receipt = read_on(self._receipt, event)
         self._whole = self._whole or self._format.last(event)
+        if self._limited and (cut := met_cap(event)) is not None:
+            self._cut = self._cut or cut
         self._call.meter(self._format.deltas(event))
 
     def asks(self, size: int) -> bool:
@@ -57,11 +65,16 @@ class StreamMeter:
         """Record an answer that is no stream."""
         self._receipt = read_on(self._receipt, body)
         self._whole = True
+        if self._limited:
+            self._cut = met_cap(body)
 
     def end(self) -> None:
         """Settle the call; as unknown if the answer was broken off before it told its usage."""
         known = self._whole and self._receipt.usage is not None
-        self._call.settle(self._receipt if known else None)
+        receipt = self._receipt if known else None
+        if self._cut is not None:
+            receipt = (receipt or Receipt(None))._replace(cut=self._cut)
+        self._call.settle(receipt)
 
 
 class BodyMeter:

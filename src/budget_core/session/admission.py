@@ -61,7 +61,7 @@ class Admission:
             self._standing.start()
         risks = () if self.screening is None else self._screened(self.screening, request)
         pending: LoopDetected | Pending | None = None
-        if request.fingerprint is not None:
+        if request.fingerprint is not None and not context.here().wanted:
             inside: str | None = None
             for call in context.here().calls:
                 if call.kind == "tool" and not call.over:

@@ -23,6 +23,7 @@ class Alerts:
 
     Attributes:
         hard_limit_told: the limit was met, without a top-up since.
+        cut_off: an answer was cut and given up, without a top-up since.
         top_ups: how often the session was topped up.
     """
 
@@ -37,7 +38,7 @@ class Alerts:
         self._asking = RLock()
         self._due = self._next()
         self._enforced = policy.mode == "enforce"
-        self.hard_limit_told = self._asked = self._begun = False
+        self.hard_limit_told = self.cut_off = self._asked = self._begun = False
         self.top_ups = 0
 
     def watch(self, spent: Amounts) -> None:
@@ -104,7 +105,7 @@ class Alerts:
         share = self._share(self._standing.balance().spent)
         with self._lock:
             self.top_ups += 1
-            self.hard_limit_told = self._asked = False
+            self.hard_limit_told = self.cut_off = self._asked = False
             self._marks = [mark for mark in self._policy.marks() if mark[0] > share]
             self._due = self._next()
 

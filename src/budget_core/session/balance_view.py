@@ -69,9 +69,13 @@ class BalanceView:
 
     @property
     def exhausted(self) -> bool:
-        """No ordinary call can be paid for any more, or one was refused for want of money."""
+        """No ordinary call can be paid for any more, or one was refused for want of money.
+
+        Or an answer was cut, and given up.
+        """
         balance = self.balance()
-        over = self.alerts.hard_limit_told or balance.state in ("finalized", "cancelled")
+        told = self.alerts.hard_limit_told or self.alerts.cut_off
+        over = told or balance.state in ("finalized", "cancelled")
         return over or self.standing.met(balance)
 
     @property

@@ -43,6 +43,9 @@ class AgentBudget:
             may return ``TopUp("$2")`` to approve more; it is asked once a crossing.
         on_warning, warning_thresholds: called once at each percentage, with a dict of threshold,
             spent, remaining and budget.
+        on_truncated: called when an answer was cut by the cap that the money pays for, with a dict
+            of session_id, name (the model's), agent, provider, cap and output (tokens), and final
+            (it is the last word).
         finalization_reserve: kept back for the last call: a fraction (0.05), an amount ("$0.10"),
             or "auto", what one more call on the present context would cost.
         tokens, llm_calls, tool_calls: further limits of a session.
@@ -91,6 +94,7 @@ class AgentBudget:
         finalization_reserve: Reserve = 0,
         on_warning: Callable[[Report], object] | None = None,
         warning_thresholds: Sequence[float] = (30, 80, 95),
+        on_truncated: Callable[[Report], object] | None = None,
         tokens: int | None = None,
         llm_calls: int | None = None,
         tool_calls: int | None = None,
@@ -123,6 +127,7 @@ class AgentBudget:
             on_hard_limit=on_hard_limit,
             on_loop_detected=on_loop_detected,
             on_warning=on_warning,
+            on_truncated=on_truncated,
             max_repeated_calls=max_repeated_calls,
             loop_window_seconds=loop_window_seconds,
             finalization_reserve=finalization_reserve,

@@ -62,6 +62,8 @@ class OpenCalls:
                     tokens[2] += usage.cache_write
                     tokens[3] += usage.output
                     tokens[4] += usage.reasoning
+                if call.truncated:
+                    totals.truncated += 1
                 if not call.priced:
                     totals.unpriced += 1
             if request.agent is not None:

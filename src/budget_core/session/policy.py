@@ -36,6 +36,7 @@ class Policy:
     on_hard_limit: Callable[[Report], TopUp | object] | None = None
     on_loop_detected: Callable[[Report], object] | None = None
     on_warning: Callable[[Report], object] | None = None
+    on_truncated: Callable[[Report], object] | None = None
     max_repeated_calls: int | None = 10
     loop_window_seconds: float = 60.0
     finalization_reserve: Reserve = 0

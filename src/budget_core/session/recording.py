@@ -56,8 +56,8 @@ class RecordedCall:
     """A call that nothing was held for, as payers see it."""
 
     ended = over = True
-    guarded = False
-    quote = None
+    guarded = truncated = False
+    cap = quote = None
     output = 0
     metered = ZERO
     risks: tuple[str, ...] = ()

@@ -24,7 +24,7 @@ class Totals:
 
     __slots__ = (
         "agents", "below", "llm", "llm_calls", "models", "spent", "tokens", "tool_calls", "tools",
-        "unpriced",
+        "truncated", "unpriced",
     )  # fmt: skip
 
     def __init__(self) -> None:
@@ -36,7 +36,7 @@ class Totals:
         self.tool_calls = 0
         self.agents: defaultdict[str, int] = defaultdict(int)
         self.tokens = [0, 0, 0, 0, 0]
-        self.unpriced = 0
+        self.truncated = self.unpriced = 0
 
     def breakdown(self) -> dict[str, Any]:
         names = ("input", "cache_read", "cache_write", "output", "reasoning")
@@ -88,6 +88,7 @@ def report(
         "overage": to_usd(max(0, spent - limit)) if limit is not None else 0.0,
         "breakdown": totals.breakdown(),
         "unpriced_calls": totals.unpriced,
+        "truncated_answers": totals.truncated,
         "limits": {
             unit: {"limit": amount, "spent": balance.spent[at]}
             for at, unit in enumerate(UNITS)

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any, Final, Self, cast
 
 from budget_core.calls import context
 from budget_core.calls.payer import everyone, groups_of
-from budget_core.calls.refusals import exhausted_by, stopped_by
+from budget_core.calls.refusals import exhausted_by, stopped_by, truncated_by
+from budget_core.events import ask
 from budget_core.ledger.reservation import Group, Refusal, Reservation
 from budget_core.runtime.background import behind, in_event_loop
 from budget_core.session.balance_view import BalanceView
@@ -122,10 +123,31 @@ class SessionPayer(BalanceView):
         self.emit("stopped", name=call.request.model, seen=call.output)
         return error.recast(call.request.mixin)
 
+    def likely(self, model: str) -> int:
+        """Return the tokens below which an answer of a model is not to be cut.
+
+        What whoever asks again wants of it; and where a last word can be said instead, the longest
+        of the model's latest answers here.
+        """
+        wanted = context.here().wanted or 0
+        return max(wanted, self.estimator.recent.get(model, 0)) if self.has_last_word else wanted
+
+    def cut_off(self, call: PaidCall, *, over: bool) -> BudgetExhausted:
+        """Return the error in place of an answer that was cut; `over`: it is not asked again."""
+        error = truncated_by(
+            call, self.id, limit=self.limit, spent=self.spent, remaining=self.remaining
+        )
+        if over:
+            self._log.terminate("budget_exhausted")
+            self.alerts.cut_off = True
+        return cast("BudgetExhausted", error.recast(call.request.mixin))
+
     def ended(self, call: PaidCall, entries: Sequence[Entry]) -> None:
         """Tell of a call that was settled, and of thresholds that it crossed."""
         if call.payer is self:
             self._log.ended(call, entries, self.totals.llm_calls)
+            if call.truncated:
+                self._tell_truncated(call)
             if call.reservation.final is not None and self.finalized:
                 self._finalized()
             if self._admission.screening is not None:
@@ -239,6 +261,18 @@ class SessionPayer(BalanceView):
         price = call.quote.rates if call.quote is not None else None
         if price is not None and call.usage is not None and not self.finalized:
             self.keep_back(self.estimator.one_more(price, call.usage))
+
+    def _tell_truncated(self, call: PaidCall) -> None:
+        told: dict[str, Any] = {
+            "name": call.request.model,
+            "agent": call.request.agent,
+            "provider": call.request.provider,
+            "cap": call.cap,
+            "output": None if call.usage is None else call.usage.output,
+            "final": call.reservation.final is not None,
+        }
+        self.emit("truncated", **told)
+        ask(self.policy.on_truncated, lambda: {"session_id": self.id, **told})
 
     def _finalized(self) -> None:
         self._log.terminated_by = "finalized"

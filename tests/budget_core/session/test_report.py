@@ -43,6 +43,7 @@ def test_an_empty_report_has_every_key():
             },
         },
         "unpriced_calls": 0,
+        "truncated_answers": 0,
         "limits": {},
         "children": [],
         "terminated_by": None,
