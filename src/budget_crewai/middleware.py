@@ -20,7 +20,7 @@ from budget_crewai.payer import Payer
 from budget_crewai.units import Units
 
 if TYPE_CHECKING:
-    from budget_core import AgentBudget
+    from budget_core import AgentBudget, BudgetSession
     from budget_core.money.limits import Limit
 
 T = TypeVar("T")
@@ -63,7 +63,7 @@ class CrewAIBudgetMiddleware(Payer):
         self,
         budget: Money | Limit | AgentBudget | None = None,
         *,
-        agents: Mapping[str, Money] | None = None,
+        agents: Mapping[str, Money | BudgetSession] | None = None,
         tasks: Mapping[str, Money] | None = None,
         on_exhausted: Literal["raise", "finalize"] = "raise",
         finalization_reserve: Reserve = "auto",

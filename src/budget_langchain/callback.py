@@ -63,7 +63,7 @@ class LangChainBudgetCallback(AgentIntegration, BaseCallbackHandler):
         on_exhausted: OnExhausted = "finalize",
         wrap_up: str = WRAP_UP,
         tool_costs: Mapping[str, Money] | None = None,
-        agents: Mapping[str, Money] | None = None,
+        agents: Mapping[str, Money | BudgetSession] | None = None,
         session: BudgetSession | None = None,
         name: str | None = None,
         guard_sdks: bool = True,

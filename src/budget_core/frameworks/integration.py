@@ -39,7 +39,7 @@ class Integration:
     Args:
         budget: "$5.00", 5, a `Limit`, or an `AgentBudget`; None for no limit in dollars.
         tool_costs: dollars a call, by tool name. Other tools cost nothing, and are counted.
-        agents: a limit for all calls of an agent, by its name.
+        agents: a limit for all calls of an agent, by its name; or the session that has it.
         session: the session whose money it is, in place of `budget`; it is not closed at exit.
         name: the session's id; on a durable ledger the same name goes on where it left off.
         guard_sdks: guard the provider SDKs beneath, so that output is capped and usage exact.
@@ -56,7 +56,7 @@ class Integration:
         budget: Money | Limit | AgentBudget | None = None,
         *,
         tool_costs: Mapping[str, Money] | None = None,
-        agents: Mapping[str, Money] | None = None,
+        agents: Mapping[str, Money | BudgetSession] | None = None,
         session: BudgetSession | None = None,
         name: str | None = None,
         guard_sdks: bool = True,
@@ -73,7 +73,7 @@ class Integration:
         self.guard_sdks = guard_sdks
         self.tool_costs: Mapping[str, Money] = dict(tool_costs or {})
         self._tool_costs = {tool: parse_cost(cost) for tool, cost in self.tool_costs.items()}
-        self.agents = _agent_sessions(self.session, agents or {})
+        self.agents = agent_sessions(self.session, agents or {})
         self.guard()
 
     def get_report(self) -> dict[str, Any]:
@@ -222,14 +222,16 @@ def _session(
     return budget.session(name, **options)
 
 
-def _agent_sessions(
-    session: BudgetSession, agents: Mapping[str, Money]
+def agent_sessions(
+    session: BudgetSession, agents: Mapping[str, Money | BudgetSession]
 ) -> dict[str, BudgetSession]:
     """Open the agents' sessions at once, so that none is cut to what others left over."""
     reserve = session.policy.finalization_reserve
     shared = reserve if reserve == "auto" or isinstance(reserve, float) else 0
     return {
-        agent: session.child_session(limit, cut=True, label=agent, finalization_reserve=shared)
+        agent: limit
+        if isinstance(limit, BudgetSession)
+        else session.child_session(limit, cut=True, label=agent, finalization_reserve=shared)
         for agent, limit in agents.items()
     }
 

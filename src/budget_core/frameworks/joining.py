@@ -8,18 +8,25 @@ from collections.abc import Callable
 from functools import cache, partial
 from importlib.metadata import EntryPoint
 from importlib.util import find_spec
+from threading import Lock
 from typing import TYPE_CHECKING, Final
 
 from budget_core.errors import AgentBudgetError
+from budget_core.frameworks.integration import agent_sessions
 from budget_core.runtime.imports import when_imported
 
 if TYPE_CHECKING:
     from budget_core.frameworks.integration import Integration
     from budget_core.sdk.dropin import DropinRequest
+    from budget_core.session.session import BudgetSession
 
 _log = logging.getLogger("budget_core")
 _waiting: Final[dict[str, dict[_Joining, bool]]] = {}
 """By framework, those that join at its import: a session that ends is not kept for it."""
+
+_agents: Final[dict[BudgetSession, dict[str, BudgetSession]]] = {}
+"""By session of `init`, what it has opened for agents."""
+_opening = Lock()
 
 
 def join(request: DropinRequest, *, framework: str, adapter: str) -> Callable[[], None] | None:
@@ -79,13 +86,13 @@ class _Joining:
     def wake(self) -> None:
         self._unwatch = self._made().watch()
         if self._over:  # meanwhile, in another thread
-            self._unwatch()
+            self.end()
 
     def _made(self) -> Integration:
         front: type[Integration] = self._adapter.load()
         session = self._request.session
         try:
-            return front(session=session, agents=self._request.agents, guard_sdks=False)
+            return front(session=session, agents=_shared(self._request), guard_sdks=False)
         except AgentBudgetError:
             _log.exception(
                 "The limits of agents= are not applied by %s; the budget itself holds",
@@ -104,3 +111,13 @@ class _Joining:
     def end(self) -> None:
         self._over = True
         self._unwatch()
+        _agents.pop(self._request.session, None)
+
+
+def _shared(request: DropinRequest) -> dict[str, BudgetSession]:
+    """Return the agents' sessions: whichever framework an agent is one of, its limit is one."""
+    with _opening:
+        known = _agents.setdefault(request.session, {})
+        new = {name: limit for name, limit in request.agents.items() if name not in known}
+        known |= agent_sessions(request.session, new)
+        return {name: known[name] for name in request.agents}
