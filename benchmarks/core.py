@@ -1,94 +1,131 @@
-"""What the guard costs by itself: the ledger beside a bare lock, an estimate, and the import.
+"""What a ledger does with many threads, and what sessions cost that come and go.
 
-Run: ``python benchmarks/core.py``. Ratios are taken within this one run.
+Run: ``python benchmarks/core.py``. One thread and several take turns, so that all see the same
+machine; a share is the median of the turns'. What one thread does alone is measured in processor
+time.
 """
 
 from __future__ import annotations
 
+import gc
 import os
 import platform
 import statistics
-import subprocess
 import sys
 import threading
-import timeit
+import time
 from collections.abc import Callable
 
-from budget_core import AgentBudget, CallRequest, Limits, MemoryLedger, Prompt, Usage
+from budget_core import AgentBudget, CallRequest, Limits, MemoryLedger, Prompt
 from budget_core.ledger import Account, new_id
 from budget_core.money.amounts import Amounts
 
 HELD, SPENT = Amounts(1_000, 10, 1, 0), Amounts(900, 9, 1, 0)
+PAIRS = 20_000
+TURNS = 7
+AT_ONCE = 1_000
+IN_A_ROW = 100_000
 
 
-def micros(function: Callable[[], object], number: int = 20_000, rounds: int = 15) -> float:
-    """Return the median time of one call, in microseconds."""
-    function()
-    times = timeit.repeat(function, number=number, repeat=rounds)
-    return statistics.median(times) / number * 1e6
+def pairs_a_second(threads: int) -> float:
+    """Return how many pairs of reserve and commit threads make in all, on one ledger."""
+    ledger = MemoryLedger()
+    ledger.open(Account("a", None, Limits.of("$1000000")))
+    ready = threading.Barrier(threads + 1)
+
+    def work() -> None:
+        ready.wait()
+        for _ in range(PAIRS // threads):
+            hold = new_id()
+            ledger.reserve(hold, ("a",), HELD)
+            ledger.commit(hold, SPENT, ("a",))
+
+    working = [threading.Thread(target=work) for _ in range(threads)]
+    for thread in working:
+        thread.start()
+    ready.wait()
+    began = time.perf_counter()
+    for thread in working:
+        thread.join()
+    return PAIRS / (time.perf_counter() - began)
 
 
-def bare_lock() -> Callable[[], object]:
-    lock, total = threading.Lock(), 0
-
-    def pair() -> None:
-        nonlocal total
-        with lock:
-            total += 1_000
-        with lock:
-            total -= 100
-
-    return pair
-
-
-def ledger_pair(depth: int) -> Callable[[], object]:
-    ledger, parent = MemoryLedger(), None
-    for level in range(depth):
-        ledger.open(Account(str(level), parent, Limits.of("$1000000")))
-        parent = str(level)
-    accounts = (str(depth - 1),)
-
-    def pair() -> None:
-        hold = new_id()
-        ledger.reserve(hold, accounts, HELD)
-        ledger.commit(hold, SPENT, accounts)
-
-    return pair
+def opened(number: int, *, close: bool) -> tuple[list[float], list[object]]:
+    """Open child sessions; return the microseconds of each, and those that are kept."""
+    parent = AgentBudget("$1000000").session()
+    taken, kept = [], [parent]
+    for _ in range(number):
+        began = time.thread_time_ns()
+        child = parent.child_session("$1")
+        taken.append((time.thread_time_ns() - began) / 1_000)
+        if close:
+            child.close()
+        else:
+            kept.append(child)
+    return taken, kept
 
 
-def whole_call() -> Callable[[], object]:
-    session = AgentBudget("$1000000", max_repeated_calls=None).session()
-    request = CallRequest(model="gpt-4o", prompt=Prompt([{"role": "user", "content": "Hello"}]))
-    usage = Usage(input=8, output=10)
-    return lambda: session.open_call(request).settle(usage)
+def growth() -> tuple[int, int]:
+    """Return the blocks of memory in use after ten thousand children, and after a hundred thousand.
+
+    A test counts the bytes with `tracemalloc`, which takes its time.
+    """
+    parent = AgentBudget("$1000000").session()
+
+    def some(number: int) -> int:
+        for _ in range(number):
+            with parent.child_session("$1") as child:
+                child.track(cost=0.001, tool_name="search")
+        gc.collect()
+        return sys.getallocatedblocks()
+
+    return some(IN_A_ROW // 10), some(IN_A_ROW - IN_A_ROW // 10)
 
 
 def estimate() -> Callable[[], object]:
     session = AgentBudget("$1000000").session()
     text = "All work and no play makes Jack a dull boy. " * 10_000  # about 100,000 tokens
     request = CallRequest(model="gpt-4o", prompt=Prompt([{"role": "user", "content": text}]))
-    return lambda: session.costs.quote(request)
+    return lambda: session.estimator.quote(request)
 
 
-def import_time() -> float:
-    """Return the median time that importing budget_core adds to a bare interpreter, in ms."""
-    code = (
-        "import time; t = time.perf_counter(); import budget_core; print(time.perf_counter() - t)"
-    )
-    runs = [subprocess.check_output([sys.executable, "-c", code]) for _ in range(15)]
-    return statistics.median(map(float, runs)) * 1_000
+def micros(action: Callable[[], object], number: int) -> float:
+    action()
+    taken = []
+    for _ in range(TURNS):
+        began = time.thread_time()
+        for _ in range(number):
+            action()
+        taken.append((time.thread_time() - began) / number * 1e6)
+    return statistics.median(taken)
 
 
 def main() -> None:
-    print(f"Python {platform.python_version()}, {os.cpu_count()} cores, {platform.machine()}")
-    floor = micros(bare_lock())
-    print(f"lock + add, twice             {floor:8.2f} µs")
-    for depth, target in ((1, "  target ≤ 4"), (5, "")):
-        pair = micros(ledger_pair(depth))
-        print(f"reserve + commit, depth {depth}     {pair:8.2f} µs  {pair / floor:5.1f} ×{target}")
-    print(f"open_call + settle            {micros(whole_call(), 2_000):8.2f} µs")
-    print(f"estimate, 100k-token prompt   {micros(estimate(), 2_000):8.2f} µs  target < 100")
-    print(f"import budget_core            {import_time():8.2f} ms  target < 50")
+    locked = "with" if getattr(sys, "_is_gil_enabled", lambda: True)() else "without"
+    print(
+        f"Python {platform.python_version()} {locked} a global lock, {platform.machine()}, "
+        f"{os.cpu_count()} cores, {platform.system()}"
+    )
+    counts = (1, 2, 8)
+    rates: dict[int, list[float]] = {count: [] for count in counts}
+    for _ in range(TURNS):
+        for count in counts:
+            rates[count].append(pairs_a_second(count))
+    for count in counts:
+        share = statistics.median(x / y for x, y in zip(rates[count], rates[1], strict=True))
+        rate = statistics.median(rates[count])
+        print(f"reserve + commit, {count} threads     {rate:10,.0f} pairs/s  {share:5.2f} of one's")
+    one, _ = opened(2 * AT_ONCE, close=True)
+    print(f"opening a child                 {statistics.median(one):10.1f} µs  target ≤ 60")
+    many, kept = opened(AT_ONCE, close=False)
+    print(f"… while {AT_ONCE:,} stay open         {statistics.median(many):10.1f} µs")
+    del kept
+    few, all_of_them = growth()
+    print(
+        f"in use after {IN_A_ROW // 10:,} children   {few:10,} blocks; "
+        f"after {IN_A_ROW:,} {all_of_them:,}"
+    )
+    print(f"worst case, 100k-token prompt   {micros(estimate(), 2_000):10.1f} µs")
 
 
 if __name__ == "__main__":
