@@ -107,5 +107,8 @@ class BalanceView:
         return self.standing.balance()
 
     def would_exceed(self, cost: Money) -> bool:
-        """Return whether `cost` dollars more would be refused now. Records nothing."""
+        """Return whether `cost` dollars more would be refused now, of a session that ended any.
+
+        Records nothing.
+        """
         return self.standing.would_exceed(parse_cost(cost))

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from functools import partial
+from typing import Final
 
 from budget_core.calls.context import finalizing
 from budget_core.calls.payer import own_groups
 from budget_core.calls.refusals import exhausted_by
 from budget_core.calls.request import CallRequest
 from budget_core.errors import AgentBudgetError, InvalidBudget, LedgerUnavailable
-from budget_core.ledger import Account, Balance, Denial, Lasts, Ledger
+from budget_core.ledger import Account, Balance, Denial, Headroom, Lasts, Ledger
 from budget_core.ledger.reservation import Group, Reservation
 from budget_core.money.amounts import UNITS, ZERO, Amounts
 from budget_core.money.limits import UNLIMITED, Limit, Limits
@@ -18,6 +19,9 @@ from budget_core.runtime.background import drain, in_event_loop
 from budget_core.runtime.finalizers import reap, when_dropped
 from budget_core.session.open_accounts import openers_of
 from budget_core.session.policy import Policy, reserve_for
+
+_NOTHING: Final = Headroom(0, 0, 0, 0)
+"""What is left to an account that has ended, or under one that has."""
 
 
 class Standing:
@@ -49,7 +53,7 @@ class Standing:
         started: it was opened.
 
     Raises:
-        BudgetExhausted: there is not enough to set aside.
+        BudgetExhausted: there is not enough to set aside, or what pays has ended.
         InvalidBudget: there is no account `under`.
         AccountConflict, LedgerUnavailable: as they say.
     """
@@ -106,6 +110,7 @@ class Standing:
                 return
             limits = self.limits
             if self._above:
+                self._refuse_under_what_ended()
                 self.limits = limits.lowered(self._above[0].unspent(limits))
             asked = self._enforced(self.limits if self._cut else limits)
             lasts: Lasts = "name" if self.named else "run"
@@ -151,8 +156,10 @@ class Standing:
         """Return whether `cost` nanos more would be refused now. Records nothing."""
         self.start()
         drain()
-        room = Reservation(self.groups, self.final()).headroom().usd
-        return room is not None and cost > room
+        room = Reservation(self.groups, self.final()).headroom()
+        if room == _NOTHING or (room.usd is not None and cost > room.usd):
+            return True
+        return room.usd == 0 and any(each._overdrawn() for each in self.lineage)  # noqa: SLF001
 
     def unspent(self, limits: Limits) -> int:
         """Return the most nanos that this account and its parents leave a child with `limits`."""
@@ -240,6 +247,21 @@ class Standing:
                 self.ledger.close(self.account)
 
     # -- inside ------------------------------------------------------------------------------
+
+    def _refuse_under_what_ended(self) -> None:
+        self._above[0].start()
+        above = Reservation(self._above[0].groups)
+        if above.headroom() != _NOTHING:
+            return
+        if (refusal := above.reserve(ZERO)) is None:
+            above.release()
+        elif refusal.denial.state != "open":
+            request = CallRequest(kind="tool", name=f"session {self._id}")
+            raise exhausted_by(refusal.denial, self._id, request)
+
+    def _overdrawn(self) -> bool:
+        usd = self.limits.lifelong("usd")
+        return usd is not None and self.balance().spent.usd > usd
 
     def _enforced(self, limits: Limits) -> Limits:
         return limits if self._policy.mode == "enforce" else UNLIMITED
