@@ -31,7 +31,7 @@ class MemoryLedger(BookLedger):
         clock: in place of the machine's.
     """
 
-    def __init__(self, keep_entries: int = 10_000, *, clock: Clock | None = None) -> None:
+    def __init__(self, keep_entries: int = 8_000, *, clock: Clock | None = None) -> None:
         super().__init__(clock)
         # reentrant: a finalizer that only reads may run inside an operation
         self._lock = self._for_writing = self._for_appending = self._for_reading = RLock()
@@ -144,7 +144,8 @@ class MemoryLedger(BookLedger):
     def _spend(self, route: Route, amounts: Amounts) -> tuple[tuple[Amounts, ...], Denial | None]:
         """Spend in all accounts of a usual way; return what they have spent, and who is over."""
         usd, tokens, llm_calls, tool_calls = amounts
-        after, beyond = [], False
+        after: list[Amounts] = []
+        beyond = False
         for node in route.path:
             spent = node.spent
             spent = node.spent = tuple.__new__(
@@ -171,7 +172,7 @@ class MemoryRecords:
         self._nodes = nodes
         self._entries: deque[Entry] = deque()
         self._ended: dict[str, Entry] = {}
-        self._folded: dict[str, tuple[Amounts, Amounts]] = {}
+        self._folded: dict[str, list[int]] = {}
         self.get: Callable[[str], Entry | None] = self._ended.get
 
     def __contains__(self, key: str) -> bool:
@@ -180,7 +181,7 @@ class MemoryRecords:
 
     def add(self, entry: Entry) -> None:
         """Keep a record, and fold the oldest one if these are too many."""
-        self._ended[entry.id] = entry
+        self._ended[entry[0]] = entry
         self._entries.append(entry)
         if len(self._entries) > self._keep:
             self._fold(self._entries.popleft())
@@ -199,19 +200,27 @@ class MemoryRecords:
 
     def folded(self, account: str) -> tuple[Amounts, Amounts]:
         """Return what records that are not kept came to: spent, and spent beyond their holds."""
-        return self._folded.get(account, (ZERO, ZERO))
+        sums = self._folded.get(account)
+        return (ZERO, ZERO) if sums is None else (Amounts(*sums[:4]), Amounts(*sums[4:]))
 
     def forget(self, account: str) -> None:
         """Drop the sum of an account that is gone."""
         self._folded.pop(account, None)
 
     def _fold(self, entry: Entry) -> None:
-        if self._ended.get(entry.id) is entry:
-            del self._ended[entry.id]
+        key, amounts = entry[0], entry[5]
+        if self._ended.get(key) is entry:
+            del self._ended[key]
         beyond = unheld(entry)
-        for account in entry.path:
-            if account in self._nodes:
-                spent, more = self.folded(account)
-                if beyond is not ZERO:
-                    more = plus(more, beyond)
-                self._folded[account] = plus(spent, entry.amounts), more
+        for account in entry[3]:
+            sums = self._folded.get(account)
+            if sums is None:
+                if account not in self._nodes:
+                    continue
+                sums = self._folded[account] = [0] * 8
+            sums[0] += amounts[0]
+            sums[1] += amounts[1]
+            sums[2] += amounts[2]
+            sums[3] += amounts[3]
+            if beyond is not ZERO:
+                sums[4:] = plus(Amounts(*sums[4:]), beyond)
