@@ -120,16 +120,16 @@ class TestOnAServer:
 
     def test_accounts_and_holds_are_told_in_pages(self, ledger, commands):
         ledger.open(Account("root", None, TEN))
-        for n in range(6 * PAGE):
+        for n in range(12 * PAGE):
             ledger.open(Account(f"{n}", "root"))
             ledger.reserve(f"hold {n}", (f"{n}",), A_NANO)
         found = []
         ran = commands(lambda: found.extend(ledger.accounts()))
         assert sorted({each.account for each in found}) == [each.account for each in found]
-        assert len(found) == 6 * PAGE + 1
+        assert len(found) == 12 * PAGE + 1
         assert ran("hscan") >= 4
         ran = commands(lambda: found.append(len(ledger.holds())))
-        assert found[-1] == 6 * PAGE
+        assert found[-1] == 12 * PAGE
         assert ran("hscan") >= 4
         assert ledger.verify() == []
 

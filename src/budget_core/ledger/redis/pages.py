@@ -10,13 +10,13 @@ from budget_core.ledger.records import Entry, Hold
 from budget_core.ledger.redis import codec
 from budget_core.ledger.tree.accounts import Node, Route
 from budget_core.ledger.tree.hold import LiveHold
-from budget_core.money.amounts import Amounts
+from budget_core.money.amounts import ZERO, Amounts
 
 Told: TypeAlias = dict[str, Any]
 Ask: TypeAlias = Callable[[str, str, int], Told]
 """Returns a page: what is wanted, from where on, how many."""
-PAGE: Final = 100
-RECORDS: Final = 1_000
+PAGE: Final = 50
+RECORDS: Final = 500
 
 
 def scanned(ask: Ask, what: str) -> Iterator[tuple[Told, Told]]:
@@ -61,26 +61,38 @@ class Snapshot:
 
     def __init__(self, ask: Ask) -> None:
         self._ask = ask
-        self._told: dict[str, Told] = {}
-        self._seen: dict[str, int] = {}
-        for each, page in scanned(ask, "accounts"):
-            key = each["balance"][0]
-            self._told[key], self._seen[key] = each, page["records"]
         self._nodes: dict[str, Node] = {}
-        found = [self._node(key) for key in self._told]
-        self.nodes = [node for node in found if node is not None and not node.gone]
+        self._seen: dict[str, int] = {}
+        self._folded: dict[str, tuple[Amounts, Amounts]] = {}
+        self.has_lost_records = self._lives = False
+        self._read_accounts()
+        self.nodes = [node for node in self._nodes.values() if not node.gone]
         holds = {each["id"]: each for each, _ in scanned(ask, "holds")}
-        self._held = len(holds)
+        self.has_lost_holds = self._lives and not holds
         self.live = [live for live in map(self._hold, holds.values()) if live is not None]
 
-    @property
-    def has_lost_holds(self) -> bool:
-        return not self._held and any(each["live"] for each in self._told.values())
+    def _read_accounts(self) -> None:
+        """Read each account once its parent is read; one whose parent is newer is left out."""
+        early: dict[str, list[tuple[Told, int]]] = {}
+        for each, page in scanned(self._ask, "accounts"):
+            due = [(each, int(page["records"]))]
+            while due:
+                told, seen = due.pop()
+                key, parent = told["balance"][0], told["parent"]
+                if parent is not None and parent not in self._nodes:
+                    early.setdefault(parent, []).append((told, seen))
+                elif key not in self._nodes:
+                    self._add(key, told, seen)
+                    due += early.pop(key, [])
 
-    @property
-    def has_lost_records(self) -> bool:
-        told = self._told.values()
-        return not len(self) and any(each["balance"][4] != each["folded"] for each in told)
+    def _add(self, key: str, told: Told, seen: int) -> None:
+        self._nodes[key], self._seen[key] = self._node(key, told), seen
+        folded = codec.vector(told["folded"])
+        if any(folded):
+            self._folded[key] = folded, codec.vector(told["folded_beyond"])
+        self._lives = self._lives or bool(told["live"])
+        if not seen and folded != self._nodes[key].spent:
+            self.has_lost_records = True
 
     def __iter__(self) -> Iterator[Entry]:
         """Return the records, without those accounts of their paths that had not seen them."""
@@ -96,19 +108,13 @@ class Snapshot:
         return max(self._seen.values(), default=0)
 
     def folded(self, account: str) -> tuple[Amounts, Amounts]:
-        each = self._told[account]
-        return codec.vector(each["folded"]), codec.vector(each["folded_beyond"])
+        return self._folded.get(account, (ZERO, ZERO))
 
-    def _node(self, key: str) -> Node | None:
-        if key in self._nodes or key not in self._told:
-            return self._nodes.get(key)
-        each = self._told[key]
-        parent = self._node(each["parent"]) if each["parent"] is not None else None
-        if parent is None and each["parent"] is not None:
-            return None
+    def _node(self, key: str, each: Told) -> Node:
+        parent = None if each["parent"] is None else self._nodes[each["parent"]]
         balance = each["balance"]
         account = codec.account_from(key, balance[1], each["lasts"])
-        node = self._nodes[key] = Node(account, parent, 0.0)
+        node = Node(account, parent, 0.0)
         node.change_to(account, codec.current(account.limits, balance[2]))
         node.kept, node.spent = list(codec.vector(balance[3])), codec.vector(balance[4])
         node.held, node.state = list(codec.vector(balance[5])), balance[6]
