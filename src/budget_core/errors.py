@@ -76,6 +76,26 @@ class AgentBudgetError(Exception):
 
     result: Any = None
 
+    @classmethod
+    def behind(cls, error: BaseException | None) -> Self | None:
+        """Return the error of this kind for which another one was raised; None if there is none.
+
+        For libraries that wrap what is raised below them (LiteLLM, instructor, tenacity).
+
+        >>> try:
+        ...     raise RuntimeError("no answer") from BudgetExhausted("no money")
+        ... except RuntimeError as error:
+        ...     print(BudgetExhausted.behind(error))
+        no money
+        """
+        seen: list[BaseException] = []
+        while error is not None and error not in seen:
+            if isinstance(error, cls):
+                return error
+            seen.append(error)
+            error = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
+        return None
+
     def recast(self, mixin: type[BaseException] | None) -> Self:
         """Return this error, also an instance of `mixin`.
 
