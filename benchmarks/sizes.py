@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import os
 import resource
+import shutil
 import socket
 import subprocess
 import sys
@@ -136,8 +137,8 @@ def in_redis(folder: Path, records: int, accounts: int) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser()
-    parser.add_argument("records", type=int, nargs="?", default=100_000)
-    parser.add_argument("accounts", type=int, nargs="?", default=10_000)
+    parser.add_argument("records", type=int, nargs="?", default=20_000)
+    parser.add_argument("accounts", type=int, nargs="?", default=2_000)
     parser.add_argument("--only", nargs="+", default=BACKENDS, choices=BACKENDS)
     asked = parser.parse_args()
     with tempfile.TemporaryDirectory(dir=os.environ.get("LEDGERS_DIR")) as folder:
@@ -145,7 +146,7 @@ def main() -> None:
             in_memory(asked.records, asked.accounts)
         if "sqlite" in asked.only:
             in_sqlite(Path(folder), asked.records, asked.accounts)
-        if "redis" in asked.only:
+        if "redis" in asked.only and shutil.which("redis-server"):
             in_redis(Path(folder), asked.records, asked.accounts)
 
 
