@@ -414,3 +414,23 @@ def test_accounts_that_are_not_used_any_more_take_no_memory(ledger, monkeypatch)
     assert len(ledger._nodes.known) <= 11
     assert {balance.spent.usd for balance in ledger.accounts()} == {0, 1}
     assert ledger.verify() == []
+
+
+def test_an_account_that_was_forgotten_in_vain_is_forgotten_by_the_next_operation(
+    ledger, monkeypatch
+):
+    ledger.open(Account("run", None, lasts="run"))
+    ledger.forget("run")
+    end = ledger.database.end
+
+    def full(connection):
+        monkeypatch.setattr(ledger.database, "end", end)
+        raise sqlite3.OperationalError("database or disk is full")
+
+    monkeypatch.setattr(ledger.database, "end", full)
+    with pytest.raises(LedgerUnavailable):
+        ledger.charge(new_id(), ("a",), usd(1))
+    ledger.charge(new_id(), ("a",), usd(1))
+    with pytest.raises(KeyError):
+        ledger.balance("run")
+    assert [each.account for each in ledger.accounts()] == ["a"]

@@ -88,6 +88,7 @@ class SqliteLedger(BookLedger):
         self._for_appending: AbstractContextManager[object] = _Operation(self, "append")
         self._for_reading: AbstractContextManager[object] = _Operation(self, "read")
         self._outermost: FrameType | None = None
+        self._dropped: list[str] = []
         self._moment = 0.0
         self._pid = 0
         self._owner = ""
@@ -142,6 +143,7 @@ class SqliteLedger(BookLedger):
         try:
             self._write()
             self.database.end(self._oplog.connection)
+            self._dropped.clear()
             self._outermost = None
         except Exception as failure:
             self._give_up(failure)
@@ -190,6 +192,8 @@ class SqliteLedger(BookLedger):
         After an interrupt the connection is not used again: a statement may be half read.
         """
         self._stale()
+        self._forgotten.extendleft(reversed(self._dropped))
+        self._dropped.clear()
         if self._whole:
             self._seen = self._swept = float("-inf")  # the lease may be taken back, too
         if isinstance(error, Exception):
@@ -347,6 +351,7 @@ class SqliteLedger(BookLedger):
     # -- what nobody can name any more -------------------------------------------------------
 
     def _drop(self, account: str) -> None:
+        self._dropped.append(account)
         node = self._nodes.get(account)
         if node is not None and node.owners <= {self._owner, STANDING} | self._dead():
             node.end("closed")
