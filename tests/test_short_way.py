@@ -106,7 +106,7 @@ def test_a_guarded_chat_completion(provider, session):
         lambda: raw.chat.completions.create(**settings),
         lambda: guarded.chat.completions.create(**settings),
     )
-    assert added <= 98, called  # measured: 98
+    assert added <= 99, called  # measured: 99
 
 
 def test_a_guarded_message(provider, session):
@@ -121,4 +121,4 @@ def test_a_guarded_message(provider, session):
     added, called = added_by_the_guard(
         lambda: raw.messages.create(**settings), lambda: guarded.messages.create(**settings)
     )
-    assert added <= 95, called  # measured: 95
+    assert added <= 97, called  # measured: 97

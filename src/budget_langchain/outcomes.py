@@ -35,6 +35,7 @@ def read_result(result: LLMResult | ChatResult) -> Receipt:
         _summed([receipt.usage for receipt in receipts]) or read_usage(output.get("token_usage")),
         head.model or _text(output.get("model_name") or output.get("model")),
         head.tier or tier_of(output.get("service_tier")),
+        others=sum((receipt.others for receipt in receipts), ()),
     )
 
 

@@ -273,7 +273,7 @@ class Call:
         if self.ended:
             return
         if isinstance(outcome, Usage):
-            outcome = tuple.__new__(Receipt, (outcome, model, None, None))
+            outcome = tuple.__new__(Receipt, (outcome, model, None, None, ()))
         sound = type(outcome) is Receipt and outcome.usage is not None and outcome.usage.known
         receipt: Receipt = outcome if sound and not model else _receipt(outcome, model)
         amounts = self.payer.estimator.price(self.request, receipt, self.quote)

@@ -105,7 +105,11 @@ class Estimator:
         other = receipt.tier or request.tier or receipt.model not in (None, request.model)
         if price is None or other:
             price = self._settling(request, receipt, held)
-        return tuple.__new__(Amounts, (price.cost(usage), usage.input + usage.output, 1, 0))
+        cost, tokens = price.cost(usage), usage.input + usage.output
+        if receipt.others:
+            beside, more = others_cost(receipt, request.provider, price)
+            cost, tokens = cost + beside, tokens + more
+        return tuple.__new__(Amounts, (cost, tokens, 1, 0))
 
     def learn(
         self, model: str, prompts: Sequence[Prompt], usage: Usage, *, one_hour: bool = False
@@ -152,6 +156,23 @@ class Estimator:
                 raise
             _log.exception("No price for %s any more; the one it was held at counts", request.model)
             return held
+
+
+def others_cost(receipt: Receipt, provider: str | None, price: Rates) -> tuple[int, int]:
+    """Return the nanos and tokens of what other models used for an answer.
+
+    One without a price of its own counts at `price`, that of the model that was asked.
+    """
+    cost = tokens = 0
+    for model, usage in receipt.others:
+        try:
+            own = rates(model, provider, receipt.tier)
+        except UnknownModel:
+            _log.warning("No price for %s, which another model asked: that one's counts", model)
+            own = price
+        cost += own.cost(usage)
+        tokens += usage.total
+    return cost, tokens
 
 
 def _dearness(price: Rates) -> tuple[int, int]:

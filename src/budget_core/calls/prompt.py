@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, NamedTuple, TypeAlias
 
@@ -14,10 +15,14 @@ IMAGE_TOKENS: Final = 16_384
 _DEAR_IMAGES: Final = {"gpt-4o-mini": 49_152}
 """Models whose image may be more: 2,833 tokens, and 5,667 for each of up to eight tiles."""
 
-_SERVER_TOOLS: Final = (
-    "web_search", "file_search", "code_interpreter", "code_execution", "computer", "mcp",
-    "image_generation", "web_fetch", "google_search", "url_context",
-)  # fmt: skip
+_CLIENT_TOOLS: Final = frozenset({
+    "function", "custom", "namespace", "computer", "computer_use_preview", "local_shell",
+    "apply_patch",
+})  # fmt: skip
+_CLIENT_TOOL_VERSIONS: Final = ("bash_", "text_editor_", "computer_", "memory_")
+"""Types of tools that run at the client, Anthropic's by their beginnings; those of any other type
+run at the provider, which reads and bills what they bring."""
+_MEDIA: Final = re.compile("image|video|audio|sound|file|document|pdf|media")
 _STORED: Final = {
     "previous_response_id": "a stored response (previous_response_id)",
     "conversation": "a stored conversation",
@@ -112,8 +117,10 @@ def _measure_mapping(value: Mapping[Any, Any], count: Count) -> Size:
     kind = value.get("type")
     if kind == "item_reference":
         unbounded = "a stored item (item_reference)"
-    if isinstance(kind, str) and kind.startswith(_SERVER_TOOLS) and "content" not in value:
-        unbounded = f"a tool that runs at the provider ({kind})"
+    if isinstance(kind, str) and _linked(kind, value):
+        unbounded = f"media by URL or id ({kind})"
+    if isinstance(tools := value.get("tools"), list | tuple):
+        unbounded = next(filter(None, map(_at_provider, tools)), unbounded)
     keys = sum(utf8_bytes(key) + 4 if isinstance(key, str) else 8 for key in value)
     one_hour = size.one_hour or value.get("ttl") == "1h"
     return Size(size.text + keys, size.images, unbounded, one_hour)
@@ -127,6 +134,37 @@ def _sum(sizes: Sequence[Size]) -> Size:
         unbounded = unbounded or size.unbounded
         one_hour = one_hour or size.one_hour
     return Size(total, images, unbounded, one_hour)
+
+
+def _at_provider(tool: Any) -> str | None:
+    kind = tool.get("type") if isinstance(tool, Mapping) else getattr(tool, "type", None)
+    if not isinstance(kind, str) or kind in _CLIENT_TOOLS or kind.startswith(_CLIENT_TOOL_VERSIONS):
+        return None
+    if kind == "shell" and isinstance(tool, Mapping):
+        where = tool.get("environment") or {"type": "local"}
+        if isinstance(where, Mapping) and where.get("type") == "local":
+            return None
+    return f"a tool that runs at the provider ({kind})"
+
+
+def _linked(kind: str, value: Mapping[Any, Any]) -> bool:
+    """Return whether a part of a message names media that the provider fetches."""
+    if not _MEDIA.search(kind):
+        return False
+    for inside in (value.get(kind), value.get("source"), value):
+        if isinstance(inside, Mapping):
+            if inside.get("type") in ("url", "file") and inside is not value:
+                return True
+            where = [inside.get("url"), inside.get("file_data"), inside.get("s3Location")]
+        else:
+            where = [inside]
+        if any(isinstance(at, Mapping) or _is_link(at) for at in where):
+            return True
+    return False
+
+
+def _is_link(text: Any) -> bool:
+    return isinstance(text, str) and "://" in text[:12]
 
 
 class _Media(NamedTuple):

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from operator import add
 from typing import Any, Final, TypeAlias, cast
 
 from budget_core.money.usage import NO_RECEIPT, TIERS, Receipt, Usage, tier_of
@@ -55,8 +56,9 @@ def read_on(known: Receipt, event: Any, *, foreign: bool = False) -> Receipt:
         usage = usage or known.usage
     else:
         usage = Usage(*map(max, known.usage, usage))
-    told = (usage, found.model or known.model, found.tier or known.tier, known.cut)
-    return tuple.__new__(Receipt, told)
+    model, tier = found.model or known.model, found.tier or known.tier
+    others = found.others or known.others
+    return tuple.__new__(Receipt, (usage, model, tier, known.cut, others))
 
 
 def met_cap(response: Any) -> bool | None:
@@ -112,9 +114,9 @@ def _endings(get: Get) -> Iterator[Any]:
 def _is_receipt(answer: Any) -> bool:
     if not isinstance(answer, Receipt):
         return False
-    usage, *texts, _ = answer
+    usage, *texts, _, others = answer
     told = usage is None or (isinstance(usage, Usage) and usage.known)
-    return told and all(text is None or isinstance(text, str) for text in texts)
+    return told and not others and all(text is None or isinstance(text, str) for text in texts)
 
 
 def _output_alone(event: Any) -> Usage | None:
@@ -133,10 +135,12 @@ def _read(response: Any) -> Receipt:
     get = _getter(response)
     usage = get("usage")
     if usage is not None:
-        said, model = get("service_tier"), get("model")
-        tier = tier_of(said) if said is not None else _tier_within(usage)
+        said, model, part = get("service_tier"), get("model"), _getter(usage)
+        tier = tier_of(said) if said is not None else _tier_within(part)
         named = model if isinstance(model, str) and model else None
-        return tuple.__new__(Receipt, (read_usage(usage), named, tier, None))
+        if isinstance(steps := part("iterations"), list):
+            return _iterated(read_usage(usage), named, tier, steps)
+        return tuple.__new__(Receipt, (read_usage(usage), named, tier, None, ()))
     if (metadata := get("usage_metadata") or get("usageMetadata")) is not None:
         return _from_metadata(get, metadata)
     if get("response_metadata") is not None:
@@ -163,18 +167,42 @@ def _wrapped(get: Get) -> Receipt:
     return Receipt(None, model, tier_of(said)) if model or said else NO_RECEIPT
 
 
+def _iterated(
+    whole: Usage | None, model: str | None, tier: str | None, steps: list[Any]
+) -> Receipt:
+    """Add up the passes of an answer: its `whole` leaves out compactions and other models.
+
+    https://docs.anthropic.com/en/docs/build-with-claude/compaction: what is billed is the sum
+    of ``usage.iterations``.
+    """
+    by_model: dict[str, Usage] = {}
+    for step in steps:
+        get, usage = _getter(step), read_usage(step)
+        if usage is not None:
+            name = "" if get("type") in _OWN_STEPS else _text(get("model")) or ""
+            by_model[name] = Usage(*map(add, by_model.get(name, Usage()), usage))
+    own = by_model.pop("", None)
+    others = tuple(by_model.items())
+    if own is None and others:
+        (model, own), *rest = others
+        others = tuple(rest)
+    return Receipt(own or whole, model, tier, others=others)
+
+
 def _from_metadata(get: Get, metadata: Any) -> Receipt:
     about = _getter(get("response_metadata"))
     usage = read_usage(metadata)
     raw = about("token_usage") or about("usage")
     model = get("model_version") or get("modelVersion") or about("model_name") or about("model")
-    tier = tier_of(about("service_tier")) or _tier_within(metadata) or _tier_within(raw)
+    spoken, within = _getter(metadata), _getter(raw)
+    tier = tier_of(about("service_tier")) or _tier_within(spoken) or _tier_within(within)
+    if isinstance(steps := within("iterations"), list):
+        return _iterated(read_usage(raw), _text(model), tier, steps)
     return Receipt(usage or read_usage(raw), _text(model), tier)
 
 
-def _tier_within(usage: Any) -> str | None:
+def _tier_within(get: Get) -> str | None:
     """Read the tier that a usage implies: Anthropic's own fields, LangChain's prefixed keys."""
-    get = _getter(usage)
     if get("speed") == "fast":
         return "fast"
     details = get("input_token_details")
@@ -351,6 +379,8 @@ _ANTHROPIC: Final = (
 """Of these it tells at least one; OpenAI none."""
 _CAPPED: Final = frozenset({"length", "max_tokens", "max_output_tokens"})
 """What providers call the end of an answer that met a cap on its length."""
+_OWN_STEPS: Final = ("message", "compaction")
+"""Passes of the model itself; the others are of the model that they name."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -46,12 +46,15 @@ class Receipt(NamedTuple):
         model: that answered.
         tier: see `TIERS`.
         cut: it ends where a cap on its length was met; None if that is unknown.
+        others: other models that the provider asked on the way, each with what it used, which is
+            billed beside `usage` at a price of its own (Anthropic's advisor and fallbacks).
     """
 
     usage: Usage | None
     model: str | None = None
     tier: str | None = None
     cut: bool | None = None
+    others: tuple[tuple[str, Usage], ...] = ()
 
 
 NO_RECEIPT: Final = Receipt(None)

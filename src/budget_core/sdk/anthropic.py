@@ -6,6 +6,7 @@ import re
 from collections.abc import Mapping
 from typing import Any, Final
 
+from budget_core.calls.prompt import unbounded_in
 from budget_core.calls.quote import USEFUL
 from budget_core.sdk.endpoints import Api, Body, Endpoint
 from budget_core.sdk.stainless import StainlessGuard
@@ -20,6 +21,17 @@ def _thinks(body: Mapping[str, Any]) -> bool:
     return isinstance(thinking, Mapping) and isinstance(thinking.get("budget_tokens"), int)
 
 
+def _unbounded(body: Mapping[str, Any]) -> str | None:
+    edits = body.get("context_management") or {}
+    if isinstance(edits, Mapping) and any(map(_compacts, edits.get("edits") or ())):
+        return "a compaction, which reads and writes besides the answer (context_management)"
+    return unbounded_in(body)
+
+
+def _compacts(edit: Any) -> bool:
+    return not (isinstance(edit, Mapping) and str(edit.get("type")).startswith("clear_"))
+
+
 def _least(body: Mapping[str, Any]) -> int:
     return _LEAST_THOUGHT + USEFUL if "thinking" in body and _thinks(body) else 1
 
@@ -32,6 +44,13 @@ def _think_less(body: Body, cap: int) -> Body:
     return {**body, "thinking": {**thinking, "budget_tokens": budget}}
 
 
+_KNOWN: Final = frozenset(
+    {
+        "system", "tools", "tool_choice", "output_config", "output_format", "context_management",
+        "container", "betas", "speed", "inference_geo", "cache_control",
+    }
+)  # fmt: skip
+
 API: Final = Api(
     {
         "/messages": Endpoint(
@@ -40,6 +59,9 @@ API: Final = Api(
             cap_for=lambda _model, _provider: "max_tokens",
             stream_format=MESSAGES,
             least=_least,
+            unbounded=_unbounded,
+            own=("anthropic",),
+            known=_KNOWN,
             adjust=_think_less,
         ),
         "/complete": Endpoint(

@@ -48,6 +48,9 @@ class Endpoint:
         beyond: what it is billed for that no worst case covers; it then runs only if that is
             allowed, and is recorded as unpriced unless it tells a usage that has a price.
         unbounded: names what in a body has no bound, beside what `measure` finds.
+        own: the providers whose API this is: of a parameter that these add, more is known to them.
+        known: parameters that mean no more than their size, wherever this API is spoken. Another
+            one at another provider has no bound: servers put searches and plugins there.
     """
 
     messages: str = ""
@@ -63,6 +66,8 @@ class Endpoint:
     adjust: Callable[[Body, int], Body] | None = None
     beyond: str | None = None
     unbounded: Callable[[Mapping[str, Any]], str | None] = unbounded_in
+    own: tuple[str, ...] = ()
+    known: frozenset[str] = frozenset()
 
     def read(self, body: Mapping[str, Any], provider: str | None) -> CallRequest:
         get = body.get
@@ -82,6 +87,9 @@ class Endpoint:
         context = dict(body)
         for key in body.keys() & _NO_INPUT:
             del context[key]
+        unbounded = self.unbounded(body)
+        if self.known and provider not in self.own and (strange := context.keys() - self.known):
+            unbounded = unbounded or _strange(strange, context)
         caps = _numbers(body, self.caps)
         counts = _numbers(body, self.counts) if self.counts else {}
         prompt: Prompt = tuple.__new__(Prompt, (messages, context))
@@ -94,7 +102,7 @@ class Endpoint:
             tier="fast" if get("speed") == "fast" else get("service_tier") or get("serviceTier"),
             fingerprint=(model, list(messages[-2:])) if self.answers else None,
             least=0 if self.least is None else self.least(body),
-            unbounded=self.unbounded(body),
+            unbounded=unbounded,
         )
 
     def capped(self, body: Body, cap: int, provider: str | None) -> Body:
@@ -118,6 +126,11 @@ class Endpoint:
             return False
         options = body.get("stream_options") or {}
         return isinstance(options, Mapping) and options.get("include_usage") is None
+
+
+def _strange(names: Iterable[str], context: Mapping[str, Any]) -> str | None:
+    given = sorted(name for name in names if context[name])
+    return f"a parameter that this API does not have ({given[0]})" if given else None
 
 
 def _prompts(messages: Sequence[Any]) -> int:

@@ -31,6 +31,32 @@ def _unbounded(body: Mapping[str, Any]) -> str | None:
     return unbounded_in(body)
 
 
+_OWN: Final = ("openai", "azure")
+_CHAT: Final = frozenset(
+    {
+        "tools", "tool_choice", "functions", "function_call", "response_format", "prediction",
+        "modalities", "audio", "reasoning_effort", "reasoning", "verbosity",
+        "prompt_cache_retention", "text", "instructions", "include", "truncation", "background",
+        "max_tool_calls", "moderation",
+        # servers that speak the same
+        "min_p", "top_a", "top_k", "min_tokens", "random_seed", "repetition_penalty",
+        "length_penalty", "typical_p", "use_beam_search", "beam_size", "ignore_eos",
+        "stop_token_ids", "include_stop_str_in_output", "skip_special_tokens",
+        "spaces_between_special_tokens", "add_generation_prompt", "continue_final_message",
+        "echo", "suffix", "logits_processors", "prompt_logprobs", "return_token_ids",
+        "guided_json", "guided_regex", "guided_choice", "guided_grammar", "structured_outputs",
+        "grammar", "json_schema", "format", "chat_template", "chat_template_kwargs", "priority",
+        "request_id", "cache_salt", "mm_processor_kwargs", "enable_thinking", "thinking_budget",
+        "include_reasoning", "reasoning_format", "reasoning_split", "reasoning_content",
+        "clear_thinking", "prompt_mode", "safe_prompt", "prefix", "keep_alive", "options",
+        "cache_prompt", "id_slot", "n_predict", "num_ctx", "mirostat", "mirostat_eta",
+        "mirostat_tau", "provider", "route", "transforms", "usage", "session_id", "trace",
+        "disable_tool_validation", "citation_options", "safety_settings", "do_sample",
+        "return_full_text", "mock_response",
+    }
+)  # fmt: skip
+"""What the references of the API and of servers that speak it say of the prompt and of sampling."""
+
 API: Final = Api(
     {
         "/chat/completions": Endpoint(
@@ -40,6 +66,8 @@ API: Final = Api(
             counts=("n",),
             asks_usage=True,
             unbounded=_unbounded,
+            own=_OWN,
+            known=_CHAT,
         ),
         "/responses": Endpoint(
             messages="input",
@@ -48,6 +76,8 @@ API: Final = Api(
             stream_format=RESPONSES,
             least=lambda _body: _LEAST_RESPONSE,
             unbounded=_unbounded,
+            own=_OWN,
+            known=_CHAT,
         ),
         "/completions": Endpoint(
             messages="prompt",

@@ -123,6 +123,64 @@ class TestMeasure:
         result = {"type": "web_search_tool_result", "content": "found it"}
         assert measure([result]).unbounded is None
 
+    @pytest.mark.parametrize(
+        "tool",
+        [
+            {"type": "shell", "environment": {"type": "container_auto"}},
+            {"type": "openrouter:web_search"},
+            {"type": "browser_search"},
+            {"type": "advisor_20260301", "name": "advisor", "model": "claude-opus-4-8"},
+            {"type": "a_tool_of_next_year"},
+        ],
+    )
+    def test_a_tool_that_is_not_known_to_run_at_the_client_has_none_either(self, tool):
+        assert tool["type"] in measure({"tools": [tool]}).unbounded
+        nested = {"type": "namespace", "name": "n", "tools": [tool]}
+        assert tool["type"] in measure({"tools": [nested]}).unbounded
+
+    @pytest.mark.parametrize(
+        "tool",
+        [
+            {"name": "f", "input_schema": {"type": "object"}},
+            {"type": "custom", "name": "f"},
+            {"type": "computer_20250124", "name": "computer", "display_width_px": 1},
+            {"type": "computer_use_preview"},
+            {"type": "bash_20250124", "name": "bash"},
+            {"type": "shell"},
+            {"type": "shell", "environment": {"type": "local"}},
+        ],
+    )
+    def test_one_that_runs_at_the_client_has_one(self, tool):
+        assert measure({"tools": [tool]}).unbounded is None
+
+    @pytest.mark.parametrize(
+        "part",
+        [
+            {"type": "document", "source": {"type": "url", "url": "https://example.com/a.pdf"}},
+            {"type": "document", "source": {"type": "file", "file": "f"}},
+            {"type": "video_url", "video_url": {"url": "https://example.com/a.mp4"}},
+            {"type": "audio_url", "audio_url": "https://example.com/a.wav"},
+            {"type": "file", "file": {"filename": "a", "file_data": "https://example.com/a.pdf"}},
+            {"type": "document_url", "document_url": "https://example.com/a.pdf"},
+            {"type": "video", "source": {"s3Location": {"uri": "s3://bucket/a.mp4"}}},
+        ],
+    )
+    def test_media_that_the_provider_fetches_have_none(self, part):
+        assert "media by URL" in measure([{"content": [part]}]).unbounded
+
+    @pytest.mark.parametrize(
+        "part",
+        [
+            {"type": "document", "source": {"type": "text", "data": "see https://example.com"}},
+            {"type": "file", "file": {"filename": "a", "file_data": "data:text/plain;base64,AA"}},
+            {"type": "url_citation", "url_citation": {"url": "https://example.com/a"}},
+            {"type": "search_result", "source": "https://example.com", "content": []},
+            {"type": "tool_use", "input": {"type": "x", "video_url": "https://example.com"}},
+        ],
+    )
+    def test_what_is_written_out_has_one(self, part):
+        assert measure([{"content": [part]}]).unbounded is None
+
     def test_a_cache_write_for_an_hour_is_seen(self):
         assert measure([{"cache_control": {"type": "ephemeral", "ttl": "1h"}}]).one_hour
         assert not measure([{"cache_control": {"type": "ephemeral", "ttl": "5m"}}]).one_hour

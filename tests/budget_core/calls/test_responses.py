@@ -12,7 +12,9 @@ from openai.types import CreateEmbeddingResponse
 from openai.types.chat import ChatCompletion, ChatCompletionChunk
 from openai.types.responses import Response, ResponseCompletedEvent
 
-from budget_core.calls.responses import read_receipt, read_usage
+from budget_core import AgentBudget, CallRequest
+from budget_core.calls.responses import read_on, read_receipt, read_usage
+from budget_core.money.prices.lookup import rates
 from budget_core.money.usage import Receipt, Usage, tier_of
 
 CHAT = {
@@ -186,6 +188,67 @@ class TestAnthropic:
     def test_fast_mode(self):
         usage = {**MESSAGE["usage"], "service_tier": "standard", "speed": "fast"}
         assert read_receipt({**MESSAGE, "usage": usage}).tier == "fast"
+
+
+def iterated(*steps, **usage):
+    return {
+        **MESSAGE,
+        "usage": {"input_tokens": 23, "output_tokens": 4, **usage, "iterations": [*steps]},
+    }
+
+
+class TestPasses:
+    """What Anthropic bills is the sum of ``usage.iterations``; the whole leaves some of them out."""
+
+    COMPACTED = iterated(
+        {"type": "compaction", "input_tokens": 180, "output_tokens": 35},
+        {"type": "message", "input_tokens": 23, "output_tokens": 4},
+    )
+    ADVISED = iterated(
+        {"type": "message", "input_tokens": 11, "output_tokens": 1},
+        {"type": "advisor_message", "model": "claude-opus-4-8", "input_tokens": 82,
+         "output_tokens": 16, "cache_creation_input_tokens": 0, "cache_read_input_tokens": 3},
+        {"type": "message", "input_tokens": 12, "output_tokens": 3},
+    )  # fmt: skip
+    FELL_BACK = iterated(
+        {
+            "type": "fallback_message",
+            "model": "claude-opus-4-6",
+            "input_tokens": 9,
+            "output_tokens": 2,
+        }
+    )
+
+    def test_a_compaction_is_the_model_s_own(self):
+        receipt = read_receipt(self.COMPACTED)
+        assert (receipt.usage, receipt.others) == (Usage(203, 39), ())
+
+    def test_another_model_is_named_with_what_it_used(self):
+        receipt = read_receipt(self.ADVISED)
+        assert receipt.usage == Usage(23, 4)
+        assert receipt.others == (("claude-opus-4-8", Usage(85, 16, 3)),)
+
+    def test_an_answer_of_another_model_alone_is_its_own(self):
+        receipt = read_receipt(self.FELL_BACK)
+        assert receipt == Receipt(Usage(9, 2), "claude-opus-4-6", receipt.tier)
+
+    def test_a_stream_tells_them_last(self):
+        started = read_on(Receipt(None), {"message": MESSAGE})
+        delta = {"type": "message_delta", "usage": self.ADVISED["usage"]}
+        assert read_on(started, delta).others == (("claude-opus-4-8", Usage(85, 16, 3)),)
+
+    @pytest.mark.parametrize("way", ["held", "recorded"])
+    def test_each_model_is_charged_at_its_own_price(self, way):
+        with AgentBudget("$5").session() as session:
+            if way == "held":
+                session.open_call(CallRequest(model="claude-sonnet-4-5", output_cap=99)).settle(
+                    self.ADVISED
+                )
+            else:
+                session.wrap(self.ADVISED)
+        own, advisor = rates("claude-sonnet-4-5"), rates("claude-opus-4-8")
+        assert session.spent_nanos == own.cost(Usage(23, 4)) + advisor.cost(Usage(85, 16, 3))
+        assert session.standing.balance().spent.tokens == 23 + 4 + 85 + 16
 
 
 class TestGemini:

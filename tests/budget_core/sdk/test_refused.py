@@ -3,6 +3,8 @@
 import asyncio
 
 import anthropic
+import httpx
+import openai
 import pytest
 
 from budget_core import Unbounded, UnknownModel, wrap_client
@@ -77,6 +79,7 @@ def test_a_batch_of_messages_is_refused(provider, claude, claiming):
         {"fallbacks": [{"model": "claude-opus-4-6"}]},
         {"inference_geo": "us"},
         {"mcp_servers": [{"type": "url", "url": "https://example.org", "name": "m"}]},
+        {"context_management": {"edits": [{"type": "compact_20260112"}]}},
         {
             "messages": [
                 {"role": "user", "content": [
@@ -85,7 +88,7 @@ def test_a_batch_of_messages_is_refused(provider, claude, claiming):
             ]
         },
     ],
-    ids=["server tool", "fallbacks", "a region", "remote MCP", "image by url"],
+    ids=["server tool", "fallbacks", "a region", "remote MCP", "compaction", "image by url"],
 )  # fmt: skip
 def test_what_has_no_bound_is_refused(provider, claude, claiming, extra):
     body = {"model": "claude-sonnet-4-6", "messages": SAY, "max_tokens": 50} | extra
@@ -146,3 +149,38 @@ def test_the_usual_region_has_the_usual_price(provider, claude, claiming):
             extra_body={"inference_geo": "global"},
         )
     assert provider.requests == 1
+
+
+@pytest.mark.parametrize(
+    "extra",
+    [{"plugins": [{"id": "web"}]}, {"search_parameters": {"mode": "on"}}, {"next_year_s": True}],
+    ids=lambda extra: next(iter(extra)),
+)
+def test_a_parameter_that_the_api_does_not_have_is_refused_at_other_servers(
+    provider, client, claiming, extra
+):
+    with claiming(), pytest.raises(Unbounded, match=next(iter(extra))):
+        client.chat.completions.create(model="gpt-4o", messages=SAY, extra_body=extra)
+    assert provider.requests == 0
+
+
+def test_what_such_servers_say_of_sampling_passes(provider, client, claiming):
+    extra = {"min_p": 0.1, "guided_json": {}, "chat_template_kwargs": {}, "plugins": None}
+    with claiming():
+        client.chat.completions.create(model="gpt-4o", messages=SAY, extra_body=extra)
+    assert provider.requests == 1
+
+
+def test_at_home_the_provider_answers_for_its_parameters(claiming):
+    asked = []
+
+    def answer(request):
+        asked.append(request)
+        return httpx.Response(400, json={"error": {"message": "unknown parameter"}})
+
+    home = openai.OpenAI(
+        api_key="k", http_client=httpx.Client(transport=httpx.MockTransport(answer))
+    )
+    with claiming(), home, pytest.raises(openai.BadRequestError):
+        home.chat.completions.create(model="gpt-4o", messages=SAY, extra_body={"new": True})
+    assert len(asked) == 1
