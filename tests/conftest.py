@@ -2,6 +2,7 @@
 
 import asyncio
 import gc
+import inspect
 import json
 import os
 import queue
@@ -14,6 +15,7 @@ import threading
 import uuid
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from types import FunctionType
 from typing import NamedTuple
 
 import certifi
@@ -352,3 +354,64 @@ def collector(tmp_path, monkeypatch):
     monkeypatch.setenv("BUDGET_COLLECTOR", running.url)
     yield running
     running.stop()
+
+
+def pytest_generate_tests(metafunc):
+    """Try every function of ours that a test's module has `ON_THE_WAY` (see `breaking`)."""
+    if "place" in metafunc.fixturenames and (way := getattr(metafunc.module, "ON_THE_WAY", ())):
+        places = [place for module in way for place in _places_in(module)]
+        metafunc.parametrize("place", places, ids=map(_name_of, places))
+
+
+_ENDINGS = frozenset({"_paying", "ending", "failed", "finish", "unsent"})
+"""What ends a call: whatever else fails is made good by these."""
+
+
+def _places_in(module):
+    """Return where a module keeps functions of ours, which it defines or uses: (where, name)."""
+    for name, value in vars(module).items():
+        if inspect.isclass(value) and value.__module__ == module.__name__:
+            kept = ((each, getattr(one, "fget", one)) for each, one in vars(value).items())
+            methods = (each for each, one in kept if isinstance(one, FunctionType | classmethod))
+            yield from ((value, each) for each in methods if not each.endswith("__"))
+        ours = isinstance(value, FunctionType) and value.__module__.startswith("budget_")
+        if ours and name not in _ENDINGS:
+            yield module, name
+
+
+def _name_of(place):
+    where, name = place
+    home = where.__qualname__ if inspect.isclass(where) else where.__name__.rpartition(".")[-1]
+    return f"{home}.{name}"
+
+
+@pytest.fixture
+def breaking(monkeypatch, provider):
+    """Let functions between a framework and the wire fail, and see that nothing is lost by it.
+
+    Whatever fails: what reaches the provider is held, it costs no more than is recorded, and
+    nothing stays held when the run is over.
+    """
+
+    class Breaking:
+        def __call__(self, where, name):
+            """Let one raise; return the names of those that were asked."""
+
+            def broken(*_, **__):
+                asked.append(name)
+                raise ZeroDivisionError(name)
+
+            asked = []
+            kind = type(vars(where).get(name))
+            wrap = kind if kind in (property, classmethod) else lambda function: function
+            monkeypatch.setattr(where, name, wrap(broken))
+            return asked
+
+        def check(self, session):
+            provider.wait_idle()
+            assert provider.bill_nanos <= session.spent_nanos
+            assert (provider.requests == 0) == (session.spent_nanos == 0)
+            assert session.reserved == 0
+            assert session.ledger.verify() == []
+
+    return Breaking()

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from budget_core import AgentBudgetError
 from budget_core.calls.outcomes import handled
 from budget_core.frameworks import failed, finish, spoken, spoken_sync
+from budget_core.frameworks.outcomes import unsent
 from budget_core.money.usage import Receipt, Usage
 from budget_core.runtime.background import asked
 from budget_crewai.errors import stopping
@@ -127,8 +128,9 @@ def hear(chunk: str) -> None:
 
 @contextmanager
 def _paying(call: Call, sdk: str | None) -> Iterator[Paid]:
-    paid, before, outer = Paid(call), handled(), _paid.get()
-    _paid.set(paid)
+    with unsent(call):
+        paid, before, outer = Paid(call), handled(), _paid.get()
+        _paid.set(paid)
     try:
         yield paid
     except BaseException as error:

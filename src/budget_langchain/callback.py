@@ -9,6 +9,7 @@ from langchain_core.callbacks import BaseCallbackHandler
 
 from budget_core import AgentBudget, AgentBudgetError, BudgetSession
 from budget_core.frameworks import WRAP_UP, AgentIntegration, OnExhausted, unread
+from budget_core.frameworks.outcomes import unsent
 from budget_core.money.limits import Limit
 from budget_core.money.usd import Money
 from budget_langchain import active, batches, outcomes, paying, runs
@@ -244,7 +245,7 @@ class LangChainBudgetCallback(AgentIntegration, BaseCallbackHandler):
         )
         session = self.session_for(metadata)
         run = await paying.tool_run(asking, self, run_id, request, session)
-        with paying.unsent(run.call):
+        with unsent(run.call):
             self._keep(run_id, run)
 
     @silent
@@ -291,7 +292,7 @@ class LangChainBudgetCallback(AgentIntegration, BaseCallbackHandler):
             if batch is not None:
                 batches.release(self._runs, batch)
             raise
-        with paying.unsent(run.call):
+        with unsent(run.call):
             run.agents = "langgraph_node" in metadata or offers_tools(params)
             run.formed = has_form(params)
             self._keep(run_id, run)

@@ -10,6 +10,7 @@ from langchain_core.embeddings import Embeddings
 
 from budget_core import BudgetSession, CallRequest, Prompt, Usage, register_model
 from budget_core.frameworks import ending, guarding, sender_of
+from budget_core.frameworks.outcomes import unsent
 from budget_core.sdk.installing import guard_loaded
 from budget_langchain.errors import bubble
 
@@ -107,7 +108,8 @@ class BudgetedEmbeddings(Embeddings):
     @contextmanager
     def _paying(self, call: Call) -> Iterator[None]:
         # a model may split the texts over several requests: the guard claims the others too
-        sdk = sender_of(self.embeddings, Embeddings, *_WAYS)
+        with unsent(call):
+            sdk = sender_of(self.embeddings, Embeddings, *_WAYS)
         with guarding(self.session), ending(call, sdk=sdk):
             yield
             call.finish(Usage(input=call.quote.input_tokens if call.quote else 0))

@@ -20,6 +20,7 @@ from budget_core.frameworks import (
     spoken,
     spoken_sync,
 )
+from budget_core.frameworks.outcomes import unsent
 from budget_core.sdk.installing import is_guarded
 from budget_langchain import active
 from budget_langchain.callback import LangChainBudgetCallback
@@ -27,7 +28,7 @@ from budget_langchain.events import silent
 from budget_langchain.graphs import Marks
 from budget_langchain.last_word import final_answer, final_request
 from budget_langchain.models import agent_request, cap_setting, sdk_of, thinking_budget
-from budget_langchain.paying import around, unsent
+from budget_langchain.paying import around
 from budget_langchain.runs import Offer, offering
 
 if TYPE_CHECKING:

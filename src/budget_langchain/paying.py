@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from budget_core.calls import context
+from budget_core.frameworks.outcomes import unsent
 from budget_langchain import runs
 from budget_langchain.runs import Run
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from uuid import UUID
 
     from budget_core import BudgetSession, Call, CallRequest
@@ -61,16 +60,6 @@ async def tool_run(
     if missing or request.cost > run.call.request.cost:
         await asking.reprice(run.call, request, missing)
     return run
-
-
-@contextmanager
-def unsent(call: Call) -> Iterator[None]:
-    """Release a call if its block fails: then it is not sent."""
-    try:
-        yield
-    except BaseException:
-        call.abort()
-        raise
 
 
 def around(session: BudgetSession) -> tuple[BudgetSession, ...]:

@@ -64,7 +64,11 @@ class Run:
 
     def fail(self, error: BaseException) -> None:
         """End the call with an error of the model's (see `frameworks.failed`)."""
-        failed(self.call, error, self.before, sdk=sdk_behind(error))
+        sdk = None
+        try:
+            sdk = sdk_behind(error)
+        finally:
+            failed(self.call, error, self.before, sdk=sdk)
 
     def end(self, *, unbilled: bool) -> None:
         if unbilled:

@@ -170,8 +170,8 @@ class BudgetedChatCompletionClient(ChatCompletionClient, Component[BudgetedClien
         self, asked: Asked, token: CancellationToken | None, word: LastWord | None
     ) -> CreateResult:
         asked = asked if word is None else final_ask(self.client, asked, word.wrap_up)
-        call = await self._open(asked, token, word)
-        with ending(call, sdk=self._sender):
+        sdk, call = self._sender, await self._open(asked, token, word)
+        with ending(call, sdk=sdk):
             with visible(call):
                 arguments = asked.arguments(**cap_setting(self.client, call, self._guarded))
                 result = await self.client.create(**arguments, cancellation_token=token)
@@ -182,9 +182,9 @@ class BudgetedChatCompletionClient(ChatCompletionClient, Component[BudgetedClien
         self, asked: Asked, token: CancellationToken | None, word: LastWord | None
     ) -> AsyncGenerator[str | CreateResult, None]:
         asked = asked if word is None else final_ask(self.client, asked, word.wrap_up)
-        call = await self._open(asked, token, word)
+        sdk, call = self._sender, await self._open(asked, token, word)
         try:
-            with ending(call, sdk=self._sender):
+            with ending(call, sdk=sdk):
                 extra = {
                     **stream_setting(self.client, asked.extra),
                     **cap_setting(self.client, call, self._guarded),

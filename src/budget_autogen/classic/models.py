@@ -14,9 +14,9 @@ from autogen.oai.client import OpenAIClient, OpenAIWrapper, PlaceHolderClient
 from budget_autogen.classic.paying import paying
 from budget_autogen.classic.requests import Params, capped, model_request, without_tools
 from budget_core.calls import context
-from budget_core.calls.outcomes import handled
 from budget_core.calls.responses import read_receipt, read_usage
-from budget_core.frameworks import failed, finish
+from budget_core.frameworks import ending, finish
+from budget_core.frameworks.outcomes import unsent
 from budget_core.runtime.signals import pass_on
 from budget_core.sdk.installing import is_guarded
 
@@ -59,24 +59,19 @@ class GuardedClient:
         final = next((session for session in mine if session in context.finalizing()), None)
         if final is not None:
             params = without_tools(params)
-        with paying(payers):
-            request = model_request(params, payers.agent, payers.agent_id)
-            call = (final or payers.session).open_call(request, joining=mine)
-            return self._settled(params, call)
-
-    def _settled(self, params: Params, call: Call) -> Any:
         inner, sdk = self._inner, _SDKS.get(type(self._inner).__module__)
-        if sdk is None or not is_guarded(sdk):
-            params = capped(params, call, inner)
-            call.wired = isinstance(inner, OpenAIClient)
-        before = handled()
-        try:
-            response = inner.create(params)
-        except BaseException as error:
-            failed(call, error, before, sdk=sdk)
-            raise
-        _conclude(call, inner, response)
-        return response
+        guarded = sdk is not None and is_guarded(sdk)
+        with paying(payers):
+            request = model_request(params, payers.agent)
+            call = (final or payers.session).open_call(request, joining=mine)
+            with ending(call, sdk=sdk):
+                if not guarded:
+                    with unsent(call):
+                        params = capped(params, call, inner)
+                    call.wired = isinstance(inner, OpenAIClient)
+                response = inner.create(params)
+                _conclude(call, inner, response)
+                return response
 
     def __getattr__(self, name: str) -> Any:
         if name == "_inner":  # while it is copied

@@ -76,6 +76,16 @@ def unread(call: Call, error: Exception) -> None:
         raise cut from error
 
 
+@contextmanager
+def unsent(call: Call) -> Iterator[None]:
+    """Release a call if its block fails: then it is not sent."""
+    try:
+        yield
+    except BaseException:
+        call.abort()
+        raise
+
+
 def failed(
     call: Call, error: BaseException, before: int | None = None, *, sdk: str | None = None
 ) -> None:
