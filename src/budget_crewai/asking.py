@@ -69,6 +69,11 @@ class Ask:
         """What `prepare` asks of a ledger may block on I/O."""
         return any(payer.session.blocks for payer, _ in self._units)
 
+    @property
+    def text(self) -> bool:
+        """A text is asked for, and nothing in a form."""
+        return self._given.get("response_model") is None
+
     # -- before the money is gone ------------------------------------------------------------
 
     @property

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from budget_core import AgentBudgetError
 from budget_core.calls.outcomes import handled
-from budget_core.frameworks import failed, finish, spoken, spoken_sync
+from budget_core.frameworks import failed, finish, spoken, spoken_sync, unread, whole
 from budget_core.frameworks.outcomes import unsent
 from budget_core.money.usage import Receipt, Usage
 from budget_core.runtime.background import asked
@@ -47,10 +47,11 @@ class Paid:
                 self._stopped = True
                 raise
 
-    def finish(self, answer: Any) -> Any:
+    def finish(self, answer: Any, *, text: bool) -> Any:
+        """End the call with its answer, of which a part says something too if it is a `text`."""
         shown = answer if isinstance(answer, str) else repr(answer)
         finish(self.call, Receipt(self._usage), [shown])
-        return answer
+        return whole(self.call, answer, text=text and isinstance(answer, str))
 
     def fail(self, error: BaseException, before: int, sdk: str | None) -> None:
         """End the call with an error: free if that proves that nothing was billed."""
@@ -82,7 +83,7 @@ def pay(ask: Ask, function: Callable[..., Any], sdk: str | None = None) -> Any:
         this = ask if word is None else ask.final(word)
         call = this.session.open_call(this.request, joining=this.joining)
         with _paying(call, sdk) as paid:
-            answer = paid.finish(function(*this.args, **this.kwargs))
+            answer = paid.finish(function(*this.args, **this.kwargs), text=this.text)
         return answer if word is None else ask.said(answer)
 
     with ask.refusing():
@@ -99,7 +100,7 @@ async def pay_async(ask: Ask, function: Callable[..., Any], sdk: str | None = No
         this = ask if word is None else ask.final(word)
         call = await this.session.open_call_async(this.request, joining=this.joining)
         with _paying(call, sdk) as paid:
-            answer = paid.finish(await function(*this.args, **this.kwargs))
+            answer = paid.finish(await function(*this.args, **this.kwargs), text=this.text)
         return answer if word is None else ask.said(answer)
 
     with ask.refusing():
@@ -140,6 +141,8 @@ def _paying(call: Call, sdk: str | None) -> Iterator[Paid]:
             for cause in _causes(error, before):
                 if isinstance(cause, AgentBudgetError):
                     raise stopping(cause) from None
+            if isinstance(error, Exception):
+                unread(call, error)
         raise
     finally:
         _paid.set(outer)

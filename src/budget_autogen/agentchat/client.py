@@ -33,6 +33,7 @@ from budget_core.frameworks import (
     stepped,
     streamed,
     visible,
+    whole,
 )
 from budget_core.money.usage import Receipt
 
@@ -176,6 +177,7 @@ class BudgetedChatCompletionClient(ChatCompletionClient, Component[BudgetedClien
                 arguments = asked.arguments(**cap_setting(self.client, call, self._guarded))
                 result = await self.client.create(**arguments, cancellation_token=token)
             self._conclude(call, result)
+            whole(call, result, text=_is_text(asked, result))
         return result if word is None else final_answer(result)
 
     async def _stream(
@@ -195,6 +197,7 @@ class BudgetedChatCompletionClient(ChatCompletionClient, Component[BudgetedClien
                     async for part in stream:
                         if isinstance(part, CreateResult):
                             self._conclude(call, part)
+                            whole(call, part, text=_is_text(asked, part))
                         elif not call.claimed:
                             await call.meter_async(part)
                         yield part if word is None else final_part(part)
@@ -225,7 +228,8 @@ class BudgetedChatCompletionClient(ChatCompletionClient, Component[BudgetedClien
             call.abort()
             return
         usage = result.usage
-        receipt = Receipt(Usage(usage.prompt_tokens, usage.completion_tokens))
+        ended = {"length": True, "stop": False}.get(result.finish_reason)
+        receipt = Receipt(Usage(usage.prompt_tokens, usage.completion_tokens), cut=ended)
         finish(call, receipt, shown(result))
         if call.usage is not None and not (usage.prompt_tokens or usage.completion_tokens):
             result.usage = RequestUsage(call.usage.input, call.usage.output)
@@ -313,3 +317,8 @@ def _unwanted(opening: asyncio.Future[Call]) -> None:
     """Give back a hold that came when it was no longer waited for."""
     if not opening.cancelled() and opening.exception() is None:
         opening.result().release()
+
+
+def _is_text(asked: Asked, result: CreateResult) -> bool:
+    """Return whether an answer is a text, of which a part says something too."""
+    return not asked.json_output and isinstance(result.content, str)

@@ -14,8 +14,8 @@ from autogen.oai.client import OpenAIClient, OpenAIWrapper, PlaceHolderClient
 from budget_autogen.classic.paying import paying
 from budget_autogen.classic.requests import Params, capped, model_request, without_tools
 from budget_core.calls import context
-from budget_core.calls.responses import read_receipt, read_usage
-from budget_core.frameworks import ending, finish
+from budget_core.calls.responses import met_cap, read_receipt, read_usage
+from budget_core.frameworks import ending, finish, repeated_sync, whole
 from budget_core.frameworks.outcomes import unsent
 from budget_core.runtime.signals import pass_on
 from budget_core.sdk.installing import is_guarded
@@ -59,19 +59,30 @@ class GuardedClient:
         final = next((session for session in mine if session in context.finalizing()), None)
         if final is not None:
             params = without_tools(params)
+
+        def ask() -> Any:
+            request = model_request(params, payers.agent, payers.agent_id)
+            call = (final or payers.session).open_call(request, joining=mine)
+            return self._settled(params, call)
+
+        with paying(payers):
+            return ask() if final is not None else repeated_sync(ask)
+
+    def _settled(self, params: Params, call: Call) -> Any:
         inner, sdk = self._inner, _SDKS.get(type(self._inner).__module__)
         guarded = sdk is not None and is_guarded(sdk)
-        with paying(payers):
-            request = model_request(params, payers.agent)
-            call = (final or payers.session).open_call(request, joining=mine)
-            with ending(call, sdk=sdk):
-                if not guarded:
-                    with unsent(call):
-                        params = capped(params, call, inner)
-                    call.wired = isinstance(inner, OpenAIClient)
-                response = inner.create(params)
-                _conclude(call, inner, response)
+        with ending(call, sdk=sdk):
+            if not guarded:
+                with unsent(call):
+                    params = capped(params, call, inner)
+                call.wired = isinstance(inner, OpenAIClient)
+            response = inner.create(params)
+            _conclude(call, inner, response)
+            if not call.truncated:
                 return response
+            said = inner.message_retrieval(response)
+            text = all(isinstance(one, str) for one in said) and not params.get("response_format")
+            return whole(call, response, text=text)
 
     def __getattr__(self, name: str) -> Any:
         if name == "_inner":  # while it is copied
@@ -129,6 +140,8 @@ def _face_of(kind: type[OpenAIWrapper]) -> type[GuardedWrapper]:
 def _conclude(call: Call, client: Any, response: Any) -> None:
     """Charge an answer as it says itself, else as its client says, else by what it shows."""
     receipt = read_receipt(response)
+    if call.limited:
+        receipt = receipt._replace(cut=met_cap(response))
     try:
         if receipt.usage is None:
             receipt = receipt._replace(usage=read_usage(client.get_usage(response)))

@@ -207,6 +207,9 @@ class Call:
 
     def _reprice_model(self, request: CallRequest, groups: tuple[Group, ...]) -> None:
         payer, reservation = self.payer, self.reservation
+        if request.ceiling is not None and request.ceiling == self.cap and self.quote is not None:
+            ours = self.output < self.quote.most  # an adapter has put this call's own cap there
+            request = request._replace(ceiling=None) if ours else request
         quote = payer.estimator.quote(request)
         output = quote.most if quote.capped else min(quote.most, self.output)
         refusal = reservation.extend(quote.amounts(output), groups)
@@ -347,13 +350,13 @@ class Call:
 
     def _note_cut(self, receipt: Receipt, told: Callable[[], bool | None] | None) -> None:
         """Record whether it is the cap that has ended the answer of a `limited` call."""
-        if not (self.wired or self.shortened):
-            return
         usage, quote = receipt.usage, self.quote
         met = receipt.cut if receipt.cut is not None or told is None else told()
         if quote is None or (usage is not None and usage.output * 2 * quote.n < self.output):
             return  # it ended far below: its context was full, or the server has a cap of its own
-        if met is None:
+        if not (self.wired or self.shortened):  # as far as is known: whoever asked knows the cap
+            met = met is not False and usage is not None and usage.output == self.output
+        elif met is None:
             met = usage is not None and usage.output >= self.output
         self.truncated = met
         if met and self.inside is not None:

@@ -49,6 +49,8 @@ def finish(call: Call, receipt: Receipt, shown: Iterable[str]) -> None:
 def ending(call: Call, *, sdk: str | None = None) -> Iterator[Call]:
     """End a call however its block ends: as it was finished there, or failed; else as unknown.
 
+    An answer that the money has cut, and that was not given to `whole` inside, is refused here.
+
     Args:
         call: that the framework opened.
         sdk: see `failed`.
@@ -62,6 +64,7 @@ def ending(call: Call, *, sdk: str | None = None) -> Iterator[Call]:
             unread(call, error)
         raise
     call.finish()
+    whole(call, None, text=True)
 
 
 def unread(call: Call, error: Exception) -> None:

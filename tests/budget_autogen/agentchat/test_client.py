@@ -216,8 +216,9 @@ async def test_retries_are_paid_one_by_one(provider, client, square):
 async def test_the_cap_is_on_the_wire(provider, client, square, guard_sdks):
     provider.script(Reply(output_tokens=10_000))
     budgeted = BudgetedChatCompletionClient(client(), "$0.02", guard_sdks=guard_sdks)
-    result = await budgeted.create(ASK)
-    assert result.finish_reason == "length"
+    with pytest.raises(BudgetExhausted) as caught:
+        await budgeted.create(ASK)
+    assert caught.value.result.finish_reason == "length"
     square(budgeted.payers.session)
     assert provider.bills[0].output_cap < 2_000
 

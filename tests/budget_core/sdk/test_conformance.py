@@ -18,6 +18,7 @@ class ToolLoop:
 
     lacks = {
         "agents": "an SDK's client knows no agents",
+        "whole_answers": "a program gets what there is, and is told by on_truncated=",
         "tools": "the program calls its tools itself: session.track_tool pays for them",
     }
 

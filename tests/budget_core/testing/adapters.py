@@ -8,6 +8,7 @@ import httpx
 from budget_core import BudgetExhausted, CallRequest, Prompt
 from budget_core.frameworks.integration import Integration
 from budget_core.frameworks.last_word import WRAP_UP
+from budget_core.frameworks.truncation import whole
 from budget_core.testing.conformance import AdapterConformance
 
 TOOLS = [{"type": "function", "function": {"name": "search"}}]
@@ -27,13 +28,14 @@ class Agent(Integration):
         while True:
             try:
                 call = await self.open(TOOLS)
+                async with aclosing(self.ask(call, TOOLS)) as parts:
+                    async for part in parts:
+                        yield part
+                self.check(call)
             except BudgetExhausted:
                 if self.job.on_exhausted == "raise":
                     raise
                 break
-            async with aclosing(self.ask(call, TOOLS)) as parts:
-                async for part in parts:
-                    yield part
             if not (calls := self.messages[-1].get("tool_calls")):
                 return
             for each in calls:
@@ -55,7 +57,13 @@ class Agent(Integration):
         return CallRequest(model=self.job.model, prompt=prompt, agent=self.job.agent)
 
     def cap(self, call):
+        call.wired = True
         return call.cap
+
+    def check(self, call):
+        if call.truncated:
+            self.messages.pop()
+        whole(call, None)
 
     async def ask(self, call, tools):
         body = {
@@ -125,7 +133,11 @@ class Conformance(AdapterConformance):
     agent = Agent
 
     async def arun(self, job):
-        return "".join([part async for part in self.agent(job).run()])
+        agent = self.agent(job)
+        async with aclosing(agent.run()) as parts:
+            async for _ in parts:
+                pass
+        return agent.messages[-1]["content"]
 
     async def astream(self, job):
         async with aclosing(self.agent(job).run()) as parts:
@@ -226,3 +238,10 @@ class WithoutTools(Agent):
 class WithoutLastWord(Agent):
     def last_call(self):
         return self.open([])
+
+
+class GoingOn(Agent):
+    """Takes a part of an answer for the whole."""
+
+    def check(self, call):
+        pass

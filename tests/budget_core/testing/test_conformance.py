@@ -20,6 +20,7 @@ BROKEN = {
     "SharingTheRoot": "a_child_session_spends_its_parents_money",
     "WithoutNames": "an_agent_is_stopped_at_its_own_limit",
     "WithoutTools": "tools_are_counted_and_paid_for",
+    "GoingOn": "an_answer_that_the_money_cuts_is_none",
     "WithoutLastWord": "the_last_word_is_paid_from_the_reserve",
 }
 """What each adapter that is wrong does not keep."""

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 Test = TypeVar("Test", bound=Callable[..., object])
 
 WAYS: Final = ("run", "arun", "stream", "astream")
-FEATURES: Final = ("last_word", "agents", "tools")
+FEATURES: Final = ("last_word", "agents", "whole_answers", "whole_streams", "tools")
 
 
 def needs(*any_of: str) -> Callable[[Test], Test]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 from budget_core.hooks import ModelsRequest, hookimpl
 from budget_core.testing.conformance.job import MOST
@@ -58,6 +58,19 @@ def restless(seen: list[Incoming], **reply: Any) -> Callable[[Incoming], Reply]:
         if may_use_tools(incoming):
             return _search(incoming.index, **_FULL_LENGTH, **reply)
         return ANSWER
+
+    return respond
+
+
+def verbose(asks: Literal["tool", "text"]) -> Callable[[Incoming], Reply]:
+    """Write for long, a text or to a tool; told of the budget, answer in short."""
+    words = " ".join(f"word{number}" for number in range(200))
+
+    def respond(incoming: Incoming) -> Reply:
+        if "budget" in incoming.last_text.lower():
+            return ANSWER
+        calls = [ToolCall("search", {"query": words})] if asks == "tool" else []
+        return Reply("" if calls else words, tool_calls=calls, output_tokens=MOST - 100)
 
     return respond
 

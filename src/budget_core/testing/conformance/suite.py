@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import threading
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 import pytest
 
@@ -21,6 +21,7 @@ from budget_core.testing.conformance.model import (
     may_use_tools,
     restless,
     searching,
+    verbose,
 )
 from budget_core.testing.conformance.tools import broken
 from budget_core.testing.gate import Gate
@@ -53,9 +54,10 @@ class AdapterConformance(Adapter, abstract=True):
     ...     async def astream(self, job): ...
 
     What is lacking is not tested, so it has to be named: a way of running ("run", "arun", "stream",
-    "astream") or a feature ("last_word", "agents", "tools"). Asynchronous ways need no plugin of
-    pytest; each run has an event loop of its own. A base that its subclasses are to complete is a
-    ``class Mine(AdapterConformance, abstract=True)``.
+    "astream") or a feature ("last_word", "agents", "tools"; "whole_answers" in place of those that
+    the money cuts, and "whole_streams": a last word after one that was streamed). Asynchronous ways
+    need no plugin of pytest; each run has an event loop of its own. A base that its subclasses are
+    to complete is a ``class Mine(AdapterConformance, abstract=True)``.
 
     Attributes:
         lacks: what the adapter cannot do, and why.
@@ -148,6 +150,36 @@ class AdapterConformance(Adapter, abstract=True):
         counted(pennies, session, len(asked))
         expect(not may_use_tools(asked[-1]), "The last call offers tools: it is to be an answer.")
         balanced(pennies, session)
+
+    @needs("whole_answers")
+    @pytest.mark.parametrize(("asks", "share"), [("tool", 0.4), ("text", 0.7)])
+    @pytest.mark.parametrize("on_exhausted", ["raise", "finalize"])
+    def test_an_answer_that_the_money_cuts_is_none(
+        self,
+        pennies: Provider,
+        way: str,
+        on_exhausted: Literal["raise", "finalize"],
+        asks: Literal["tool", "text"],
+        share: float,
+    ) -> None:
+        """An agent does not go on with a part of an answer: it has its last word, or is refused."""
+        pennies.respond(verbose(asks))
+        session = _session(int((1 + share) * FULL), finalization_reserve=f"${to_usd(FULL)}")
+        job = self.job(pennies, session, on_exhausted=on_exhausted)
+        streams = "whole_streams" in self.lacks and way in ("stream", "astream")
+        if on_exhausted == "raise" or "last_word" in self.lacks or streams:
+            refused(*self.outcomes(way, job))
+            counted(pennies, session, 1)
+        else:
+            said = self.carry_out(way, job)
+            expect(said in (None, ANSWER.text), f"The agent ends with what was cut: {said!r}")
+            counted(pennies, session, 1 + session.report()["truncated_answers"])
+        balanced(pennies, session)
+        report = session.report()
+        cut, used = report["truncated_answers"], report["breakdown"]["tools"]["calls"]
+        expect(cut <= 1, f"One answer was cut, and the report counts {cut}.")
+        expect(not used, "A tool was called with a part of what the model wrote.")
+        expect(session.exhausted, "The session is not exhausted.")
 
     def test_agents_at_once_share_one_limit(self, pennies: Provider, way: str) -> None:
         """Several agents run at the same time on money for half of what they want."""

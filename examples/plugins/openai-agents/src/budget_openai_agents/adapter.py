@@ -21,8 +21,10 @@ from budget_core.frameworks import (
     ending,
     message_fingerprint,
     sender_of,
+    whole,
 )
 
+ENDS = "response.completed", "response.incomplete"
 WAYS = "get_response", "stream_response"
 NAMES = tuple(signature(Model.get_response).parameters)[1:]
 
@@ -49,7 +51,7 @@ class BudgetedModel(ObjectProxy):  # type: ignore[misc]
             with ending(await self._open(asked), sdk=self._self_sdk) as call:
                 response = await self.__wrapped__.get_response(**asked)
                 call.finish(_usage(response.usage))
-                return response
+                return whole(call, response, text=not asked["output_schema"])
 
         return await self._self_budget.ask(self._self_agent, ask)
 
@@ -60,11 +62,16 @@ class BudgetedModel(ObjectProxy):  # type: ignore[misc]
         async def ask(last: LastWord | None) -> AsyncGenerator[Any, None]:
             asked = _last(given, last.wrap_up) if last else given
             with ending(await self._open(asked), sdk=self._self_sdk) as call:
+                end = None
                 async with aclosing(self.__wrapped__.stream_response(**asked)) as events:
                     async for event in events:
-                        if event.type == "response.completed":
-                            call.finish(_usage(event.response.usage))
-                        yield event
+                        if event.type in ENDS:
+                            end = event  # kept until the call is settled, when the stream is over
+                        else:
+                            yield event
+                if end is not None:
+                    call.finish(_usage(end.response.usage))
+                    yield whole(call, end, text=not asked["output_schema"])
 
         async with aclosing(self._self_budget.stream(self._self_agent, ask)) as parts:
             async for part in parts:

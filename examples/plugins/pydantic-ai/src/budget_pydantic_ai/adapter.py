@@ -25,6 +25,7 @@ from budget_core.frameworks import (
     ending,
     message_fingerprint,
     sender_of,
+    whole,
 )
 
 if TYPE_CHECKING:
@@ -112,7 +113,7 @@ class BudgetedModel(WrapperModel):
             with ending(await self._open(*arguments), sdk=self._sdk) as call:
                 response = await self.wrapped.request(*arguments)
                 call.finish(_usage(response))
-                return response
+                return whole(call, response, text=_is_text(arguments[2], response))
 
         return await self._budget.ask(self._agent, ask)
 
@@ -131,6 +132,8 @@ class BudgetedModel(WrapperModel):
             async with self.wrapped.request_stream(*arguments) as response:
                 yield response
                 call.finish(_usage(response.get()))
+            answer = response.get()  # read by now, so that it is too late for another one
+            whole(call, answer, text=_is_text(arguments[2], answer))
 
     async def _open(self, messages: Any, settings: Any, parameters: Any) -> Call:
         said = to_jsonable_python(messages)
@@ -144,6 +147,12 @@ class BudgetedModel(WrapperModel):
             agent_run=self._run,
         )
         return await self._budget.session_of(self._agent).open_call_async(request)
+
+
+def _is_text(parameters: Any, response: ModelResponse) -> bool:
+    """Return whether nothing but text was wanted, and came."""
+    formed = parameters.output_tools or parameters.output_object
+    return not formed and not response.tool_calls
 
 
 def _are_models(values: list[Any]) -> bool:
