@@ -363,7 +363,7 @@ def pytest_generate_tests(metafunc):
         metafunc.parametrize("place", places, ids=map(_name_of, places))
 
 
-_ENDINGS = frozenset({"_paying", "ending", "failed", "finish", "unsent"})
+_ENDINGS = frozenset({"_paying", "_send", "ending", "failed", "finish", "returned", "unsent"})
 """What ends a call: whatever else fails is made good by these."""
 
 
@@ -372,8 +372,9 @@ def _places_in(module):
     for name, value in vars(module).items():
         if inspect.isclass(value) and value.__module__ == module.__name__:
             kept = ((each, getattr(one, "fget", one)) for each, one in vars(value).items())
-            methods = (each for each, one in kept if isinstance(one, FunctionType | classmethod))
-            yield from ((value, each) for each in methods if not each.endswith("__"))
+            methods = {each for each, one in kept if isinstance(one, FunctionType | classmethod)}
+            names = sorted(methods - _ENDINGS)
+            yield from ((value, each) for each in names if not each.endswith("__"))
         ours = isinstance(value, FunctionType) and value.__module__.startswith("budget_")
         if ours and name not in _ENDINGS:
             yield module, name

@@ -207,12 +207,12 @@ class Exchange:
 
     def _send(self, call: Call) -> None:
         """Make a call the one of this attempt, and put what its hold pays for on the wire."""
-        counted = self.call or self.claim.beside
+        counted, self.call = self.call or self.claim.beside, call  # before anything can fail
         if counted is not None and counted.kind == "llm" and call.request.fingerprint is None:
             # not counted again, but in flight: a sample of the same prompt beside it is no loop
             fingerprint = counted.request.fingerprint
             call.request = call.request._replace(fingerprint=fingerprint)
-        self.call, call.guarded = call, call is not self.claim.pending
+        call.guarded = call is not self.claim.pending
         call.inside = self.claim.beside or self.claim.pending if call.guarded else None
         body, quote = self.asked, call.quote
         if quote is None:
