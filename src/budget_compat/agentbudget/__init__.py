@@ -81,9 +81,16 @@ class _Session(BudgetSession):
         self._seen: dict[str, deque[float]] = {}
         self._seen_lock = threading.RLock()  # reentrant: a finalizer may run in here
 
-    def track(self, result: T = None, cost: Money = 0, tool_name: str | None = None) -> T:  # type: ignore[assignment]
+    def track(
+        self,
+        result: T = None,  # type: ignore[assignment]
+        cost: Money = 0,
+        tool_name: str | None = None,
+        *,
+        arguments: Any = None,
+    ) -> T:
         """Record as `BudgetSession.track` does; a tool that is called too often raises."""
-        super().track(result, cost, tool_name or "tool")
+        super().track(result, cost, tool_name or "tool", arguments=arguments)
         if tool_name not in {None, "tool"}:
             self._check(str(tool_name), result)
         return result
@@ -111,9 +118,9 @@ class _Session(BudgetSession):
 
         return watched
 
-    def wrap(self, response: T) -> T:
+    def wrap(self, response: T, *, arguments: Any = None) -> T:
         """Record as `BudgetSession.wrap` does; a model that is asked too often raises."""
-        wrapped = super().wrap(response)
+        wrapped = super().wrap(response, arguments=arguments)
         model = getattr(response, "model", None)
         if isinstance(model, str) and wrapped is response and not is_settled(response):
             self._check(model, response)

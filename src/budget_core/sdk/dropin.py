@@ -175,15 +175,22 @@ def report() -> Report:
     return _required().report()
 
 
-def track(result: T = None, cost: Money = 0, tool_name: str = "tool") -> T:  # type: ignore[assignment]
+def track(
+    result: T = None,  # type: ignore[assignment]
+    cost: Money = 0,
+    tool_name: str = "tool",
+    *,
+    arguments: Any = None,
+) -> T:
     """Record in `get_session` what a tool cost, in dollars, after the fact; return `result`.
 
     Raises:
         BudgetExhausted: this brought the spend over the limit. It is recorded all the same, and
             the error carries `result`.
+        LoopDetected: likewise, for the same `arguments` again and again.
         ConfigurationError, AmbiguousBudget: as `spent`.
     """
-    return _required().track(result, cost=cost, tool_name=tool_name)
+    return _required().track(result, cost=cost, tool_name=tool_name, arguments=arguments)
 
 
 def bind(function: Callable[P, T], session: BudgetSession | None = None) -> Callable[P, T]:

@@ -74,6 +74,18 @@ class Admission:
             request = self._allowed(request)
         return tuple.__new__(Admitted, (request, risks, pending))
 
+    def repeated(self, request: CallRequest) -> None:
+        """Look for a loop in what was recorded.
+
+        Raises:
+            LoopDetected: it is one.
+        """
+        inside = [call.id for call in context.open_calls() if call.kind == "tool"]
+        with self._lock:
+            noted = self._loops.note(request, [], *inside[-1:])
+        if isinstance(noted, LoopDetected):
+            self._refuse_loop(noted)
+
     def ended(self, call: PaidCall) -> None:
         if self.screening is not None and self._policy.on_anomaly:
             self.screening.settled(call)

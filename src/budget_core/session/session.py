@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import uuid
 import weakref
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from functools import partial
 from time import monotonic
 from typing import TYPE_CHECKING, Any, Self, TypeVar, cast
 
@@ -29,9 +28,8 @@ from budget_core.session.children import Children
 from budget_core.session.log import SessionLog
 from budget_core.session.open_calls import OpenCalls
 from budget_core.session.policy import Policy, Report, Reserve, TopUp
-from budget_core.session.recording import wrapped
+from budget_core.session.recorded import Recording
 from budget_core.session.report import report
-from budget_core.session.session_payer import SessionPayer
 from budget_core.session.standing import Standing
 from budget_core.session.tools import tracked
 
@@ -41,7 +39,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 
-class BudgetSession(SessionPayer):
+class BudgetSession(Recording):
     """Money for one piece of work, and the guard in front of it.
 
     Made by `AgentBudget.session` and `child_session`; use it with ``with`` or ``async with``, or
@@ -167,24 +165,6 @@ class BudgetSession(SessionPayer):
         wait = self.policy.wait if wait is None else wait
         return await open_soon(Opening(self, request, joined), wait)
 
-    def track(self, result: T = None, cost: Money = 0, tool_name: str = "tool") -> T:  # type: ignore[assignment]
-        """Record what a tool cost, in dollars, after the fact; return `result`.
-
-        In an event loop, a ledger that blocks is told in the background: there a spend over the
-        limit raises at the next cost that is recorded.
-
-        Raises:
-            BudgetExhausted: this brought the spend over the limit. It is recorded all the same,
-                and the error carries `result`.
-        """
-        nanos = parse_cost(cost)
-        request = CallRequest(kind="tool", name=tool_name, cost=nanos)
-        record = self.record if self.blocks else self._charge
-        error = record(request, tuple.__new__(Amounts, (nanos, 0, 0, 1)))
-        if error is not None:
-            raise error.carrying(result)
-        return result
-
     def track_tool(
         self, cost: Money = 0, tool_name: str | None = None
     ) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
@@ -194,25 +174,6 @@ class BudgetSession(SessionPayer):
         tool's provider was asked, it may bill.
         """
         return tracked(self, parse_cost(cost), tool_name)
-
-    def wrap(self, response: T) -> T:
-        """Record what an LLM response cost and return it; a stream is metered as it is read.
-
-        Understands the responses of OpenAI, Anthropic and Google, and LangChain's messages. A
-        response that a guard already settled costs nothing more.
-
-        Raises:
-            BudgetExhausted: this brought the spend over the limit; it is recorded all the same,
-                and the error carries the response.
-            UnknownModel: likewise, recorded as unpriced.
-        """
-        return cast("T", wrapped(self, response))
-
-    async def wrap_async(self, response: Awaitable[T] | T) -> T:
-        """Await a response, or take one, and record it as `wrap` does."""
-        if isinstance(response, Awaitable):
-            response = await response
-        return await asked(partial(self.wrap, cast("T", response)), blocks=self.blocks)
 
     # -- shaping -----------------------------------------------------------------------------
 
