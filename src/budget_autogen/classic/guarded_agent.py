@@ -148,6 +148,17 @@ class GuardedAgent(ConversableAgent):
         wanted = False if over else request_reply
         await super().a_send(message, recipient, wanted, silent)
 
+    async def a_receive(
+        self, message: Any, sender: Any, request_reply: Any = None, silent: Any = False
+    ) -> None:
+        """Receive a message; after the last word, none that goes on with what it ended."""
+        payers = self._budget_payers
+        if self._budget_answered is sender:
+            if await asked(partial(is_over, payers), blocks=payers.blocks):
+                return
+            self._budget_answered = None  # more was approved since: nobody is to ask again
+        await super().a_receive(message, sender, request_reply, silent)
+
     def _process_received_message(self, message: Any, sender: Any, silent: bool) -> None:
         """Let nothing come after the last word in the conversation that it ends."""
         if self._budget_answered is not sender or not is_over(self._budget_payers):
