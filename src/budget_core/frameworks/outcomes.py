@@ -101,8 +101,9 @@ def failed(
         sdk: that alone can have sent it (see `sender_of`): if its guard was never asked, nothing
             was sent.
     """
-    guarded = sdk is not None and is_guarded(sdk) and not call.claimed
-    unsent = guarded and not reached(error, before=before)
+    guarded = sdk is not None and is_guarded(sdk)
+    seen = call.claimed or any(call.metered)  # what has brought a piece of an answer was sent
+    unsent = guarded and not seen and not reached(error, before=before)
     if unsent or unbilled(error, before=before):
         call.abort()
     else:
