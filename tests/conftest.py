@@ -363,8 +363,10 @@ def pytest_generate_tests(metafunc):
         metafunc.parametrize("place", places, ids=map(_name_of, places))
 
 
-_ENDINGS = frozenset({"_paying", "_send", "ending", "failed", "finish", "returned", "unsent"})
-"""What ends a call: whatever else fails is made good by these."""
+_ENDINGS = frozenset(
+    {"_drop", "_paying", "_send", "end", "ending", "failed", "finish", "returned", "unsent"}
+)
+"""What ends a call or a block: whatever else fails is made good by these."""
 
 
 def _places_in(module):

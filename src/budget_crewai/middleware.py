@@ -160,8 +160,10 @@ class CrewAIBudgetMiddleware(Payer):
 
     def end(self) -> None:
         """Undo `begin`."""
-        steps.end_block(self)
-        super().end()
+        try:
+            steps.end_block(self)
+        finally:
+            super().end()
 
     def watch(self) -> Callable[[], None]:
         """Watch crews wherever the session pays, without a ``with``; return what ends that."""
@@ -179,8 +181,10 @@ class CrewAIBudgetMiddleware(Payer):
 
     def __exit__(self, *error: Any) -> None:  # noqa: PYI036
         if not self._goes_on():
-            self._abandon()
-            super().__exit__(*error)
+            try:
+                self._abandon()
+            finally:
+                super().__exit__(*error)
 
     async def __aenter__(self) -> Self:
         with self._block():

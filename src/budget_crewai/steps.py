@@ -22,10 +22,11 @@ class Step(NamedTuple):
 
 
 class Block(NamedTuple):
-    """Where a budget's block began: which events of CrewAI had begun by then, and not ended."""
+    """Where a budget's block began: what was worked on, which of CrewAI's events had no end yet."""
 
     payer: Payer
     events: tuple[Any, ...]
+    step: Step | None
 
 
 _step: ContextVar[Step | None] = ContextVar("budget_crewai_step", default=None)
@@ -76,11 +77,11 @@ def begin_block(payer: Payer) -> None:
     """Record where a budget's block begins."""
     from crewai.events.event_context import _event_id_stack  # noqa: PLC0415  loaded by now
 
-    _blocks.attach(Block(payer, _event_id_stack.get()))
+    _blocks.attach(Block(payer, _event_id_stack.get(), _step.get()))
 
 
 def end_block(payer: Payer) -> None:
-    """Forget events of crews that were stopped in the block: CrewAI gives up at 100 of them."""
+    """Forget the crews that were stopped in the block: CrewAI gives up at 100 open events."""
     from crewai.events.event_context import (  # noqa: PLC0415  loaded by now
         _event_id_stack,
         restore_event_scope,
@@ -91,6 +92,7 @@ def end_block(payer: Payer) -> None:
             _blocks.detach(block)
             if _event_id_stack.get()[: len(block.events)] == block.events:
                 restore_event_scope(block.events)
+                _step.set(block.step)
             return
 
 

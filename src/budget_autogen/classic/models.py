@@ -60,29 +60,30 @@ class GuardedClient:
         if final is not None:
             params = without_tools(params)
 
+        sdk = _SDKS.get(type(self._inner).__module__)
+
         def ask() -> Any:
             request = model_request(params, payers.agent, payers.agent_id)
             call = (final or payers.session).open_call(request, joining=mine)
-            return self._settled(params, call)
+            with ending(call, sdk=sdk):
+                return self._settled(params, call, guarded=sdk is not None and is_guarded(sdk))
 
         with paying(payers):
             return ask() if final is not None else repeated_sync(ask)
 
-    def _settled(self, params: Params, call: Call) -> Any:
-        inner, sdk = self._inner, _SDKS.get(type(self._inner).__module__)
-        guarded = sdk is not None and is_guarded(sdk)
-        with ending(call, sdk=sdk):
-            if not guarded:
-                with unsent(call):
-                    params = capped(params, call, inner)
-                call.wired = isinstance(inner, OpenAIClient)
-            response = inner.create(params)
-            _conclude(call, inner, response)
-            if not call.truncated:
-                return response
-            said = inner.message_retrieval(response)
-            text = all(isinstance(one, str) for one in said) and not params.get("response_format")
-            return whole(call, response, text=text)
+    def _settled(self, params: Params, call: Call, *, guarded: bool) -> Any:
+        inner = self._inner
+        if not guarded:
+            with unsent(call):
+                params = capped(params, call, inner)
+            call.wired = isinstance(inner, OpenAIClient)
+        response = inner.create(params)
+        _conclude(call, inner, response)
+        if not call.truncated:
+            return response
+        said = inner.message_retrieval(response)
+        text = all(isinstance(one, str) for one in said) and not params.get("response_format")
+        return whole(call, response, text=text)
 
     def __getattr__(self, name: str) -> Any:
         if name == "_inner":  # while it is copied

@@ -37,6 +37,7 @@ class Context(NamedTuple):
         finalizing: that are spending their finalization reserve.
         wanted: tokens from which on an answer is of use to whoever asks here, and asks once more
             if it is cut; None if nobody does.
+        apart: calls around this code that it is no part of (see `apart`).
     """
 
     calls: tuple[PaidCall, ...] = ()
@@ -44,6 +45,7 @@ class Context(NamedTuple):
     claiming: tuple[Any, ...] = ()
     finalizing: tuple[Any, ...] = ()
     wanted: int | None = None
+    apart: tuple[PaidCall, ...] = ()
 
 
 class _Process:
@@ -96,7 +98,8 @@ def open_calls() -> tuple[PaidCall, ...]:
 
 def held_calls() -> tuple[PaidCall, ...]:
     """Return all calls that were opened in this context and are still held."""
-    return tuple(call for call in _here.get().calls if not call.over)
+    inside = _here.get()
+    return tuple(call for call in (*inside.apart, *inside.calls) if not call.over)
 
 
 def enclosing_calls() -> tuple[PaidCall, ...]:
@@ -112,12 +115,14 @@ def apart(function: Callable[P, T]) -> Callable[P, T]:
 
     @contextmanager
     def hidden() -> Iterator[None]:
-        before = _here.get().calls
-        _set(calls=tuple(call for call in before if call.kind == "tool"))
+        before = _here.get()
+        tools = tuple(call for call in before.calls if call.kind == "tool")
+        others = tuple(call for call in before.calls if call.kind != "tool")
+        _set(calls=tools, apart=(*before.apart, *others))
         try:
             yield
         finally:
-            _set(calls=before)
+            _set(calls=before.calls, apart=before.apart)
 
     @wraps(function)
     def run(*args: P.args, **kwargs: P.kwargs) -> T:

@@ -156,9 +156,11 @@ class Integration:
 
     def end(self) -> None:
         """Undo `begin`; in a context that never saw it, end only what is bound to it."""
-        _drop(_begun, self)
-        _entered.detach(self)
-        context.unguard(self.session)
+        try:
+            _drop(_begun, self)
+        finally:
+            _entered.detach(self)
+            context.unguard(self.session)
 
     def __enter__(self) -> Self:
         self.guard()
@@ -168,9 +170,11 @@ class Integration:
         return self
 
     def __exit__(self, *raised: object) -> None:
-        self.end()
-        if self._owned:
-            self.session.__exit__(*raised)
+        try:
+            self.end()
+        finally:
+            if self._owned:
+                self.session.__exit__(*raised)
 
     async def __aenter__(self) -> Self:
         self.guard()
@@ -180,9 +184,11 @@ class Integration:
         return self
 
     async def __aexit__(self, *raised: object) -> None:
-        self.end()
-        if self._owned:
-            await self.session.__aexit__(*raised)
+        try:
+            self.end()
+        finally:
+            if self._owned:
+                await self.session.__aexit__(*raised)
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.session!r}>"

@@ -345,7 +345,7 @@ def test_what_never_came_to_a_request_is_free(provider, assistant, tracker, squa
 
 
 def test_what_tells_no_usage_is_charged_by_its_cap_at_most(provider, llm, tracker, unguarded):
-    provider.default = Reply("x" * 4_000, usage=False)
+    provider.default = Reply("x" * 400, usage=False)
     agent = ConversableAgent("a", "Be brief.", llm_config=llm())
     budget = tracker("$0.006", guard_sdks=False).attach(agent)
     agent.generate_reply(ASK)

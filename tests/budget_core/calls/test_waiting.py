@@ -7,6 +7,8 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from budget_core import AgentBudget, BudgetExhausted, MemoryLedger, SessionCancelled, Usage
+from budget_core.calls import context
+from budget_core.calls.opening import Opening
 from budget_core.calls.request import CallRequest
 from budget_core.runtime import waiting
 from budget_core.runtime.waiting import OVERTAKEN
@@ -81,8 +83,8 @@ async def test_who_came_first_is_served_first(ledger):
 
 async def test_a_ledger_that_blocks_is_asked_a_few_times_for_each(tmp_path):
     ledger = CountingLedger(blocks=True)
-    await in_turns(ledger, 60)
-    assert ledger.asked["reserve"] <= 12 * 60
+    await in_turns(ledger, 200)
+    assert ledger.asked["reserve"] <= 30 * 200  # 100 times each if every release woke everybody
 
 
 def test_threads_are_served_two_at_a_time(ledger):
@@ -247,3 +249,12 @@ async def test_who_is_short_in_an_account_and_above_it_waits_for_the_one_above(l
     call = await asyncio.wait_for(task, 30)
     assert call.output == 700
     call.release()
+
+
+def test_what_runs_apart_does_not_wait_for_the_call_around_it(ledger):
+    session = budget(ledger, "$0.01")
+    around = session.open_call(llm(cap=1_000))
+    steps = context.apart(lambda: next(Opening(session, llm(cap=1_000), ()).steps(60)))
+    with pytest.raises(BudgetExhausted):  # it would yield a pause
+        steps()
+    around.release()

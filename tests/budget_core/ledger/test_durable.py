@@ -415,7 +415,7 @@ class TestSessions:
     def test_declaring_where_nobody_else_looks_is_refused(self, monkeypatch):
         monkeypatch.delenv("BUDGET_LEDGER", raising=False)
         for ledger in (None, "memory://"):
-            with pytest.raises(InvalidBudget, match="nobody else has"):
+            with pytest.raises(InvalidBudget, match="which only this call has"):
                 declare("team", "$5", ledger=ledger)
 
     def test_sessions_that_have_ended_take_no_memory(self, store):
