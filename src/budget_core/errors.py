@@ -234,11 +234,11 @@ class UnknownSetting(ConfigurationError, TypeError):
 class UnknownModel(CallRefused, LookupError):
     """No price is known for `model`: refused before the call, never counted as free."""
 
-    def __init__(self, model: str, provider: str | None = None) -> None:
+    def __init__(self, model: str, provider: str | None = None, what: str = "") -> None:
         where = f" of provider {provider!r}" if provider else ""
         super().__init__(
-            f"No price is known for model {model!r}{where}. Register it, in dollars per million "
-            f"tokens: budget_core.register_model({model!r}, input_price_per_million=…, "
+            f"No price is known for {what}model {model!r}{where}. Register it, in dollars per "
+            f"million tokens: budget_core.register_model({model!r}, input_price_per_million=…, "
             "output_price_per_million=…), or pass unknown_model='allow' to let it run unpriced."
         )
         self.model = model

@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from budget_core import Receipt, Usage, frameworks
-from budget_core.calls.responses import met_cap, read_receipt, read_usage
+from budget_core.calls.responses import met_cap, read_receipt
+from budget_core.calls.usages import read_usage
 from budget_core.hooks import UsageRequest, hookimpl
 from budget_core.money.usage import tier_of
 

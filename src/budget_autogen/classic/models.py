@@ -14,7 +14,8 @@ from autogen.oai.client import OpenAIClient, OpenAIWrapper, PlaceHolderClient
 from budget_autogen.classic.paying import paying
 from budget_autogen.classic.requests import Params, capped, model_request, without_tools
 from budget_core.calls import context
-from budget_core.calls.responses import met_cap, read_receipt, read_usage
+from budget_core.calls.responses import met_cap, read_receipt
+from budget_core.calls.usages import read_usage
 from budget_core.frameworks import ending, finish, repeated_sync, whole
 from budget_core.frameworks.outcomes import unsent
 from budget_core.runtime.signals import pass_on

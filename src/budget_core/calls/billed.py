@@ -13,10 +13,12 @@ class Bound(NamedTuple):
 
     Attributes:
         one_hour: a part of it may be written to a cache for an hour.
+        audio: a part of it is audio, or the answer is to be.
     """
 
     tokens: int
     one_hour: bool = False
+    audio: bool = False
 
 
 class _Billed(NamedTuple):
@@ -53,7 +55,7 @@ class BilledPrompts:
         if known is None:
             return None
         if len(known.messages) == len(prompt.messages) and known.context == prompt.context:
-            return tuple.__new__(Bound, (known.tokens, False))
+            return tuple.__new__(Bound, (known.tokens, False, False))
         added = [measure(message) for message in prompt.messages[len(known.messages) :]]
         extra = _EXTRA * len(added)
         if known.context != prompt.context:
@@ -62,7 +64,7 @@ class BilledPrompts:
         size = _sum(added)
         if size.unbounded:
             return None
-        return Bound(known.tokens + size.tokens(model) + extra, size.one_hour)
+        return Bound(known.tokens + size.tokens(model) + extra, size.one_hour, size.audio)
 
     def remember(self, model: str, prompt: Prompt, tokens: int) -> None:
         start = self._longest(model, prompt)

@@ -13,7 +13,7 @@ from budget_core.calls.payer import everyone, groups_of
 from budget_core.calls.responses import read_receipt
 from budget_core.errors import AgentBudgetError
 from budget_core.money.amounts import ZERO, Amounts
-from budget_core.money.usage import Receipt, Usage
+from budget_core.money.usage import NO_RECEIPT, Receipt, Usage
 from budget_core.runtime.background import asked, told
 from budget_core.runtime.finalizers import collecting, later
 
@@ -276,15 +276,18 @@ class Call:
         if self.ended:
             return
         if isinstance(outcome, Usage):
-            outcome = tuple.__new__(Receipt, (outcome, model, None, None, ()))
+            outcome = tuple.__new__(Receipt, (outcome, model, *NO_RECEIPT[2:]))
         sound = type(outcome) is Receipt and outcome.usage is not None and outcome.usage.known
         receipt: Receipt = outcome if sound and not model else _receipt(outcome, model)
-        amounts = self.payer.estimator.price(self.request, receipt, self.quote)
+        came = self.payer.estimator.price(self.request, receipt, self.quote)
         if not self._end():  # not before: plugins were asked, and Ctrl-C may have come
             return
-        if amounts is None:
+        if came is None:
             self.priced = self.priced and not self.request.unpriced
             amounts = Amounts(*map(max, self.reservation.amounts, self.metered))
+        else:
+            amounts, priced = came
+            self.priced = self.priced and priced
         self.usage, self.model, self.cost = receipt.usage, receipt.model, amounts.usd
         if self.quote is not None and self.output < self.quote.most:
             self._note_cut(receipt, cut)

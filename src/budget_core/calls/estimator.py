@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from budget_core.calls.billed import BilledPrompts, Bound
 from budget_core.calls.prompt import UNSEEN_TOKENS, Prompt, measure
@@ -64,11 +64,11 @@ class Estimator:
         """
         if request.unbounded and not self.allows_unbounded:
             raise Unbounded(request.unbounded)
-        tokens, one_hour = request.input_tokens, self.billed.one_hour
+        tokens, one_hour, audio = request.input_tokens, self.billed.one_hour, False
         if tokens is None:
             prompt = request.prompt or _EMPTY
             bound = self.billed.bound(request.model, prompt) or self._bound(request, prompt)
-            tokens, one_hour = bound.tokens, one_hour or bound.one_hour
+            tokens, one_hour, audio = bound.tokens, one_hour or bound.one_hour, bound.audio
         price: Rates | None
         try:
             price = standard = rates(request.model, request.provider)
@@ -80,6 +80,9 @@ class Estimator:
             if not (self._allows_unpriced or request.unpriced):
                 raise
             price = None
+        unheard = audio and price is not None and not (price.hears or price.speaks)
+        if unheard and not self._allows_unpriced:
+            raise UnknownModel(request.model, request.provider, what="audio of ")
         return quote(
             request.model,
             price,
@@ -92,24 +95,23 @@ class Estimator:
             one_hour=one_hour,
         )
 
-    def price(self, request: CallRequest, receipt: Receipt, held: Quote | None) -> Amounts | None:
+    def price(self, request: CallRequest, receipt: Receipt, held: Quote | None) -> Came | None:
         """Return what an ended call came to, as its receipt says; None if it does not say."""
         usage = receipt.usage
         if request.kind == "tool":
-            return Amounts(usd=request.cost, tool_calls=1)
+            return Came(Amounts(usd=request.cost, tool_calls=1))
         if usage is None:
             return None
         if held is not None and held.rates is None:
-            return Amounts(0, usage.total, 1, 0)
+            return Came(Amounts(0, usage.total, 1, 0), priced=False)
         price = None if held is None else held.rates  # as it was when the call was held
         other = receipt.tier or request.tier or receipt.model not in (None, request.model)
-        if price is None or other:
+        if price is None or other or price.dearest is not None:
             price = self._settling(request, receipt, held)
-        cost, tokens = price.cost(usage), usage.input + usage.output
-        if receipt.others:
-            beside, more = others_cost(receipt, request.provider, price)
-            cost, tokens = cost + beside, tokens + more
-        return tuple.__new__(Amounts, (cost, tokens, 1, 0))
+        if receipt.others or receipt.fees or usage.audio_input or usage.audio_output:
+            return came_to(receipt, usage, price, request.provider)
+        amounts = tuple.__new__(Amounts, (price.cost(usage), usage.input + usage.output, 1, 0))
+        return tuple.__new__(Came, (amounts, True))
 
     def learn(
         self, model: str, prompts: Sequence[Prompt], usage: Usage, *, one_hour: bool = False
@@ -144,6 +146,7 @@ class Estimator:
         return Bound(
             messages.tokens(model) + context.tokens(model) + UNSEEN_TOKENS,
             messages.one_hour or context.one_hour,
+            messages.audio or context.audio,
         )
 
     def _settling(self, request: CallRequest, receipt: Receipt, quoted: Quote | None) -> Rates:
@@ -158,7 +161,31 @@ class Estimator:
             return held
 
 
-def others_cost(receipt: Receipt, provider: str | None, price: Rates) -> tuple[int, int]:
+class Came(NamedTuple):
+    """What an ended call came to; `priced` is False if a part of it has no known price."""
+
+    amounts: Amounts
+    priced: bool = True
+
+
+def came_to(receipt: Receipt, usage: Usage, price: Rates, provider: str | None) -> Came:
+    """Return what an answer came to: its tokens at `price`, other models', and what is beside."""
+    cost, tokens, priced = price.cost(usage), usage.input + usage.output, True
+    if receipt.others:
+        beside, more = _others_cost(receipt, provider, price)
+        cost, tokens = cost + beside, tokens + more
+    if receipt.fees:
+        beside, unknown = price.beside(receipt.fees)
+        cost, priced = cost + beside, not unknown
+        if unknown:
+            _log.warning("No price is known for %s: recorded as unpriced", ", ".join(unknown))
+    if price.silent(usage):
+        priced = False
+        _log.warning("No price is known for audio of %s: recorded as unpriced", receipt.model)
+    return tuple.__new__(Came, (tuple.__new__(Amounts, (cost, tokens, 1, 0)), priced))
+
+
+def _others_cost(receipt: Receipt, provider: str | None, price: Rates) -> tuple[int, int]:
     """Return the nanos and tokens of what other models used for an answer.
 
     One without a price of its own counts at `price`, that of the model that was asked.

@@ -64,12 +64,14 @@ class Size(NamedTuple):
         images: how many are inline.
         unbounded: what has no bound.
         one_hour: a part may be written to a cache for an hour (Anthropic's ``"ttl": "1h"``).
+        audio: a part is audio, or the answer is to be.
     """
 
     text: int
     images: int = 0
     unbounded: str | None = None
     one_hour: bool = False
+    audio: bool = False
 
     def tokens(self, model: str) -> int:
         """Return a bound on the tokens: no byte-level tokenizer makes more tokens than bytes."""
@@ -123,17 +125,19 @@ def _measure_mapping(value: Mapping[Any, Any], count: Count) -> Size:
         unbounded = next(filter(None, map(_at_provider, tools)), unbounded)
     keys = sum(utf8_bytes(key) + 4 if isinstance(key, str) else 8 for key in value)
     one_hour = size.one_hour or value.get("ttl") == "1h"
-    return Size(size.text + keys, size.images, unbounded, one_hour)
+    audio = size.audio or kind == "input_audio" or "audio" in (value.get("modalities") or ())
+    return Size(size.text + keys, size.images, unbounded, one_hour, audio)
 
 
 def _sum(sizes: Sequence[Size]) -> Size:
-    total, images, unbounded, one_hour = 2, 0, None, False
+    total, images, unbounded, one_hour, audio = 2, 0, None, False, False
     for size in sizes:
         total += size.text
         images += size.images
         unbounded = unbounded or size.unbounded
         one_hour = one_hour or size.one_hour
-    return Size(total, images, unbounded, one_hour)
+        audio = audio or size.audio
+    return Size(total, images, unbounded, one_hour, audio)
 
 
 def _at_provider(tool: Any) -> str | None:

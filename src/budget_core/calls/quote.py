@@ -130,9 +130,10 @@ def quote(
     comfortable = max(comfortable, 2 * longest)
     input_cost = output_rate = 0
     if rates is not None:
+        dearest = rates.dearest or rates  # it may end at another time of the day than it began
         # inline audio is bounded by its bytes, far above its tokens at any audio price
-        input_cost = rates.worst_input(input_tokens, audio=False, one_hour=one_hour)
-        output_rate = rates.worst_output_rate(input_tokens)
+        input_cost = dearest.worst_input(input_tokens, audio=False, one_hour=one_hour)
+        output_rate = dearest.worst_output_rate(input_tokens)
     quoted: Quote = tuple.__new__(
         Quote,
         (

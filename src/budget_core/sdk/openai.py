@@ -6,6 +6,7 @@ import re
 from collections.abc import Mapping
 from typing import Any, Final
 
+from budget_core.calls.fees import SEARCHING
 from budget_core.calls.prompt import unbounded_in
 from budget_core.money.prices.output_limits import is_reasoning
 from budget_core.sdk.endpoints import Api, Endpoint
@@ -15,8 +16,6 @@ from budget_core.sdk.stream_events import RESPONSES
 from budget_core.sdk.unbounded import refuse_sockets
 
 _LEAST_RESPONSE: Final = 16
-_SEARCHING: Final = re.compile("search-preview|search-api|deep-research")
-"""In the names of models that are billed for each search, beside their tokens."""
 
 
 def _chat_cap(model: str, provider: str | None) -> str:
@@ -26,7 +25,7 @@ def _chat_cap(model: str, provider: str | None) -> str:
 
 
 def _unbounded(body: Mapping[str, Any]) -> str | None:
-    if _SEARCHING.search(str(body.get("model"))):
+    if SEARCHING.search(str(body.get("model"))):
         return "a model that searches the web by itself"
     return unbounded_in(body)
 

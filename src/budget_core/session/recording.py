@@ -8,7 +8,7 @@ from functools import partial
 from time import time
 from typing import TYPE_CHECKING, Any, Final, Protocol, Self
 
-from budget_core.calls.estimator import others_cost
+from budget_core.calls.estimator import came_to
 from budget_core.calls.request import CallRequest
 from budget_core.calls.responses import read_on, read_receipt
 from budget_core.errors import AgentBudgetError, UnknownModel
@@ -147,20 +147,19 @@ def _recorded(
     request = CallRequest(model=receipt.model or "unknown")
     usage = receipt.usage
     unknown: UnknownModel | None = None
-    cost, tokens = 0, 0 if usage is None else usage.total
+    amounts, priced = Amounts(0, 0 if usage is None else usage.total, 1, 0), False
     try:
         price = settle_rates(request.model, receipt.model, None, receipt.tier)
         if usage is not None:
-            beside, others = others_cost(receipt, None, price)
-            cost, tokens = price.cost(usage) + beside, tokens + others
+            amounts, priced = came_to(receipt, usage, price, None)
+            if price.silent(usage):
+                unknown = UnknownModel(request.model, what="audio of ")
     except UnknownModel as error:
         unknown = error
-    priced = unknown is None and usage is not None
     if not priced:
         _log.warning(
             "A response without a price or usage was recorded as unpriced: %s", request.model
         )
-    amounts = Amounts(cost, tokens, 1, 0)
     exhausted = session.record(request, amounts, usage, priced=priced, streamed=streamed)
     return exhausted or (unknown if session.refuses_unpriced else None)
 

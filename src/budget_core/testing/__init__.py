@@ -4,7 +4,8 @@ Needs ``pip install 'budget-suite[testing]'`` once a :class:`Provider` is starte
 """
 
 from budget_core.testing.gate import Gate
+from budget_core.testing.manners import Manners
 from budget_core.testing.provider import Provider
 from budget_core.testing.reply import Bill, Incoming, Reply, ToolCall
 
-__all__ = ["Bill", "Gate", "Incoming", "Provider", "Reply", "ToolCall"]
+__all__ = ["Bill", "Gate", "Incoming", "Manners", "Provider", "Reply", "ToolCall"]

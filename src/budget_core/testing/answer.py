@@ -90,6 +90,11 @@ class Answer:
             output = reasoning + seen
         return Usage(read, cached, min(writes, read - cached), output, reasoning)
 
+    def told(self, usage: dict[str, Any]) -> dict[str, Any]:
+        """Return a usage as it is told: as the API does, or in another way."""
+        retell = self.reply.retell
+        return usage if retell is None else dict(retell(usage))
+
     def steps(self) -> Iterator[Step]:
         if self.thinks_aloud:
             yield from repeat(Step("thinking", 0, FILLER, 1), self.reasoning)

@@ -135,11 +135,14 @@ def _stop(answer: Answer) -> Json:
 def _usage(answer: Answer, output: int) -> Json:
     usage = answer.usage()
     thought = {"thinking_tokens": usage.reasoning} if output else None
-    return {
+    searched = {"server_tool_use": {"web_search_requests": answer.reply.searches}}
+    told = {
         "input_tokens": usage.input - usage.cached - usage.cache_write,
         "cache_read_input_tokens": usage.cached,
         "cache_creation_input_tokens": usage.cache_write,
         "output_tokens": output,
         "output_tokens_details": thought,
         "service_tier": "standard" if answer.tier == "default" else answer.tier,
+        **(searched if answer.reply.searches else {}),
     }
+    return answer.told(told)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from budget_core.testing.answer import Answer, Usage
 from budget_core.testing.gate import Gate
-from budget_core.testing.prices import cost
+from budget_core.testing.prices import cost, search_fee
 from budget_core.testing.wire import Frame, Json, Payload, Refusal, Wire, encoded
 
 if TYPE_CHECKING:
@@ -126,7 +126,8 @@ class Exchange:
     def _read(self, request: Request, body: Json) -> Incoming:
         query = {k: v for k, v in request.query_params.items() if k not in SECRET_PARAMETERS}
         try:
-            incoming = self._wire.read(self._entry.index, request.scope["path"], body)
+            heeded = self._script.manners.heed(body)
+            incoming = self._wire.read(self._entry.index, request.scope["path"], heeded)
         except (AttributeError, IndexError, KeyError, TypeError) as error:
             raise Refusal(400, f"malformed request: {error!r}") from error
         return self._script.continued(replace(incoming, query=query))
@@ -205,6 +206,7 @@ class Exchange:
             output_tokens=usage.output,
             reasoning_tokens=usage.reasoning,
             nanos=nanos,
+            searches=self._answer.reply.searches if self._answer is not None else 0,
             **flags,
         )
 
@@ -222,7 +224,7 @@ class Exchange:
             cache_write_tokens=usage.cache_write,
             output=usage.output,
         )
-        return usage, nanos
+        return usage, nanos + search_fee(self._listed, self._answer.reply.searches)
 
     async def _send_whole(
         self, status: int, payload: Payload, headers: Mapping[str, str], *, drops: bool = False
@@ -237,7 +239,8 @@ class Exchange:
 
     async def _start(self, status: int, headers: Mapping[str, str]) -> None:
         self._status = status
-        named = {"x-request-id": f"req_{self._entry.index}", **headers}
+        more = self._answer.reply.headers if self._answer is not None else {}
+        named = {"x-request-id": f"req_{self._entry.index}", **headers, **more}
         raw = [(name.encode(), value.encode()) for name, value in named.items()]
         await self._send({"type": "http.response.start", "status": status, "headers": raw})
 

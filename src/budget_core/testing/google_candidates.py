@@ -58,7 +58,9 @@ def _candidate(index: int, parts: list[Json]) -> Json:
 
 def _ended(answer: Answer, index: int, parts: list[Json]) -> Json:
     reason = "MAX_TOKENS" if answer.cut else "STOP"
-    return {**_candidate(index, parts), "finishReason": reason}
+    queries = [f"salt {number}" for number in range(answer.reply.searches)]
+    grounded = {"groundingMetadata": {"webSearchQueries": queries}} if queries else {}
+    return {**_candidate(index, parts), "finishReason": reason, **grounded}
 
 
 def _response(answer: Answer, candidates: list[Json], shown: int | None) -> Json:
@@ -80,4 +82,4 @@ def _usage(answer: Answer, shown: int | None) -> Json:
     details = [{"modality": "TEXT", "tokenCount": usage.input}]
     # Google leaves out what is zero
     told = {name: number for name, number in counts.items() if number}
-    return {**told, "promptTokensDetails": details}
+    return answer.told({**told, "promptTokensDetails": details})

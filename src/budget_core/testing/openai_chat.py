@@ -139,7 +139,7 @@ def prompt_messages(prompt: Any) -> list[Json]:
 
 def chat_usage(answer: Answer) -> Json:
     usage = answer.usage()
-    return {
+    told = {
         "prompt_tokens": usage.input,
         "completion_tokens": usage.output,
         "total_tokens": usage.input + usage.output,
@@ -151,6 +151,7 @@ def chat_usage(answer: Answer) -> Json:
             "rejected_prediction_tokens": 0,
         },
     }
+    return answer.told(told)
 
 
 def _function(name: str, arguments: str) -> Json:

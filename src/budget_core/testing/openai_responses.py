@@ -130,7 +130,14 @@ def response_id(index: int) -> str:
 def _output(answer: Answer) -> list[Json]:
     final = "incomplete" if answer.cut else "completed"
     text = [_message(answer, answer.text, final)] if answer.text else []
-    return [*text, *(_function_call(call, final) for call in answer.calls)]
+    searches = [_search(answer, number) for number in range(answer.reply.searches)]
+    return [*searches, *text, *(_function_call(call, final) for call in answer.calls)]
+
+
+def _search(answer: Answer, number: int) -> Json:
+    identity = f"ws_{answer.incoming.index}_{number}"
+    action = {"type": "search", "query": "salt"}
+    return {"id": identity, "type": "web_search_call", "status": "completed", "action": action}
 
 
 def _message(answer: Answer, text: str, status: str) -> Json:
@@ -150,10 +157,11 @@ def _text(text: str) -> Json:
 
 def _usage(answer: Answer) -> Json:
     usage = answer.usage()
-    return {
+    told = {
         "input_tokens": usage.input,
         "input_tokens_details": {"cached_tokens": usage.cached, "cache_write_tokens": 0},
         "output_tokens": usage.output,
         "output_tokens_details": {"reasoning_tokens": usage.reasoning},
         "total_tokens": usage.input + usage.output,
     }
+    return answer.told(told)

@@ -37,6 +37,11 @@ SPEECH = {"tts-1": 15_000, "tts-1-hd": 30_000}
 TRANSCRIPTIONS = {"whisper-1": 6_000_000}
 """A recording, taken to last one minute."""
 
+SEARCHES = {"claude": 10_000_000, "gpt": 10_000_000, "gemini-3": 14_000_000}
+"""A web search, by the beginning of a model's name."""
+GROUNDED = 35_000_000
+"""A prompt that Gemini 2 answered by searches, however many."""
+
 _DATED = re.compile(r"[-@](\d{4}-\d{2}-\d{2}|\d{8}|\d{3}|latest|default)$")
 _BEDROCK = re.compile(r"^([a-z]+\.)?anthropic\.(?P<model>.+?)(-v\d+(:\d+)?)?$")
 _NANOS_PER_DOLLAR_MILLION = 1000
@@ -81,6 +86,12 @@ def cost(
         + cache_write_tokens * price.cache_write
         + output * price.output
     )
+
+
+def search_fee(listed: str, searches: int) -> int:
+    """Return the nano-dollars of the searches for one answer."""
+    unit = next((fee for name, fee in SEARCHES.items() if listed.startswith(name)), 0)
+    return unit * searches if unit or not searches else GROUNDED
 
 
 class Catalogue:

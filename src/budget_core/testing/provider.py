@@ -11,6 +11,7 @@ from budget_core.testing.script import Script
 if TYPE_CHECKING:
     from typing import Self
 
+    from budget_core.testing.manners import Manners
     from budget_core.testing.runner import Runner
     from budget_core.testing.script import Responder
 
@@ -49,6 +50,15 @@ class Provider:
     @default.setter
     def default(self, reply: Reply) -> None:
         self._script.default = reply
+
+    @property
+    def manners(self) -> Manners:
+        """What it does with parameters: nothing but what the API says, unless it is told so."""
+        return self._script.manners
+
+    @manners.setter
+    def manners(self, manners: Manners) -> None:
+        self._script.manners = manners
 
     @property
     def errors(self) -> list[BaseException]:

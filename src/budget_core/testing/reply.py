@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 if TYPE_CHECKING:
     import threading
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from budget_core.testing.gate import Gate
 
@@ -85,6 +85,12 @@ class Reply:
     """Echoed and billed, whatever was asked for; None grants what the request asks for."""
     ignores_cap: bool = False
     """A rogue provider: writes on past the caller's cap, and bills it."""
+    searches: int = 0
+    """Web searches on the way, told as the API does, and billed beside the tokens."""
+    retell: Callable[[Mapping[str, Any]], Mapping[str, Any]] | None = None
+    """Tells the usage in another way than the API's, as a gateway may."""
+    headers: Mapping[str, str] = field(default_factory=dict)
+    """More headers of the answer."""
     gate: Gate | threading.Event | None = None
     """Held back until it is open."""
 
@@ -159,6 +165,7 @@ class Bill:
     service_tier: str = "default"
     nanos: int = 0
     """Nano-dollars."""
+    searches: int = 0
     aborted: bool = False
     """The client went away before the end."""
     dropped: bool = False

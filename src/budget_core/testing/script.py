@@ -10,6 +10,7 @@ from dataclasses import replace
 from typing import TypeAlias
 
 from budget_core.testing.book import Book
+from budget_core.testing.manners import Manners
 from budget_core.testing.prices import Catalogue
 from budget_core.testing.reply import Incoming, Reply
 
@@ -24,6 +25,7 @@ class Script:
         self.errors: list[BaseException] = []
         self.book = Book()
         self.catalogue = Catalogue()
+        self.manners = Manners()
         self.responder: Responder | None = None
         self._lock = threading.Lock()
         self._replies: deque[Reply] = deque()

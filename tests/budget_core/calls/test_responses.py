@@ -13,7 +13,8 @@ from openai.types.chat import ChatCompletion, ChatCompletionChunk
 from openai.types.responses import Response, ResponseCompletedEvent
 
 from budget_core import AgentBudget, CallRequest
-from budget_core.calls.responses import read_on, read_receipt, read_usage
+from budget_core.calls.responses import read_on, read_receipt
+from budget_core.calls.usages import read_usage
 from budget_core.money.prices.lookup import rates
 from budget_core.money.usage import Receipt, Usage, tier_of
 
@@ -89,7 +90,7 @@ GEMINI = {
         ],
     },
 }
-GEMINI_USAGE = Usage(105, 50, 40, 0, 30, 0, 40, 0)
+GEMINI_USAGE = Usage(105, 50, 40, 0, 30, 0, 40, 0, text_input=60, text_output=30)
 
 
 class TestOpenAI:

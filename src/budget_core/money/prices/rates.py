@@ -5,10 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING, Final, TypeAlias
 
+from budget_core.money.usage import REQUEST
 from budget_core.money.usd import Money, parse_cost
 
 if TYPE_CHECKING:
-    from budget_core.money.usage import Usage
+    from budget_core.money.usage import Fees, Usage
 
 MILLION: Final = 1_000_000
 Steps: TypeAlias = "tuple[tuple[int, Rates], ...]"
@@ -23,6 +24,12 @@ class Rates:
         cache_read, cache_write, cache_write_1h: input read from and written to a prompt cache.
         audio_input, audio_output, audio_cache_read: tokens that are audio.
         request: nanos for a request, whatever its size.
+        text_input, text_output: tokens that are told to be text, where those are cheaper than
+            images and video, whose price `input` and `output` are then; None where they are not.
+        hears, speaks: audio in the input, in the output has a price; where it has none, it costs as
+            other tokens do here, and a call with such audio is unpriced.
+        fees: nanos for a thousand of what is billed beside tokens, by its unit (see `Receipt`).
+        dearest: the dearest price at any time of the day, where it depends on that.
         steps: ``(threshold, rates)``, ascending: a request of more input tokens than the threshold
             is priced by those rates as a whole.
         source: ``"registered"``, ``"plugin"`` or ``"genai-prices"``.
@@ -41,6 +48,12 @@ class Rates:
     request: int = 0
     steps: Steps = ()
     source: str = "plugin"
+    text_input: int | None = None
+    text_output: int | None = None
+    hears: bool = True
+    speaks: bool = True
+    fees: tuple[tuple[str, int], ...] = ()
+    dearest: Rates | None = None
 
     @classmethod
     def of(
@@ -84,17 +97,23 @@ class Rates:
         """Return whether `value` is rates of whole nanos, none of them negative."""
         if not isinstance(value, Rates):
             return False
-        prices = (getattr(value, name) for name in _PRICES)
-        return all(type(price) is int and price >= 0 for price in prices) and all(
-            type(threshold) is int and Rates.sound(step) for threshold, step in value.steps
+        prices = [getattr(value, name) for name in PRICES]
+        prices += [price for price in (value.text_input, value.text_output) if price is not None]
+        prices += [price for _, price in value.fees]
+        inner = [step for _, step in value.steps]
+        inner += [] if value.dearest is None else [value.dearest]
+        return (
+            all(type(price) is int and price >= 0 for price in prices)
+            and all(type(threshold) is int for threshold, _ in value.steps)
+            and all(map(Rates.sound, inner))
         )
 
     def cost(self, usage: Usage) -> int:
         """Return what `usage` costs, in nanos, rounded up once."""
-        tokens, output, read, write, _, hour, audio_in, audio_out = usage
+        tokens, output, read, write, _, hour, *told = usage
         rates = self.at(tokens) if self.steps else self
-        if audio_in or audio_out:
-            return rates._cost_with_audio(usage)  # noqa: SLF001  our own kind
+        if told != _NOTHING_TOLD:
+            return rates._cost_by_modality(usage)  # noqa: SLF001  our own kind
         if not read and not write:
             total = tokens * rates.input + output * rates.output
         else:
@@ -139,11 +158,32 @@ class Rates:
         reached = [step for threshold, step in self.steps if input_tokens > threshold]
         return max(max(r.output, r.audio_output if audio else 0) for r in (self, *reached))
 
-    def times(self, factor: int) -> Rates:
-        steps = tuple((threshold, step.times(factor)) for threshold, step in self.steps)
-        return replace(
-            self, steps=steps, **{name: getattr(self, name) * factor for name in _PRICES}
-        )
+    def silent(self, usage: Usage) -> bool:
+        """Return whether audio that a call used has no known price."""
+        return bool((usage[6] and not self.hears) or (usage[7] and not self.speaks))
+
+    def beside(self, fees: Fees) -> tuple[int, tuple[str, ...]]:
+        """Return what is billed beside tokens, in nanos, and the units that have no known price."""
+        known, nanos, unpriced = dict(self.fees), 0, []
+        for unit, count in fees:
+            if unit == REQUEST:
+                nanos += count - self.request if self.request else 0
+            elif unit in known:
+                nanos += -(-count * known[unit] // 1_000)
+            elif unit not in INCLUDED:
+                unpriced.append(unit)
+        return nanos, tuple(unpriced)
+
+    def times(self, factor: int, by: int = 1) -> Rates:
+        """Return these prices times ``factor / by``, rounded up; fees stay as they are."""
+        steps = tuple((threshold, step.times(factor, by)) for threshold, step in self.steps)
+        scaled = {
+            name: -(-price * factor // by)
+            for name in (*PRICES, "text_input", "text_output")
+            if (price := getattr(self, name)) is not None
+        }
+        dearest = self.dearest and self.dearest.times(factor, by)
+        return replace(self, steps=steps, dearest=dearest, **scaled)
 
     def _dearest_input(self, audio: bool, one_hour: bool) -> int:
         dearest = max(self.input, self.cache_read, self.cache_write)
@@ -153,26 +193,36 @@ class Rates:
             dearest = max(dearest, self.audio_input, self.audio_cache_read)
         return dearest
 
-    def _cost_with_audio(self, usage: Usage) -> int:
-        """Price audio as dear as the counts allow: how much of it was cached is not told."""
-        tokens, output, read, write, _, hour, audio_in, audio_out = usage
+    def _cost_by_modality(self, usage: Usage) -> int:
+        """Price what is told of modalities; as dear as the counts allow where it is not."""
+        tokens, output, read, write, _, hour, audio_in, audio_out, text_in, text_out, heard = usage
         uncached = max(tokens - read - write, 0)
-        fresh = min(audio_in, uncached)
+        fresh = min(audio_in - min(heard, audio_in, read), uncached)
         cached = min(audio_in - fresh, read)
+        # what was cached may have been text: the rest is dearer
+        text_in = min(max(text_in - (read - cached) - write, 0), uncached - fresh)
+        text_out = min(text_out, output - audio_out)
+        text_input = self.input if self.text_input is None else self.text_input
+        text_output = self.output if self.text_output is None else self.text_output
         total = (
-            (uncached - fresh) * self.input
+            (uncached - fresh - text_in) * self.input
+            + text_in * text_input
             + fresh * self.audio_input
             + (read - cached) * self.cache_read
             + cached * self.audio_cache_read
             + (write - hour) * self.cache_write
             + hour * self.cache_write_1h
-            + (output - audio_out) * self.output
+            + (output - audio_out - text_out) * self.output
+            + text_out * text_output
             + audio_out * self.audio_output
         )
         return -(-total // MILLION) + self.request
 
 
-_PRICES: Final = tuple(f.name for f in fields(Rates) if f.name not in {"steps", "source"})
+_NOTHING_TOLD: Final = [0] * 5
+PRICES: Final = tuple(f.name for f in fields(Rates) if f.type == "int")
+INCLUDED: Final = frozenset({"search_queries", "citation_tokens", "thought_tokens"})
+"""Units that are billed where they have a price, and are part of others' where they have none."""
 
 
 def _parse(price: Money | None, otherwise: int) -> int:

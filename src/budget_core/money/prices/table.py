@@ -8,12 +8,14 @@ that its rules list as equal; `names.candidates` adds dates and prefixes.
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, time
 from decimal import ROUND_CEILING
+from fractions import Fraction
+from math import ceil
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from budget_core.money.prices.names import candidates, canonical, prefixes, undated, unversioned
-from budget_core.money.prices.rates import Rates
+from budget_core.money.prices.rates import PRICES, Rates
 from budget_core.money.usd import NANOS_PER_USD
 
 if TYPE_CHECKING:
@@ -44,6 +46,19 @@ CONTEXTS: Final = {
     "priority": {"service_tier": "priority"},
     "fast": {"service_tier": "fast", "speed": "fast"},
 }
+FEES: Final[dict[str, tuple[str, int | Fraction]]] = {
+    "web_searches": ("web_searches_kcount", 1),
+    "storage_searches": ("storage_searches_kcount", 1),
+    "search_queries": ("web_searches_kcount", 1),
+    "citation_tokens": ("output_citation_mtok", 1_000),
+    "thought_tokens": ("output_reasoning_mtok", 1_000),
+    "audio_seconds": ("input_audio_hours", Fraction(3_600, 1_000)),
+}
+"""What is billed beside tokens: its key in the data, whose price is of so many thousands."""
+_ALL_ALIKE: Final = "google"
+"""Whose prices of tokens are those of audio, too, where audio has none of its own:
+https://ai.google.dev/gemini-api/docs/pricing. Others bill it apart, or not by tokens."""
+_HEARD: Final = frozenset({"input_audio_mtok", "input_audio_hours"})
 DEARER: Final = ("priority", "fast")
 """Tiers that cost more than the standard one: twice its price where theirs is not known."""
 
@@ -126,6 +141,17 @@ def read_rates(entry: Entry, tier: str | None, now: datetime) -> Rates | None:
 
     A tier without prices of its own costs the standard ones, a dearer one (`DEARER`) twice those.
     """
+    found = _read_at(entry, tier, now)
+    if found is None or not (bands := _bands(entry.model)):
+        return found
+    others = (_read_at(entry, tier, datetime.combine(now.date(), band)) for band in bands)
+    each = [found, *filter(None, others)]
+    worst = {name: max(getattr(one, name) for one in each) for name in PRICES}
+    dearest = max(each, key=lambda one: one.output)
+    return replace(found, dearest=replace(dearest, **worst))
+
+
+def _read_at(entry: Entry, tier: str | None, now: datetime) -> Rates | None:
     standard = entry.model.get_prices(now)
     prices = entry.model.get_prices(now, CONTEXTS[tier]) if tier and entry.own else standard
     thresholds = {t.start for p in vars(prices).values() for t in getattr(p, "tiers", ())}
@@ -133,15 +159,35 @@ def read_rates(entry: Entry, tier: str | None, now: datetime) -> Rates | None:
     if base is None:
         return None
     steps = [(start, _flat(entry.model, vars(prices), start + 1)) for start in sorted(thresholds)]
-    found = replace(base, steps=tuple((start, step) for start, step in steps if step))
+    alike = entry.provider == _ALL_ALIKE
+    found = replace(
+        base,
+        steps=tuple((start, step) for start, step in steps if step),
+        hears=alike or not _HEARD.isdisjoint(vars(prices)),
+        speaks=alike or "output_audio_mtok" in vars(prices),
+        fees=tuple(_fees(vars(prices))),
+    )
     return found.times(2) if tier in DEARER and prices == standard else found
+
+
+def _bands(model: ModelInfo) -> set[time]:
+    """Return the times of the day at which a model's price changes."""
+    prices: list[Any] = model.prices if isinstance(model.prices, list) else []
+    limits = [price.constraint for price in prices if hasattr(price.constraint, "start_time")]
+    return {at for limit in limits for at in (limit.start_time, limit.end_time)}
+
+
+def _fees(prices: dict[str, Any]) -> Iterator[tuple[str, int]]:
+    for unit, (key, thousands) in FEES.items():
+        if price := _nanos(prices.get(key), 0):
+            yield unit, ceil(price / thousands)
 
 
 def _flat(model: ModelInfo, prices: dict[str, Any], tokens: int) -> Rates | None:
     def price(*keys: str) -> int:
         return max(_nanos(prices.get(key + "_mtok"), tokens) for key in keys)
 
-    # usage does not tell images and video from text: the dearest of them is charged
+    # usage may not tell images and video from text: the dearest of them is charged then
     plain = price("input", "input_image", "input_video")
     output = price("output", "output_image", "output_video")
     if not price("input") or ("output_mtok" in prices and not price("output")):
@@ -156,11 +202,13 @@ def _flat(model: ModelInfo, prices: dict[str, Any], tokens: int) -> Rates | None
         cache_read=read,
         cache_write=written,
         cache_write_1h=price("cache_write_1h") or hour,
-        audio_input=price("input_audio") or plain,
+        audio_input=price("input_audio") or (0 if "input_audio_hours" in prices else plain),
         audio_output=price("output_audio") or output or plain,
         audio_cache_read=price("cache_audio_read") or read,
         request=-(-_nanos(requests, tokens) // 1_000),
         source="genai-prices",
+        text_input=text if (text := price("input")) < plain else None,
+        text_output=text if 0 < (text := price("output")) < output else None,
     )
 
 

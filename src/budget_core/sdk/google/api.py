@@ -7,9 +7,9 @@ from collections.abc import Mapping
 from typing import Any, Final
 from urllib.parse import unquote
 
+from budget_core.calls.fields import camel_case
 from budget_core.calls.prompt import unbounded_in
 from budget_core.calls.quote import USEFUL
-from budget_core.calls.responses import camel_case
 from budget_core.sdk.endpoints import Api, Body, Endpoint
 from budget_core.sdk.stream_events import GEMINI
 
