@@ -13,7 +13,9 @@ from budget_core.calls.quote import Quote, quote
 from budget_core.errors import Unbounded, UnknownModel
 from budget_core.money.amounts import Amounts
 from budget_core.money.prices.lookup import rates, settle_rates
+from budget_core.money.prices.output_limits import DEFAULT_MAX_OUTPUT
 from budget_core.money.prices.rates import Rates
+from budget_core.money.prices.regions import surcharged
 from budget_core.runtime.plugins import asking
 from budget_core.runtime.signals import pass_on
 
@@ -24,6 +26,8 @@ if TYPE_CHECKING:
 WRAP_UP_TOKENS = 1_024
 """The instruction and the answer of a last call, as "auto" reserves count them."""
 _EMPTY = Prompt(())
+_GEO = "anthropic"
+"""Whose requests and answers name a region, whatever host they go to (``inference_geo``)."""
 _log = logging.getLogger("budget_core")
 
 
@@ -40,6 +44,7 @@ class Estimator:
         longest: the longest answer seen of each model, in tokens.
         recent: the longest of its latest answers: one that is shorter brings it down by a quarter
             of the difference.
+        regions: where each model ran last, as its answers tell: a default of one's workspace.
     """
 
     def __init__(
@@ -54,6 +59,7 @@ class Estimator:
         self.billed: BilledPrompts = above.billed if above else BilledPrompts()
         self.longest: dict[str, int] = above.longest if above else {}
         self.recent: dict[str, int] = above.recent if above else {}
+        self.regions: dict[str, str] = above.regions if above else {}
 
     def quote(self, request: CallRequest) -> Quote:
         """Return a request's worst case.
@@ -80,6 +86,8 @@ class Estimator:
             if not (self._allows_unpriced or request.unpriced):
                 raise
             price = None
+        if price is not None and (region := request.region or self.regions.get(request.model)):
+            price = surcharged(price, request.provider or _GEO, region, request.model)
         unheard = audio and price is not None and not (price.hears or price.speaks)
         if unheard and not self._allows_unpriced:
             raise UnknownModel(request.model, request.provider, what="audio of ")
@@ -91,8 +99,9 @@ class Estimator:
             ceiling=request.ceiling,
             least=request.least,
             n=request.n,
-            longest=self.longest.get(request.model, 0),
+            longest=self.longest.get(request.model, 0) if request.bounded else DEFAULT_MAX_OUTPUT,
             one_hour=one_hour,
+            beside=request.beside,
         )
 
     def price(self, request: CallRequest, receipt: Receipt, held: Quote | None) -> Came | None:
@@ -106,8 +115,11 @@ class Estimator:
             return Came(Amounts(0, usage.total, 1, 0), priced=False)
         price = None if held is None else held.rates  # as it was when the call was held
         other = receipt.tier or request.tier or receipt.model not in (None, request.model)
-        if price is None or other or price.dearest is not None:
+        if price is None or other or price.dearest is not None or receipt.region:
             price = self._settling(request, receipt, held)
+            if region := receipt.region or request.region:
+                price = surcharged(price, request.provider or _GEO, region, request.model)
+                self.regions[request.model] = region
         if receipt.others or receipt.fees or usage.audio_input or usage.audio_output:
             return came_to(receipt, usage, price, request.provider)
         amounts = tuple.__new__(Amounts, (price.cost(usage), usage.input + usage.output, 1, 0))

@@ -211,7 +211,8 @@ def unbounded_in(body: Mapping[str, Any]) -> str | None:
     for key in _STORED.keys() & body.keys():
         value = body[key]
         text = key == "prompt" and not isinstance(value, Mapping)
-        if value and not text and (key, value) != ("inference_geo", "global"):
+        priced = key == "inference_geo" and value in ("global", "us")
+        if value and not text and not priced:
             return _STORED[key]
     return None
 

@@ -104,6 +104,7 @@ def quote(
     n: int = 1,
     longest: int = 0,
     one_hour: bool = False,
+    beside: int = 0,
 ) -> Quote:
     """Return a call's worst case.
 
@@ -117,6 +118,7 @@ def quote(
         n: how many answers are asked for.
         longest: the longest answer seen from this model, in tokens.
         one_hour: it may write to a cache for an hour.
+        beside: output tokens that may be billed beyond the cap.
     """
     if output_cap is not None and output_cap < 0:
         output_cap = None  # some servers read -1 as "no cap"
@@ -134,11 +136,12 @@ def quote(
         # inline audio is bounded by its bytes, far above its tokens at any audio price
         input_cost = dearest.worst_input(input_tokens, audio=False, one_hour=one_hour)
         output_rate = dearest.worst_output_rate(input_tokens)
+        input_cost -= -beside * output_rate // _MILLION
     quoted: Quote = tuple.__new__(
         Quote,
         (
             rates,
-            input_tokens,
+            input_tokens + beside,
             input_cost,
             output_rate,
             most * n,

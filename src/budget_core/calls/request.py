@@ -28,6 +28,10 @@ class CallRequest(NamedTuple):
         unbounded: what of the request cannot be bounded, if anything.
         unpriced: it is billed for something else than tokens; without a usage that has a price it
             is recorded as unpriced.
+        region: where it is served, if that has prices of its own.
+        bounded: False where its server lets the model think beyond a cap: then it is held at the
+            model's maximum while there is money for that.
+        beside: output tokens that may be billed beyond the cap: those of a rejected prediction.
         agent_run: what tells a run of the agent from others; hashable. The same call is a loop
             only where one agent makes it in one run.
     """
@@ -50,3 +54,6 @@ class CallRequest(NamedTuple):
     unbounded: str | None = None
     unpriced: bool = False
     agent_run: Hashable = None
+    region: str | None = None
+    bounded: bool = True
+    beside: int = 0

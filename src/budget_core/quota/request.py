@@ -120,6 +120,7 @@ class WatchedRequest:
     # -- what `StreamMeter` asks of it -------------------------------------------------------
 
     limited = False
+    wired = True
 
     def meter(self, _seen: int, /) -> None:
         """Do nothing: tokens are counted when the answer is whole."""

@@ -56,7 +56,6 @@ API: Final = Api(
         "/messages": Endpoint(
             messages="messages",
             caps=("max_tokens",),
-            cap_for=lambda _model, _provider: "max_tokens",
             stream_format=MESSAGES,
             least=_least,
             unbounded=_unbounded,
@@ -67,7 +66,6 @@ API: Final = Api(
         "/complete": Endpoint(
             messages="prompt",
             caps=("max_tokens_to_sample",),
-            cap_for=lambda _model, _provider: "max_tokens_to_sample",
             stream_format=MESSAGES,
         ),
         "/messages/batches": Endpoint(beyond="a batch, which is answered and billed later"),

@@ -8,8 +8,10 @@ from dataclasses import dataclass, field
 from typing import Any, Final, TypeAlias
 from urllib.parse import urlsplit
 
-from budget_core.calls.prompt import Prompt, unbounded_in
+from budget_core.calls.prompt import Prompt, measure, unbounded_in
 from budget_core.calls.request import CallRequest
+from budget_core.money.prices.output_limits import is_reasoning
+from budget_core.sdk.hosts import UNKNOWN, Server
 from budget_core.sdk.stream_events import CHAT, StreamFormat
 
 Body: TypeAlias = dict[str, Any]
@@ -35,9 +37,11 @@ class Endpoint:
 
     Attributes:
         messages: the body's parameter with the conversation.
-        caps: parameters that cap the answer; the first that the caller used is lowered.
-        cap_for: the parameter to cap with where the caller used none.
-        default_cap: the provider's own cap where the caller gives none, if it has one.
+        caps: parameters that cap the answer; those that the caller used are lowered.
+        heeded: returns those that a server is known to heed for a request, the best one first;
+            none if that is not known. Without it, all of `caps` are heeded everywhere.
+        fallback: returns the parameter to cap with where that is not known, by the model.
+        default_cap: the cap of those whose API this is where the caller gives none.
         counts: parameters that multiply the answers.
         prompts: each of several prompts is answered.
         answers: it answers in tokens; embeddings do not.
@@ -55,7 +59,8 @@ class Endpoint:
 
     messages: str = ""
     caps: tuple[str, ...] = ()
-    cap_for: Callable[[str, str | None], str] | None = None
+    heeded: Callable[[Mapping[str, Any], Server], tuple[str, ...]] | None = None
+    fallback: Callable[[str], str] | None = None
     default_cap: int | None = None
     counts: tuple[str, ...] = ()
     prompts: bool = False
@@ -69,8 +74,9 @@ class Endpoint:
     own: tuple[str, ...] = ()
     known: frozenset[str] = frozenset()
 
-    def read(self, body: Mapping[str, Any], provider: str | None) -> CallRequest:
-        get = body.get
+    def read(self, body: Mapping[str, Any], server: Server | None) -> CallRequest:
+        server = server or UNKNOWN
+        get, provider = body.get, server.provider
         model = str(get("model") or "")
         if self.beyond is not None:
             return CallRequest(
@@ -91,38 +97,56 @@ class Endpoint:
         if self.known and provider not in self.own and (strange := context.keys() - self.known):
             unbounded = unbounded or _strange(strange, context)
         caps = _numbers(body, self.caps)
+        default = self.default_cap if provider in self.own else None
+        bounded = server.bounds_thoughts or not is_reasoning(model)
         counts = _numbers(body, self.counts) if self.counts else {}
         prompt: Prompt = tuple.__new__(Prompt, (messages, context))
         return CallRequest(
             model=model,
             provider=provider,
             prompt=prompt,
-            output_cap=min(caps.values(), default=self.default_cap) if self.answers else 0,
+            output_cap=(min(caps.values(), default=default) if bounded else None)
+            if self.answers
+            else 0,
             n=max([1, *counts.values()]) * (_prompts(messages) if self.prompts else 1),
             tier="fast" if get("speed") == "fast" else get("service_tier") or get("serviceTier"),
             fingerprint=(model, list(messages[-2:])) if self.answers else None,
             least=0 if self.least is None else self.least(body),
             unbounded=unbounded,
+            bounded=bounded,
+            region=get("inference_geo") or server.region,
+            beside=measure(rejected).text if (rejected := get("prediction")) else 0,
         )
 
-    def capped(self, body: Body, cap: int, provider: str | None) -> Body:
-        if self.cap_for is None:
+    def capped(self, body: Body, cap: int, server: Server) -> Body:
+        """Return a body with a cap, in the parameter that the server heeds."""
+        if not self.caps:
             return body
         used = _numbers(body, self.caps)
         lowest = min([cap, *used.values()])
-        if used and lowest == max(used.values()):
+        known = self.caps if self.heeded is None else self.heeded(body, server)
+        heeded = not used.keys().isdisjoint(known) if known else bool(used)
+        if heeded and lowest == max(used.values()):
             return body
-        for name in used or [self.cap_for(str(body.get("model") or ""), provider)]:
+        model = str(body.get("model") or "")
+        best = known[0] if known or self.fallback is None else self.fallback(model)
+        for name in used if heeded else [*used, best]:
             body = _with(body, name.split("."), lowest)
         return body if self.adjust is None else self.adjust(body, lowest)
+
+    def binds(self, body: Mapping[str, Any], server: Server) -> bool:
+        """Return whether a server is known to end an answer at a cap."""
+        model = str(body.get("model") or "")
+        bounded = server.bounds_thoughts or not is_reasoning(model)
+        return bounded and (self.heeded is None or bool(self.heeded(body, server)))
 
     def with_usage(self, body: Body) -> Body:
         options = body.get("stream_options") or {}
         return {**body, "stream_options": {**options, "include_usage": True}}
 
-    def silent(self, body: Mapping[str, Any]) -> bool:
+    def silent(self, body: Mapping[str, Any], server: Server = UNKNOWN) -> bool:
         """Return whether a stream is asked for without a word on its usage."""
-        if not (self.asks_usage and body.get("stream")):
+        if not (self.asks_usage and server.asked and body.get("stream")):
             return False
         options = body.get("stream_options") or {}
         return isinstance(options, Mapping) and options.get("include_usage") is None

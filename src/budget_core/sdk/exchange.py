@@ -13,6 +13,7 @@ from budget_core.calls.responses import met_cap, read_receipt
 from budget_core.runtime.signals import pass_on
 from budget_core.sdk.claims import Claim
 from budget_core.sdk.endpoints import Body, Endpoint
+from budget_core.sdk.hosts import Server
 from budget_core.sdk.stream_events import Event
 from budget_core.sdk.streams import StreamMeter
 from budget_core.session.recording import mark_settled
@@ -35,7 +36,7 @@ class Exchange:
         claimed: who pays.
         endpoint: what is called.
         body: the request's body, as the caller wants it.
-        provider: who serves it, if known.
+        server: who serves it.
 
     Attributes:
         asked: what its caller wants on the wire.
@@ -44,12 +45,10 @@ class Exchange:
         sent: that attempt may have left.
     """
 
-    def __init__(
-        self, claimed: Claim, endpoint: Endpoint, body: Body, provider: str | None
-    ) -> None:
+    def __init__(self, claimed: Claim, endpoint: Endpoint, body: Body, server: Server) -> None:
         self.claim = claimed
         self.endpoint = endpoint
-        self.provider = provider
+        self.server = server
         self.call: Call | None = None
         self.sent = False
         self.asked = self.body = body
@@ -158,7 +157,9 @@ class Exchange:
             return None
         self._streaming = True
         stream_format = self.endpoint.stream_format
-        unwanted = stream_format.only_usage if self.endpoint.silent(self.asked) else None
+        unwanted = (
+            stream_format.only_usage if self.endpoint.silent(self.asked, self.server) else None
+        )
         return Metering(StreamMeter(self.call, stream_format), unwanted)
 
     def settle(self, result: Any, body: Callable[[], Any]) -> None:
@@ -192,7 +193,7 @@ class Exchange:
         return call
 
     def _request(self, *, again: bool = False) -> CallRequest:
-        request = self.endpoint.read(self.asked, self.provider)
+        request = self.endpoint.read(self.asked, self.server)
         beside = self.claim.beside or self.claim.pending
         if beside is None:
             return request._replace(fingerprint=None) if again else request
@@ -217,11 +218,12 @@ class Exchange:
         body, quote = self.asked, call.quote
         if quote is None:
             return
-        if body.get("stream") and self.endpoint.silent(body):
+        if body.get("stream") and self.endpoint.silent(body, self.server):
             body = self.endpoint.with_usage(body)
         if call.output < quote.most or quote.capped:
-            body = self.endpoint.capped(body, call.cap or 0, self.provider)
-            call.wired = True
+            body = self.endpoint.capped(body, call.cap or 0, self.server)
+            call.wired = self.endpoint.heeded is None or self.endpoint.binds(body, self.server)
+            call.shortened = call.shortened or not call.wired
         else:
             call.wired = not quote.guessed
         self.body = body

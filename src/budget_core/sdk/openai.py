@@ -10,17 +10,36 @@ from budget_core.calls.fees import SEARCHING
 from budget_core.calls.prompt import unbounded_in
 from budget_core.money.prices.output_limits import is_reasoning
 from budget_core.sdk.endpoints import Api, Endpoint
+from budget_core.sdk.hosts import Server
 from budget_core.sdk.patches import Patches
 from budget_core.sdk.stainless import StainlessGuard, helped, helped_async
 from budget_core.sdk.stream_events import RESPONSES
 from budget_core.sdk.unbounded import refuse_sockets
 
 _LEAST_RESPONSE: Final = 16
+_OWN: Final = ("openai", "azure")
 
 
-def _chat_cap(model: str, provider: str | None) -> str:
-    # compatible servers know the older name; OpenAI's reasoning models only the newer one
-    newer = provider in ("openai", "azure") or is_reasoning(model)
+_OTHERS: Final = re.compile(
+    "deepseek|llama|mistral|ministral|codestral|grok|phi|kimi|cohere|command|claude|qwen|glm|maverick"
+)
+"""In the names of models that Azure serves and OpenAI does not make."""
+_OPENAIS: Final = re.compile(r"(.*/)?(gpt-|o\d|chatgpt|codex|computer-use)")
+
+
+def _heeded(body: Mapping[str, Any], server: Server) -> tuple[str, ...]:
+    if server.provider not in _OWN:
+        return server.caps
+    model = str(body.get("model") or "").lower()
+    # https://platform.openai.com/docs/guides/predicted-outputs#limitations
+    if body.get("prediction") or (server.provider == "azure" and _OTHERS.search(model)):
+        return ("max_tokens",)
+    return server.caps
+
+
+def _fallback(model: str) -> str:
+    # OpenAI's reasoning models know the newer name alone, most servers the older one
+    newer = _OPENAIS.match(model.lower()) and is_reasoning(model)
     return "max_completion_tokens" if newer else "max_tokens"
 
 
@@ -30,7 +49,6 @@ def _unbounded(body: Mapping[str, Any]) -> str | None:
     return unbounded_in(body)
 
 
-_OWN: Final = ("openai", "azure")
 _CHAT: Final = frozenset(
     {
         "tools", "tool_choice", "functions", "function_call", "response_format", "prediction",
@@ -61,7 +79,8 @@ API: Final = Api(
         "/chat/completions": Endpoint(
             messages="messages",
             caps=("max_completion_tokens", "max_tokens"),
-            cap_for=_chat_cap,
+            heeded=_heeded,
+            fallback=_fallback,
             counts=("n",),
             asks_usage=True,
             unbounded=_unbounded,
@@ -71,7 +90,6 @@ API: Final = Api(
         "/responses": Endpoint(
             messages="input",
             caps=("max_output_tokens",),
-            cap_for=lambda _model, _provider: "max_output_tokens",
             stream_format=RESPONSES,
             least=lambda _body: _LEAST_RESPONSE,
             unbounded=_unbounded,
@@ -81,8 +99,8 @@ API: Final = Api(
         "/completions": Endpoint(
             messages="prompt",
             caps=("max_tokens",),
-            cap_for=lambda _model, _provider: "max_tokens",
             default_cap=16,
+            own=_OWN,
             counts=("n", "best_of"),
             prompts=True,
             asks_usage=True,

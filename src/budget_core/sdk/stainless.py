@@ -25,7 +25,7 @@ from budget_core.sdk.claims import binding_of, claim
 from budget_core.sdk.endpoints import Body
 from budget_core.sdk.exchange import Exchange, current
 from budget_core.sdk.guard import Guard
-from budget_core.sdk.hosts import provider_at
+from budget_core.sdk.hosts import server_at
 from budget_core.sdk.patches import Patches
 from budget_core.sdk.streams import BodyMeter
 
@@ -70,7 +70,7 @@ class StainlessGuard(Guard):
         claimed = claim(client)
         if claimed is None:
             return None
-        return Exchange(claimed, endpoint, merged_body(options), provider_at(client.base_url.host))
+        return Exchange(claimed, endpoint, merged_body(options), server_at(client.base_url.host))
 
     def _request(
         self, original: Any, client: Any, cast_to: Any, options: Any, **kwargs: Any

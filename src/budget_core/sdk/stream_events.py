@@ -8,7 +8,12 @@ from typing import Any, Final, NamedTuple, TypeAlias
 Event: TypeAlias = Mapping[str, Any]
 
 _ENDS: Final = frozenset({"response.completed", "response.incomplete", "response.failed"})
+_ABOUT: Final = frozenset({"role", "type", "id", "finish_reason", "object"})
 _ABOUT_THOUGHT: Final = frozenset({"thought", "thoughtSignature"})
+
+
+LETTERS: Final = 8
+"""Of so many letters a token has at most, as words go."""
 
 
 class StreamFormat(NamedTuple):
@@ -18,11 +23,13 @@ class StreamFormat(NamedTuple):
         deltas: counts the deltas of the answer in an event, each a token at least.
         last: tells whether an event's usage is that of the whole answer.
         only_usage: tells whether an event brings nothing but usage.
+        size: counts the letters of the answer in an event.
     """
 
     deltas: Callable[[Event], int]
     last: Callable[[Event], bool]
     only_usage: Callable[[Event], bool] = lambda _event: False
+    size: Callable[[Event], int] = lambda _event: 0
 
 
 def _chat_deltas(event: Event) -> int:
@@ -36,9 +43,22 @@ def _speaks(choice: Event) -> bool:
     return any({**delta, "role": None}.values())
 
 
+def _chat_size(event: Event) -> int:
+    return sum(_letters(choice.get("delta") or choice) for choice in event.get("choices") or ())
+
+
+def _letters(delta: Any) -> int:
+    """Count the letters of what is said, without those that say who says it."""
+    if isinstance(delta, str):
+        return len(delta)
+    if isinstance(delta, Mapping):
+        return sum(_letters(part) for name, part in delta.items() if name not in _ABOUT)
+    return sum(map(_letters, delta)) if isinstance(delta, list) else 0
+
+
 def _chat_last(event: Event) -> bool:
     choices = event.get("choices")
-    return bool(event.get("usage")) and (
+    return bool(event.get("usage") or (event.get("x_groq") or {}).get("usage")) and (
         not choices or any(choice.get("finish_reason") for choice in choices)
     )
 
@@ -80,7 +100,7 @@ def _finished(event: Event) -> bool:
     return bool(blocked) or any(c.get("finishReason") for c in event.get("candidates") or ())
 
 
-CHAT: Final = StreamFormat(_chat_deltas, _chat_last, _only_usage)
+CHAT: Final = StreamFormat(_chat_deltas, _chat_last, _only_usage, _chat_size)
 RESPONSES: Final = StreamFormat(_response_deltas, lambda event: event.get("type") in _ENDS)
 MESSAGES: Final = StreamFormat(_block_deltas, _stopped)
 GEMINI: Final = StreamFormat(_part_deltas, _finished)

@@ -12,6 +12,7 @@ from budget_core.errors import BudgetExhausted
 from budget_core.money.usage import Receipt
 from budget_core.runtime.background import asked
 from budget_core.runtime.finalizers import Ender
+from budget_core.sdk.stream_events import LETTERS
 
 if TYPE_CHECKING:
     from budget_core.sdk.stream_events import Event, StreamFormat
@@ -23,6 +24,10 @@ class Metered(Protocol):
     @property
     def limited(self) -> bool:
         """Whether it matters if a cap on its length ends the answer."""
+
+    @property
+    def wired(self) -> bool:
+        """Whether the provider itself ends it at a cap: then no piece counts for more than one."""
 
     def meter(self, seen: int, /) -> None:
         """Count deltas of the answer; raise if they outgrow what is held."""
@@ -43,6 +48,7 @@ class StreamMeter:
         self._receipt = Receipt(None)
         self._whole = False
         self._limited = call.limited
+        self._wired = call.wired
         self._cut: bool | None = None
 
     def note(self, event: Event) -> None:
@@ -55,7 +61,10 @@ class StreamMeter:
         self._whole = self._whole or self._format.last(event)
         if self._limited and (cut := met_cap(event)) is not None:
             self._cut = self._cut or cut
-        self._call.meter(self._format.deltas(event))
+        pieces = self._format.deltas(event)
+        if not self._wired and pieces:
+            pieces = max(pieces, self._format.size(event) // LETTERS)
+        self._call.meter(pieces)
 
     def asks(self, size: int) -> bool:
         """Return whether `note` may ask a ledger that blocks, for events of `size` bytes."""

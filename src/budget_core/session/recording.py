@@ -15,6 +15,7 @@ from budget_core.errors import AgentBudgetError, UnknownModel
 from budget_core.ledger.reservation import Reservation
 from budget_core.money.amounts import ZERO, Amounts
 from budget_core.money.prices.lookup import settle_rates
+from budget_core.money.prices.regions import surcharged
 from budget_core.money.usage import Receipt, Usage, tier_of
 from budget_core.runtime.background import asked, told
 from budget_core.runtime.finalizers import when_dropped
@@ -151,6 +152,7 @@ def _recorded(
     try:
         price = settle_rates(request.model, receipt.model, None, receipt.tier)
         if usage is not None:
+            price = surcharged(price, "anthropic", receipt.region, request.model)
             amounts, priced = came_to(receipt, usage, price, None)
             if price.silent(usage):
                 unknown = UnknownModel(request.model, what="audio of ")

@@ -77,7 +77,7 @@ def test_a_batch_of_messages_is_refused(provider, claude, claiming):
     [
         {"tools": [{"type": "web_search_20250305", "name": "web_search"}]},
         {"fallbacks": [{"model": "claude-opus-4-6"}]},
-        {"inference_geo": "us"},
+        {"inference_geo": "eu"},
         {"mcp_servers": [{"type": "url", "url": "https://example.org", "name": "m"}]},
         {"context_management": {"edits": [{"type": "compact_20260112"}]}},
         {

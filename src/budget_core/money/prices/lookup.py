@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias, cast
 
 from budget_core.errors import AgentBudgetError, UnknownModel
 from budget_core.money.prices import registry
-from budget_core.money.prices.names import prefixes
+from budget_core.money.prices.names import candidates, canonical, prefixes
 from budget_core.money.prices.output_limits import known_max_output
 from budget_core.money.prices.rates import Rates
 from budget_core.money.prices.table import DEARER, PriceTable, read_rates
@@ -81,6 +81,8 @@ def settle_rates(
     """
     if not answered or answered == requested or is_registered(requested):
         return rates(requested, provider, tier)
+    if _hinted(requested) == "bedrock" and canonical(answered) in set(candidates(requested)):
+        return rates(requested, provider, tier)  # its answers leave the region out, and its price
     try:
         return rates(answered, provider or _hinted(requested), tier)
     except UnknownModel:
@@ -222,7 +224,8 @@ def _table() -> PriceTable:
 
 
 def _hinted(model: str) -> str | None:
-    return next((prefix for prefix, _ in prefixes(model)), None)
+    found = [prefix for prefix, _ in prefixes(model)]
+    return "bedrock" if "bedrock" in found else next(iter(found), None)
 
 
 manager.on_change(forget)

@@ -86,7 +86,6 @@ def _think_less(body: Body, cap: int) -> Body:
 _GENERATE: Final = Endpoint(
     messages="contents",
     caps=(_CAP,),
-    cap_for=lambda _model, _provider: _CAP,
     counts=("generationConfig.candidateCount",),
     stream_format=GEMINI,
     least=_least,

@@ -21,7 +21,7 @@ from budget_core.sdk.claims import claim
 from budget_core.sdk.exchange import Exchange
 from budget_core.sdk.google.api import API, model_in, read_body
 from budget_core.sdk.google.methods import answering
-from budget_core.sdk.hosts import provider_at
+from budget_core.sdk.hosts import server_at
 from budget_core.sdk.streams import StreamMeter
 
 _RETRIED: Final = "_budget_attempted"
@@ -73,7 +73,7 @@ def _exchange(client: Any, http_request: Any) -> Exchange | None:
     named = {} if model is None else {"model": model}
     kind = _Retry if hasattr(http_request, _RETRIED) else Exchange
     setattr(http_request, _RETRIED, True)
-    return kind(claimed, endpoint, {**read_body(data), **named}, provider_at(url.hostname or ""))
+    return kind(claimed, endpoint, {**read_body(data), **named}, server_at(url.hostname or ""))
 
 
 @contextmanager
