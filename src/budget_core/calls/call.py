@@ -50,6 +50,7 @@ class Call:
         model: that answered, once settled; None if it was not told.
         priced: its model has a price.
         cost: nanos, once settled.
+        source: "provider" if that is what the provider itself says it cost.
         wired: the cap is on the wire, so the provider itself stops there.
         shortened: a cap of ours is on the wire, although above what was then held.
         risks: tags of what its prompt holds, where its session looks for that.
@@ -62,7 +63,7 @@ class Call:
     __slots__ = (
         "_lock", "_prompts", "_seen", "_state", "began", "cost", "ended", "guarded", "inside",
         "model", "output", "payer", "payers", "priced", "quote", "request", "reservation", "risks",
-        "shortened", "truncated", "usage", "wired",
+        "shortened", "source", "truncated", "usage", "wired",
     )  # fmt: skip
 
     def __init__(
@@ -88,6 +89,7 @@ class Call:
         self.model: str | None = None
         self.priced = quote is None or quote.rates is not None
         self.usage: Usage | None = None
+        self.source: str | None = None
         self.truncated = self.shortened = False
         self.inside: Call | None = None
         self._state: State = "open"
@@ -286,8 +288,8 @@ class Call:
             self.priced = self.priced and not self.request.unpriced
             amounts = Amounts(*map(max, self.reservation.amounts, self.metered))
         else:
-            amounts, priced = came
-            self.priced = self.priced and priced
+            amounts, priced, self.source = came
+            self.priced = priced and (self.priced or self.source is not None)
         self.usage, self.model, self.cost = receipt.usage, receipt.model, amounts.usd
         if self.quote is not None and self.output < self.quote.most:
             self._note_cut(receipt, cut)

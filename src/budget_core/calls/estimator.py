@@ -37,6 +37,7 @@ class Estimator:
     Args:
         allows_unpriced: models without a price may run.
         allows_unbounded: what has no worst case may run.
+        told_costs: what a provider itself says an answer came to counts, in place of prices.
         above: the parent's.
 
     Attributes:
@@ -52,10 +53,12 @@ class Estimator:
         *,
         allows_unpriced: bool = False,
         allows_unbounded: bool = False,
+        told_costs: bool = False,
         above: Estimator | None = None,
     ) -> None:
         self._allows_unpriced = allows_unpriced
         self.allows_unbounded: bool = allows_unbounded
+        self.told_costs: bool = told_costs
         self.billed: BilledPrompts = above.billed if above else BilledPrompts()
         self.longest: dict[str, int] = above.longest if above else {}
         self.recent: dict[str, int] = above.recent if above else {}
@@ -111,6 +114,8 @@ class Estimator:
             return Came(Amounts(usd=request.cost, tool_calls=1))
         if usage is None:
             return None
+        if self.told_costs and receipt.cost is not None:
+            return told_cost(receipt, usage, receipt.cost)
         if held is not None and held.rates is None:
             return Came(Amounts(0, usage.total, 1, 0), priced=False)
         price = None if held is None else held.rates  # as it was when the call was held
@@ -123,7 +128,7 @@ class Estimator:
         if receipt.others or receipt.fees or usage.audio_input or usage.audio_output:
             return came_to(receipt, usage, price, request.provider)
         amounts = tuple.__new__(Amounts, (price.cost(usage), usage.input + usage.output, 1, 0))
-        return tuple.__new__(Came, (amounts, True))
+        return tuple.__new__(Came, (amounts, True, None))
 
     def learn(
         self, model: str, prompts: Sequence[Prompt], usage: Usage, *, one_hour: bool = False
@@ -174,10 +179,22 @@ class Estimator:
 
 
 class Came(NamedTuple):
-    """What an ended call came to; `priced` is False if a part of it has no known price."""
+    """What an ended call came to.
+
+    Attributes:
+        priced: False if a part of it has no known price.
+        source: "provider" if that is what the provider itself says.
+    """
 
     amounts: Amounts
     priced: bool = True
+    source: str | None = None
+
+
+def told_cost(receipt: Receipt, usage: Usage, nanos: int) -> Came:
+    """Return what an answer came to as the provider itself says."""
+    tokens = usage.total + sum(other.total for _, other in receipt.others)
+    return Came(Amounts(nanos, tokens, 1, 0), source="provider")
 
 
 def came_to(receipt: Receipt, usage: Usage, price: Rates, provider: str | None) -> Came:
@@ -194,7 +211,7 @@ def came_to(receipt: Receipt, usage: Usage, price: Rates, provider: str | None) 
     if price.silent(usage):
         priced = False
         _log.warning("No price is known for audio of %s: recorded as unpriced", receipt.model)
-    return tuple.__new__(Came, (tuple.__new__(Amounts, (cost, tokens, 1, 0)), priced))
+    return tuple.__new__(Came, (tuple.__new__(Amounts, (cost, tokens, 1, 0)), priced, None))
 
 
 def _others_cost(receipt: Receipt, provider: str | None, price: Rates) -> tuple[int, int]:

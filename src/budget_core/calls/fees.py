@@ -72,7 +72,8 @@ def read_fees(get: Get, usage: Get) -> Fees:
     for key in ("prompt_audio_seconds", "seconds"):
         if (seconds := usage(key)) is not None:
             found.append(("audio_seconds", _count(seconds)))
-    if get("choices") is not None and SEARCHING.search(str(get("model"))):
+    itself = get("choices") is not None and usage("num_search_queries") is None
+    if itself and SEARCHING.search(str(get("model"))):
         found.append(("web_searches", 1))
     return _summed(found) if found else ()
 
@@ -173,7 +174,7 @@ def told_nanos(dollars: Any) -> int | None:
     """Return an amount of dollars that an answer tells, rounded up; None for what is none."""
     try:
         exact = Decimal(str(dollars)) * NANOS_PER_USD
-        return max(0, int(exact.to_integral_value(ROUND_CEILING)))
+        return int(exact.to_integral_value(ROUND_CEILING)) if exact >= 0 else None
     except (ArithmeticError, ValueError):
         return None
 

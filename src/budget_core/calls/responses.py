@@ -138,7 +138,8 @@ def _read(response: Any) -> Receipt:
         tier = tier_of(said) if said is not None else _tier_within(part)
         named = model if isinstance(model, str) and model else None
         fees, region, cost = NO_RECEIPT[5:]
-        if get("output") or any(map(part, TOLD_BESIDE)) or SEARCHING.search(named or ""):
+        more = [*map(part, TOLD_BESIDE)].count(None) < len(TOLD_BESIDE)
+        if more or get("output") or SEARCHING.search(named or ""):
             fees, region, cost = read_fees(get, part), text(part("inference_geo")), told_cost(part)
         if isinstance(steps := part("iterations"), list):
             receipt = _iterated(read_usage(usage), named, tier, steps)

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextvars import ContextVar
-from typing import Any, NamedTuple, Self
+from typing import Any, Final, NamedTuple, Self
 
 from budget_core.calls.call import Call
+from budget_core.calls.fees import told_nanos
 from budget_core.calls.outcomes import handled, unbilled
 from budget_core.calls.request import CallRequest
 from budget_core.calls.responses import met_cap, read_receipt
+from budget_core.money.usage import Receipt
 from budget_core.runtime.signals import pass_on
 from budget_core.sdk.claims import Claim
 from budget_core.sdk.endpoints import Body, Endpoint
@@ -18,6 +20,9 @@ from budget_core.sdk.stream_events import Event
 from budget_core.sdk.streams import StreamMeter
 from budget_core.session.recording import mark_settled
 from budget_core.session.session import BudgetSession
+
+_COST: Final = "x-litellm-response-cost"
+"""https://docs.litellm.ai/docs/proxy/response_headers, in dollars."""
 
 current: ContextVar[Exchange | None] = ContextVar("budget_exchange", default=None)
 
@@ -162,12 +167,15 @@ class Exchange:
         )
         return Metering(StreamMeter(self.call, stream_format), unwanted)
 
-    def settle(self, result: Any, body: Callable[[], Any]) -> None:
+    def settle(
+        self, result: Any, body: Callable[[], Any], headers: Mapping[str, str] | None = None
+    ) -> None:
         """Charge a complete response, as the provider itself says; a stream is charged as it ends.
 
         Args:
             result: what the caller gets.
             body: reads the response as it came, for where `result` says nothing of its usage.
+            headers: of the response: a LiteLLM proxy tells there what it came to.
         """
         if self.call is None:
             return
@@ -175,6 +183,8 @@ class Exchange:
             receipt = read_receipt(result)
             if receipt.usage is None:
                 receipt = read_receipt(_read(body))
+            if headers is not None and self.claim.session.estimator.told_costs:
+                receipt = _with_cost(receipt, headers)
             self.claim.session.answered(self.call, lambda: _read(body))
             self.call.settle(receipt, cut=lambda: met_cap(_read(body)))
         mark_settled(result)
@@ -231,6 +241,12 @@ class Exchange:
 
 def _joining_new(joining: tuple[BudgetSession, ...], call: Call) -> tuple[BudgetSession, ...]:
     return tuple(s for s in joining if s not in call.sessions)
+
+
+def _with_cost(receipt: Receipt, headers: Mapping[str, str]) -> Receipt:
+    """Return a receipt with the cost that a header tells; a proxy that knows none says 0."""
+    cost = told_nanos(headers.get(_COST)) if receipt.cost is None else None
+    return receipt._replace(cost=cost) if cost else receipt
 
 
 def _read(body: Callable[[], Any]) -> Any:

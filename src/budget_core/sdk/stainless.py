@@ -194,7 +194,7 @@ def _process_response(original: Any, client: Any, *, response: Any, **kwargs: An
         result = original(client, response=response, **kwargs)
         return result
     finally:  # also if the SDK fails to parse it
-        exchange.settle(result, response.json)
+        exchange.settle(result, response.json, response.headers)
 
 
 async def _process_response_async(
@@ -207,7 +207,7 @@ async def _process_response_async(
         result = await original(client, response=response, **kwargs)
         return result
     finally:
-        exchange.settle(result, response.json)
+        exchange.settle(result, response.json, response.headers)
 
 
 def _answered(response: Any) -> Exchange | None:

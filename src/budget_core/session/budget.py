@@ -53,6 +53,9 @@ class AgentBudget:
         unknown_model: "refuse" a model without a price, or "allow" it, recorded as unpriced.
         unbounded: "refuse" what has no worst case (media by URL, tools that run at the provider,
             stored conversations), or "allow" it.
+        costs: settle by the "table" of prices, or by what the "provider" itself says an answer came
+            to, where it does: OpenRouter, Vercel, xAI and Perplexity in the usage, a LiteLLM proxy
+            in a header. What is held is the table's in any case.
         wait: seconds a call may wait for others to end when money is short; by default 30, and 0
             in synchronous code inside an event loop.
         listeners: each is called with every `Event` of a session and of its children; see
@@ -101,6 +104,7 @@ class AgentBudget:
         mode: Literal["enforce", "observe"] = "enforce",
         unknown_model: Literal["refuse", "allow"] = "refuse",
         unbounded: Literal["refuse", "allow"] = "refuse",
+        costs: Literal["table", "provider"] = "table",
         wait: float | None = None,
         on_unavailable: Literal["closed", "open"] = "closed",
         on_risk: Literal["tag", "refuse"] | None = None,
@@ -134,6 +138,7 @@ class AgentBudget:
             mode=mode,
             unknown_model=unknown_model,
             unbounded=unbounded,
+            costs=costs,
             wait=wait,
             on_unavailable=on_unavailable,
             on_risk=on_risk,

@@ -110,7 +110,7 @@ class _Ended(_Kept):
 
     __slots__ = (
         "agent", "at", "cost", "iteration", "kind", "model", "name", "priced", "provider", "risks",
-        "seconds", "usage",
+        "seconds", "source", "usage",
     )  # fmt: skip
 
     def __init__(self, call: PaidCall, at: float, llm_calls: int) -> None:
@@ -126,6 +126,7 @@ class _Ended(_Kept):
         self.iteration = llm_calls if request.kind == "llm" else None
         self.model = call.model
         self.priced = call.priced
+        self.source = call.source
         self.risks = call.risks
         self.usage = call.usage
 
@@ -133,7 +134,7 @@ class _Ended(_Kept):
         return Event("call", session_id, self.at, self.data())
 
     def data(self) -> dict[str, Any]:
-        return {
+        data = {
             "kind": self.kind,
             "name": self.name,
             "cost": to_usd(self.cost),
@@ -146,3 +147,4 @@ class _Ended(_Kept):
             "risks": list(self.risks),
             "iteration": self.iteration,
         }
+        return data if self.source is None else {**data, "source": self.source}

@@ -43,6 +43,7 @@ class Policy:
     mode: Literal["enforce", "observe"] = "enforce"
     unknown_model: Literal["refuse", "allow"] = "refuse"
     unbounded: Literal["refuse", "allow"] = "refuse"
+    costs: Literal["table", "provider"] = "table"
     wait: float | None = None
     on_unavailable: Literal["closed", "open"] = "closed"
     on_risk: Literal["tag", "refuse"] | None = None
@@ -55,6 +56,7 @@ class Policy:
         _one_of("mode", self.mode, ("enforce", "observe"))
         _one_of("unknown_model", self.unknown_model, ("refuse", "allow"))
         _one_of("unbounded", self.unbounded, ("refuse", "allow"))
+        _one_of("costs", self.costs, ("table", "provider"))
         _one_of("on_unavailable", self.on_unavailable, ("closed", "open"))
         _one_of("on_risk", self.on_risk, ("tag", "refuse", None))
         _one_of("on_anomaly", self.on_anomaly, ("tag", "refuse", None))

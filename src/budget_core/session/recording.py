@@ -8,7 +8,7 @@ from functools import partial
 from time import time
 from typing import TYPE_CHECKING, Any, Final, Protocol, Self
 
-from budget_core.calls.estimator import came_to
+from budget_core.calls.estimator import Came, came_to, told_cost
 from budget_core.calls.request import CallRequest
 from budget_core.calls.responses import read_on, read_receipt
 from budget_core.errors import AgentBudgetError, UnknownModel
@@ -22,6 +22,7 @@ from budget_core.runtime.finalizers import when_dropped
 from budget_core.runtime.signals import pass_on
 
 if TYPE_CHECKING:
+    from budget_core.calls.estimator import Estimator
     from budget_core.calls.payer import Payer
     from budget_core.errors import BudgetExhausted
     from budget_core.ledger.reservation import Refusal
@@ -40,6 +41,8 @@ class Recorder(Protocol):
     def standing(self) -> Standing: ...
     @property
     def refuses_unpriced(self) -> bool: ...
+    @property
+    def estimator(self) -> Estimator: ...
     def top_ups(self) -> int: ...
     def approved(self, refusal: Refusal, before: int) -> bool: ...
     def refused(self, refusal: Refusal, request: CallRequest) -> BudgetExhausted: ...
@@ -51,6 +54,7 @@ class Recorder(Protocol):
         *,
         priced: bool,
         streamed: bool,
+        source: str | None,
     ) -> BudgetExhausted | None: ...
 
 
@@ -73,6 +77,7 @@ class RecordedCall:
         usage: Usage | None,
         *,
         priced: bool,
+        source: str | None = None,
     ) -> None:
         self.payer = payer
         self.request = request
@@ -80,6 +85,7 @@ class RecordedCall:
         self.cost = cost
         self.usage = usage
         self.priced = priced
+        self.source = source
         self.model: str | None = None
         self.began = time()
 
@@ -148,21 +154,26 @@ def _recorded(
     request = CallRequest(model=receipt.model or "unknown")
     usage = receipt.usage
     unknown: UnknownModel | None = None
-    amounts, priced = Amounts(0, 0 if usage is None else usage.total, 1, 0), False
+    came = Came(Amounts(0, 0 if usage is None else usage.total, 1, 0), priced=False)
     try:
-        price = settle_rates(request.model, receipt.model, None, receipt.tier)
-        if usage is not None:
+        if usage is not None and receipt.cost is not None and session.estimator.told_costs:
+            came = told_cost(receipt, usage, receipt.cost)
+        else:
+            price = settle_rates(request.model, receipt.model, None, receipt.tier)
             price = surcharged(price, "anthropic", receipt.region, request.model)
-            amounts, priced = came_to(receipt, usage, price, None)
-            if price.silent(usage):
+            came = came if usage is None else came_to(receipt, usage, price, None)
+            if usage is not None and price.silent(usage):
                 unknown = UnknownModel(request.model, what="audio of ")
     except UnknownModel as error:
         unknown = error
+    amounts, priced, source = came
     if not priced:
         _log.warning(
             "A response without a price or usage was recorded as unpriced: %s", request.model
         )
-    exhausted = session.record(request, amounts, usage, priced=priced, streamed=streamed)
+    exhausted = session.record(
+        request, amounts, usage, priced=priced, streamed=streamed, source=source
+    )
     return exhausted or (unknown if session.refuses_unpriced else None)
 
 

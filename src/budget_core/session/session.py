@@ -76,6 +76,7 @@ class BudgetSession(Recording):
         self.estimator: Estimator = Estimator(
             allows_unpriced=policy.allows_unpriced,
             allows_unbounded=policy.allows_unbounded,
+            told_costs=policy.costs == "provider",
             above=parent.estimator if parent else None,
         )
         self.standing = Standing(

@@ -180,14 +180,17 @@ class SessionPayer(BalanceView):
         *,
         priced: bool = True,
         streamed: bool = False,
+        source: str | None = None,
     ) -> BudgetExhausted | None:
         """Record what was spent without a hold; return the error to raise if that was too much.
 
         A stream that was begun in time may be read after its session was closed.
         """
+        charge = partial(
+            self._charge, request, amounts, usage, priced=priced, streamed=streamed, source=source
+        )
         if not (self.blocks and in_event_loop()):
-            return self._charge(request, amounts, usage, priced=priced, streamed=streamed)
-        charge = partial(self._charge, request, amounts, usage, priced=priced, streamed=streamed)
+            return charge()
 
         def later_on() -> None:
             self._overdrawn = charge() or self._overdrawn
@@ -214,6 +217,7 @@ class SessionPayer(BalanceView):
         *,
         priced: bool = True,
         streamed: bool = False,
+        source: str | None = None,
     ) -> BudgetExhausted | None:
         standing = self.standing
         if not standing.started:
@@ -230,7 +234,9 @@ class SessionPayer(BalanceView):
         before = self.top_ups() if self.above else self.alerts.top_ups
         reservation = Reservation(groups, final)
         entries = reservation.charge(amounts)
-        call = RecordedCall(self, request, reservation, amounts.usd, usage, priced=priced)
+        call = RecordedCall(
+            self, request, reservation, amounts.usd, usage, priced=priced, source=source
+        )
         for payer in payers:
             payer.count(call)
         for payer in payers:
