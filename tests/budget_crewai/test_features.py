@@ -1,7 +1,7 @@
 """Every feature of CrewAI that asks a model: billed is spent, and a limit holds at every call."""
 
 import asyncio
-from contextlib import nullcontext
+from contextlib import closing, nullcontext
 
 import crewai
 import pytest
@@ -343,7 +343,8 @@ def memory(kit):
     from crewai.memory.unified_memory import Memory
 
     mind = Memory(llm=kit.llm(), embedder=_embedder(kit))
-    kit.crew(kit.agent(), memory=mind).kickoff()
+    with closing(mind):  # it saves in a thread of its own
+        kit.crew(kit.agent(), memory=mind).kickoff()
 
 
 @pytest.mark.parametrize("name", FEATURES)
