@@ -6,12 +6,16 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, NamedTuple, TypeAlias
 
+from budget_core.calls.documents import PACKED, document
+
 UNSEEN_TOKENS: Final = 1_024
 """Added to the bytes of a request: what providers add to it (measured: at most 304 tokens)."""
 _EXTRA: Final = 16
 """Added to the bytes of a message: what providers put around it."""
 IMAGE_TOKENS: Final = 16_384
 """Held for one inline image: above what providers bill for one, but for what follows."""
+PAGE_TOKENS: Final = 6_144
+"""Held for the picture of one page of a file: twice what was measured (3,069, of Claude 5.5)."""
 _DEAR_IMAGES: Final = {"gpt-4o-mini": 49_152}
 """Models whose image may be more: 2,833 tokens, and 5,667 for each of up to eight tiles."""
 
@@ -65,6 +69,7 @@ class Size(NamedTuple):
         unbounded: what has no bound.
         one_hour: a part may be written to a cache for an hour (Anthropic's ``"ttl": "1h"``).
         audio: a part is audio, or the answer is to be.
+        pages: of files that are inline.
     """
 
     text: int
@@ -72,13 +77,15 @@ class Size(NamedTuple):
     unbounded: str | None = None
     one_hour: bool = False
     audio: bool = False
+    pages: int = 0
 
     def tokens(self, model: str) -> int:
         """Return a bound on the tokens: no byte-level tokenizer makes more tokens than bytes."""
-        if not self.images:
+        if not self.images and not self.pages:
             return self.text
-        dear = (most for name, most in _DEAR_IMAGES.items() if name in model.lower())
-        return self.text + self.images * next(dear, IMAGE_TOKENS)
+        dear = [most for name, most in _DEAR_IMAGES.items() if name in model.lower()]
+        image, page = (dear[0], dear[0]) if dear else (IMAGE_TOKENS, PAGE_TOKENS)
+        return self.text + self.images * image + self.pages * page
 
 
 def utf8_bytes(text: str) -> int:
@@ -91,19 +98,28 @@ _INLINE: Final = Size(64, images=1)
 
 def measure(value: Any, count: Count = utf8_bytes) -> Size:
     """Return the size of JSON-like `value`: its texts, as `count` has it, keys and punctuation."""
-    if isinstance(value, str):
-        return Size(count(value) + 3)
+    if isinstance(value, str | bytes):
+        packed = isinstance(value, bytes) or value.startswith(PACKED)
+        if packed and (size := _file(value)) is not None:
+            return size
+        return Size(count(value) + 3 if isinstance(value, str) else len(value))
     if isinstance(value, Mapping):
         return _measure_mapping(value, count)
     if isinstance(value, list | tuple):
         return _sum([measure(item, count) for item in value])
-    if isinstance(value, bytes):
-        return Size(len(value))
     if hasattr(value, "model_dump"):
         model: Any = value
         plain = model.model_json_schema() if isinstance(value, type) else model.model_dump()
         return measure(plain, count)
     return Size(utf8_bytes(str(value)) + 3)
+
+
+def _file(packed: str | bytes) -> Size | None:
+    """Size a file that is inline; None where its bytes bound it."""
+    found = document(packed)
+    if found is None:
+        return None
+    return Size(64 + found.text, unbounded=found.unbounded, pages=found.pages)
 
 
 def _measure_mapping(value: Mapping[Any, Any], count: Count) -> Size:
@@ -126,18 +142,19 @@ def _measure_mapping(value: Mapping[Any, Any], count: Count) -> Size:
     keys = sum(utf8_bytes(key) + 4 if isinstance(key, str) else 8 for key in value)
     one_hour = size.one_hour or value.get("ttl") == "1h"
     audio = size.audio or kind == "input_audio" or "audio" in (value.get("modalities") or ())
-    return Size(size.text + keys, size.images, unbounded, one_hour, audio)
+    return Size(size.text + keys, size.images, unbounded, one_hour, audio, size.pages)
 
 
 def _sum(sizes: Sequence[Size]) -> Size:
-    total, images, unbounded, one_hour, audio = 2, 0, None, False, False
+    total, images, unbounded, one_hour, audio, pages = 2, 0, None, False, False, 0
     for size in sizes:
         total += size.text
         images += size.images
         unbounded = unbounded or size.unbounded
         one_hour = one_hour or size.one_hour
         audio = audio or size.audio
-    return Size(total, images, unbounded, one_hour, audio)
+        pages += size.pages
+    return Size(total, images, unbounded, one_hour, audio, pages)
 
 
 def _at_provider(tool: Any) -> str | None:
@@ -179,10 +196,13 @@ class _Media(NamedTuple):
 
 
 def _media(value: Mapping[Any, Any]) -> _Media | None:
-    """Size an image: by a constant where it is inline, unbounded where it is a link."""
+    """Size a PDF, or an image: by a constant where it is inline, unbounded where it is a link."""
     mime = value.get("mimeType") or value.get("mime_type")
     if isinstance(mime, str) and mime.startswith("image/") and "data" in value:
         return _Media(_INLINE, ("data",))
+    if (mime or value.get("media_type")) == "application/pdf" and value.get("data"):
+        unread = Size(64, unbounded="a PDF that cannot be read here")
+        return _Media(_file(value["data"]) or unread, ("data",))
     image, key = value.get("image_url"), "image_url"
     if isinstance(image, Mapping) and isinstance(image.get("url"), str):
         size = measure({name: item for name, item in image.items() if name != "url"})
