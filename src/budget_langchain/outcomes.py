@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -9,7 +10,7 @@ from budget_core import Receipt, Usage, frameworks
 from budget_core.calls.responses import met_cap, read_receipt
 from budget_core.calls.usages import read_usage
 from budget_core.hooks import UsageRequest, hookimpl
-from budget_core.money.usage import tier_of
+from budget_core.money.usage import Fees, tier_of
 
 if TYPE_CHECKING:
     from langchain_core.outputs import ChatResult, LLMResult
@@ -31,13 +32,25 @@ def read_result(result: LLMResult | ChatResult) -> Receipt:
     firsts = [each[0] for each in generations if each] if several else generations[:1]
     receipts = [read_receipt(first) for first in firsts]
     output = result.llm_output or {}
+    costs = [receipt.cost for receipt in receipts]
     head = receipts[0] if receipts else Receipt(None)
     return Receipt(
         _summed([receipt.usage for receipt in receipts]) or read_usage(output.get("token_usage")),
         head.model or _text(output.get("model_name") or output.get("model")),
         head.tier or tier_of(output.get("service_tier")),
         others=sum((receipt.others for receipt in receipts), ()),
+        fees=_counted([receipt.fees for receipt in receipts]),
+        region=head.region,
+        cost=sum(filter(None, costs)) if any(cost is not None for cost in costs) else None,
     )
+
+
+def _counted(fees: Sequence[Fees]) -> Fees:
+    """Add up what each prompt's answer is billed for beside its tokens."""
+    total: Counter[str] = Counter()
+    for each in fees:
+        total.update(dict(each))
+    return tuple(sorted(total.items()))
 
 
 def was_cached(response: LLMResult) -> bool:

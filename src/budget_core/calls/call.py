@@ -288,8 +288,7 @@ class Call:
             self.priced = self.priced and not self.request.unpriced
             amounts = Amounts(*map(max, self.reservation.amounts, self.metered))
         else:
-            amounts, priced, self.source = came
-            self.priced = priced and (self.priced or self.source is not None)
+            amounts, self.priced, self.source = came
         self.usage, self.model, self.cost = receipt.usage, receipt.model, amounts.usd
         if self.quote is not None and self.output < self.quote.most:
             self._note_cut(receipt, cut)

@@ -117,7 +117,7 @@ class Estimator:
         if self.told_costs and receipt.cost is not None:
             return told_cost(receipt, usage, receipt.cost)
         if held is not None and held.rates is None:
-            return Came(Amounts(0, usage.total, 1, 0), priced=False)
+            return self._unheld(request, receipt, usage)
         price = None if held is None else held.rates  # as it was when the call was held
         other = receipt.tier or request.tier or receipt.model not in (None, request.model)
         if price is None or other or price.dearest is not None or receipt.region:
@@ -165,6 +165,14 @@ class Estimator:
             messages.one_hour or context.one_hour,
             messages.audio or context.audio,
         )
+
+    def _unheld(self, request: CallRequest, receipt: Receipt, usage: Usage) -> Came:
+        """Price a call that ran unpriced: the answer may name a model that is known."""
+        try:
+            price = settle_rates(request.model, receipt.model, request.provider, receipt.tier)
+        except UnknownModel:
+            return Came(Amounts(0, usage.total, 1, 0), priced=False)
+        return came_to(receipt, usage, price, request.provider)
 
     def _settling(self, request: CallRequest, receipt: Receipt, quoted: Quote | None) -> Rates:
         try:

@@ -45,7 +45,7 @@ if find_spec(_TOKENIZERS) is not None:
         if count is None:
             return None
         sizes = [measure(part, count) for part in (request.messages, request.context)]
-        if any(size.unbounded for size in sizes):
+        if any(size.unbounded or size.audio for size in sizes):
             return None  # for the core to refuse, or not
         return sum(size.tokens(request.model) for size in sizes) + UNSEEN_TOKENS
 

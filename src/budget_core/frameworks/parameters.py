@@ -38,6 +38,7 @@ def model_request(
         tier=tier_of(params.get("service_tier")),
         fingerprint=message_fingerprint(model, prompt.messages),
         unbounded=unbounded_in(params),
+        region=params.get("inference_geo"),
         **about,
     )
 

@@ -67,6 +67,16 @@ _SERVERS: Final = {
     "api.perplexity.ai": Server("perplexity", _OLD),
     # https://inference-docs.cerebras.ai/api-reference/chat-completions
     "api.cerebras.ai": Server("cerebras", _NEW),
+    # of these it is known what they charge (genai-prices), and not what they heed
+    "api.novita.ai": Server("novita"),
+    "api.minimax.io": Server("minimax"),
+    "api.minimaxi.com": Server("minimax"),
+    "inference.baseten.co": Server("baseten"),
+    "api.githubcopilot.com": Server("github-copilot"),
+    "api.voyageai.com": Server("voyageai"),
+    "api.arcee.ai": Server("arcee"),
+    "api.avian.io": Server("avian"),
+    "oai.endpoints.kepler.ai.cloud.ovh.net": Server("ovhcloud"),
     # https://ai.google.dev/gemini-api/docs/openai; Vertex' hosts begin with a region
     "googleapis.com": Server("google", _BOTH),
 }

@@ -6,6 +6,7 @@ from types import SimpleNamespace
 import pytest
 from anthropic.types import Message
 from langchain_core.messages import AIMessage
+from langchain_core.outputs import ChatGeneration, LLMResult
 from openai.types.responses import Response
 
 from budget_core import AgentBudget, CallRequest, UnknownModel
@@ -13,6 +14,7 @@ from budget_core.calls.fees import told_nanos
 from budget_core.calls.responses import read_on, read_receipt
 from budget_core.calls.usages import read_usage
 from budget_core.money.usage import Receipt, Usage
+from budget_langchain.outcomes import read_result
 
 
 def claude(**used):
@@ -298,3 +300,39 @@ class TestCaches:
 
     def test_nonsense_is_not_zero(self):
         assert read_usage({**self.CHAT, "cached_tokens": -1}) is None
+
+
+class TestAStreamOfGeminis:
+    """Its last counts are the answer's, also where those before were higher."""
+
+    def counts(self, prompt, answer):
+        told = {"promptTokenCount": prompt, "candidatesTokenCount": answer}
+        return {"usageMetadata": {**told, "totalTokenCount": prompt + answer}}
+
+    def test_lower_counts_in_the_end(self):
+        known = read_on(Receipt(None), self.counts(100, 60))
+        assert read_on(known, self.counts(100, 50)).usage == Usage(100, 50)
+
+    def test_others_only_grow(self):
+        known = read_on(Receipt(None), {"message": claude()})
+        assert read_on(known, {"usage": {"output_tokens": 9}}).usage == Usage(500, 50)
+
+
+def test_langchain_s_results_keep_what_is_billed_beside_tokens():
+    usage = {"input_tokens": 500, "output_tokens": 50, "total_tokens": 550}
+    raw = {"usage": {**claude()["usage"], "server_tool_use": {"web_search_requests": 3},
+                     "inference_geo": "us", "cost": 0.5}, "model_name": "claude-sonnet-4-6"}  # fmt: skip
+    message = AIMessage("hi", usage_metadata=usage, response_metadata=raw)
+    result = LLMResult(generations=[[ChatGeneration(message=message)]] * 2)
+    found = read_result(result)
+    assert (found.fees, found.region, found.cost) == ((("web_searches", 6),), "us", 10**9)
+
+
+@pytest.mark.parametrize(("answered", "nanos"), [("gpt-4o-2024-08-06", 450_000), ("mine-2", 0)])
+def test_a_deployment_s_answer_may_name_a_model_that_has_a_price(answered, nanos):
+    with AgentBudget("$5", unknown_model="allow").session() as session:
+        call = session.open_call(CallRequest(model="my-deployment", provider="azure"))
+        usage = {"prompt_tokens": 100, "completion_tokens": 20}
+        call.settle({"model": answered, "choices": [], "usage": usage})
+    assert session.spent_nanos == nanos
+    assert session.report()["unpriced_calls"] == (nanos == 0)

@@ -184,3 +184,11 @@ def test_at_home_the_provider_answers_for_its_parameters(claiming):
     with claiming(), home, pytest.raises(openai.BadRequestError):
         home.chat.completions.create(model="gpt-4o", messages=SAY, extra_body={"new": True})
     assert len(asked) == 1
+
+
+def test_a_mode_that_no_cap_bounds_is_refused(provider, client, claiming):
+    with claiming(), pytest.raises(Unbounded, match=r"reasoning\.mode"):
+        client.responses.create(model="gpt-5", input="hi", reasoning={"mode": "pro"})
+    with claiming():
+        client.responses.create(model="gpt-5", input="hi", reasoning={"effort": "low"})
+    assert provider.requests == 1

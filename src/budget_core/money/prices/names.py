@@ -9,15 +9,19 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 ALIASES: Final = {
+    "claude-sonnet-3-5-v2": "claude-sonnet-3-5",
     "computer-use-preview": "computer-use",
     "gemini-1.5-flash-8b": "gemini-flash-1.5-8b",
     "gemini-2.0-flash-exp": "gemini-2.0-flash",
+    "gemini-2.5-flash-lite-preview-09-2025": "gemini-2.5-flash-lite",
     "gemini-2.5-pro-preview-03-25": "gemini-2.5-pro",
     "gemini-2.5-pro-preview-05-06": "gemini-2.5-pro",
     "gemini-2.5-pro-preview-06-05": "gemini-2.5-pro",
     "gemini-3-flash": "gemini-3-flash-preview",
     "gemini-3-pro": "gemini-3-pro-preview",
     "gemini-3.1-pro": "gemini-3.1-pro-preview",
+    "magistral-medium-2507": "magistral-medium",
+    "magistral-small-2507": "magistral-small",
 }
 """Names in use whose model the price data has under another one; both are `canonical`."""
 
