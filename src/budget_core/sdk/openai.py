@@ -46,8 +46,8 @@ def _fallback(model: str) -> str:
 def _unbounded(body: Mapping[str, Any]) -> str | None:
     if SEARCHING.search(str(body.get("model"))):
         return "a model that searches the web by itself"
-    reasoning = body.get("reasoning")
-    if isinstance(reasoning, Mapping) and reasoning.get("mode") == "pro":
+    mode = reasoning.get("mode") if isinstance(reasoning := body.get("reasoning"), dict) else None
+    if mode == "pro":
         return "a mode that is billed many times the prompt and the cap (reasoning.mode)"
     return unbounded_in(body)
 
