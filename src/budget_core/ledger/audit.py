@@ -48,6 +48,8 @@ def faults(
 
 def unheld(entry: Entry) -> Amounts:
     spent, held = entry.amounts, entry.held
+    if held is ZERO:
+        return spent
     if spent[0] <= held[0] and spent[1] <= held[1] and spent[2] <= held[2] and spent[3] <= held[3]:
         return ZERO
     return Amounts(*(max(0, x - y) for x, y in zip(spent, held, strict=True)))

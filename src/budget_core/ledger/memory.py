@@ -13,7 +13,7 @@ from budget_core.ledger.clock import Clock
 from budget_core.ledger.records import Account, Balance, Denial, Entry, Hold
 from budget_core.ledger.tree.accounts import Node, Route
 from budget_core.ledger.tree.hold import LiveHold
-from budget_core.money.amounts import ZERO, Amounts, plus
+from budget_core.money.amounts import ZERO, Amounts
 
 
 class MemoryLedger(BookLedger):
@@ -223,4 +223,7 @@ class MemoryRecords:
             sums[2] += amounts[2]
             sums[3] += amounts[3]
             if beyond is not ZERO:
-                sums[4:] = plus(Amounts(*sums[4:]), beyond)
+                sums[4] += beyond[0]
+                sums[5] += beyond[1]
+                sums[6] += beyond[2]
+                sums[7] += beyond[3]

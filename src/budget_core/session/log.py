@@ -44,7 +44,8 @@ class SessionLog:
 
     def told(self) -> list[dict[str, Any]]:
         """Return the events as reports give them; what one says is made once."""
-        return [(kept.told or self._tell(kept)).copy() for kept in tuple(self._events)]
+        told = [kept.told or self._tell(kept) for kept in tuple(self._events)]
+        return list(map(dict.copy, told))
 
     def emit(self, kind: EventKind, /, **data: Any) -> None:
         if self._policy.labels:
