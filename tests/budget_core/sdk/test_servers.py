@@ -4,10 +4,12 @@ import httpx
 import openai
 import pytest
 
-from budget_core import BudgetExhausted
+from budget_core import AgentBudget, BudgetExhausted, CallRequest
 from budget_core.sdk.endpoints import Endpoint
 from budget_core.sdk.hosts import UNKNOWN, server_at
 from budget_core.sdk.openai import API
+from budget_core.sdk.stream_events import CHAT
+from budget_core.sdk.streams import StreamMeter
 from budget_core.testing import Manners, Reply
 
 SAY = [{"role": "user", "content": "Say hello."}]
@@ -135,15 +137,12 @@ class TestBesideAPrediction:
         assert endpoint.read(body, UNKNOWN).beside >= len(FORETOLD["prediction"]["content"])
         assert endpoint.read({"model": "gpt-4o", "messages": SAY}, UNKNOWN).beside == 0
 
-    def test_it_costs_as_output(self, provider, at, claiming):
-        """The whole prediction is billed beside an answer that fills the cap."""
-        provider.manners = PREDICTING
-        provider.respond(
-            lambda asked: Reply(output_tokens=(asked.output_cap or 0) + 100, ignores_cap=True)
-        )
-        with claiming("$0.02", exact=False):
-            at("api.openai.com").chat.completions.create(model="gpt-4o", messages=SAY, **FORETOLD)
-        assert provider.bill_nanos <= 20_000_000
+    def test_it_is_held_at_the_price_of_output(self):
+        request = CallRequest(model="gpt-4o", input_tokens=0, output_cap=100)
+        with AgentBudget("$5").session() as session:
+            plain = session.open_call(request).reservation.amounts
+            beside = session.open_call(request._replace(beside=300)).reservation.amounts
+        assert (beside.usd - plain.usd, beside.tokens - plain.tokens) == (300 * 10_000, 300)
 
 
 def cap_name(host, model, **body):
@@ -200,14 +199,27 @@ class TestAServerThatIsNotKnown:
         assert provider.bills[0].body["max_tokens"] < 5_000
         assert session.spent_nanos >= 19_000_000
 
-    def test_a_stream_of_large_pieces_too(self, provider, at, claiming):
-        provider.default = Reply("salt " * 60_000)  # 30 letters a piece
-        with claiming("$0.02", exact=False, books=False):
-            stream = at("llm.example.org").chat.completions.create(
-                model="gpt-4o", messages=SAY, stream=True
-            )
-            with pytest.raises(BudgetExhausted):
-                list(stream)
+    @pytest.mark.parametrize(
+        "delta",
+        [
+            {"content": "salt " * 1_600},
+            {"reasoning_content": "salt " * 1_600},
+            {"tool_calls": [{"index": 0, "function": {"arguments": "salt " * 1_600}}]},
+        ],
+        ids=["text", "thoughts", "arguments"],
+    )
+    def test_a_large_piece_counts_as_much_as_words_go(self, delta):
+        request = CallRequest(model="gpt-4o", input_tokens=0, output_cap=500)
+        with AgentBudget("$0.006").session() as session, session.open_call(request) as call:
+            call.wired = False
+            meter = StreamMeter(call, CHAT)
+            with pytest.raises(BudgetExhausted):  # 8,000 letters are 1,000 tokens at least: $0.01
+                meter.note({"choices": [{"delta": delta}]})
+
+    def test_where_the_cap_holds_a_piece_is_a_token(self):
+        request = CallRequest(model="gpt-4o", input_tokens=0, output_cap=500)
+        with AgentBudget("$0.006").session() as session, session.open_call(request) as call:
+            StreamMeter(call, CHAT).note({"choices": [{"delta": {"content": "salt " * 1_600}}]})
 
     def test_an_answer_that_is_longer_is_charged_in_full_and_told(self, provider, at, claiming):
         with claiming("$0.02") as session:
@@ -229,7 +241,7 @@ class TestXai:
 
     def test_the_model_s_maximum_is_held(self, provider, at, claiming):
         provider.price("grok-4", input=3, output=15, cache_read=0.75)
-        with claiming("$20", exact=False) as session:
+        with claiming("$5", exact=False) as session:  # of which a share is less
             provider.respond(lambda _: held.append(session.reserved) or Reply("Hi"))
             held = []
             at("api.x.ai").chat.completions.create(
