@@ -9,10 +9,12 @@ from time import time
 from typing import TYPE_CHECKING, Any, Literal, Self, TypeAlias
 
 from budget_core.calls import context
+from budget_core.calls.partial import written
 from budget_core.calls.payer import everyone, groups_of
 from budget_core.calls.responses import read_receipt
 from budget_core.errors import AgentBudgetError
 from budget_core.money.amounts import ZERO, Amounts
+from budget_core.money.prices.output_limits import is_reasoning
 from budget_core.money.usage import NO_RECEIPT, Receipt, Usage
 from budget_core.runtime.background import asked, told
 from budget_core.runtime.finalizers import collecting, later
@@ -61,9 +63,9 @@ class Call:
     """
 
     __slots__ = (
-        "_lock", "_prompts", "_seen", "_state", "began", "cost", "ended", "guarded", "inside",
-        "model", "output", "payer", "payers", "priced", "quote", "request", "reservation", "risks",
-        "shortened", "source", "truncated", "usage", "wired",
+        "_left", "_lock", "_prompts", "_seen", "_state", "began", "cost", "ended", "guarded",
+        "inside", "model", "output", "payer", "payers", "priced", "quote", "request",
+        "reservation", "risks", "shortened", "source", "truncated", "usage", "wired",
     )  # fmt: skip
 
     def __init__(
@@ -95,6 +97,7 @@ class Call:
         self._state: State = "open"
         self.ended = False
         self._seen = 0
+        self._left: int | None = None
         self._prompts = [request.prompt] if request.prompt is not None else []
         self._lock = Lock()
 
@@ -286,7 +289,10 @@ class Call:
             return
         if came is None:
             self.priced = self.priced and not self.request.unpriced
-            amounts = Amounts(*map(max, self.reservation.amounts, self.metered))
+            left = self.reservation.amounts
+            if self._left is not None and self.quote is not None:
+                left = self.quote.amounts(self._left)
+            amounts = Amounts(*map(max, left, self.metered))
         else:
             amounts, self.priced, self.source = came
         self.usage, self.model, self.cost = receipt.usage, receipt.model, amounts.usd
@@ -296,6 +302,31 @@ class Call:
             told(partial(self._commit, amounts), blocks=True)
         else:
             self._commit(amounts)
+
+    def leave_off(
+        self, receipt: Receipt, *, seen: int = 0, pace: float = 0.0, hidden: bool = True
+    ) -> None:
+        """End the call before its answer is whole: with what can have been written by then.
+
+        With `on_broken="hold"` the whole hold is charged.
+
+        Args:
+            receipt: what was told of it so far, its input say.
+            seen: bytes of the answer that arrived.
+            pace: tokens a second at which they came.
+            hidden: what the model thought, if it can, was not shown, or not in full.
+        """
+        usage, quote = receipt.usage, self.quote
+        if quote is not None and not self.payer.estimator.charges_holds:
+            hidden = hidden and is_reasoning(self.request.model)
+            most = written(seen, pace, time() - self.began, hidden=hidden)
+            # where the cap is not on the wire, or ignored, the hold is no bound of what was written
+            bound = self.wired and self._seen <= self.output
+            self._left = min(self.output, most) if bound else most
+            if usage is not None and usage.input:
+                self.settle(receipt._replace(usage=usage._replace(output=self._left)))
+                return
+        self.settle(receipt._replace(usage=None))
 
     def finish(self, outcome: Any = None) -> None:
         """Say, as the framework that opened it, that the call is over.

@@ -38,6 +38,7 @@ class Estimator:
         allows_unpriced: models without a price may run.
         allows_unbounded: what has no worst case may run.
         told_costs: what a provider itself says an answer came to counts, in place of prices.
+        charges_holds: an answer that was broken off is charged its whole hold.
         above: the parent's.
 
     Attributes:
@@ -54,11 +55,13 @@ class Estimator:
         allows_unpriced: bool = False,
         allows_unbounded: bool = False,
         told_costs: bool = False,
+        charges_holds: bool = False,
         above: Estimator | None = None,
     ) -> None:
         self._allows_unpriced = allows_unpriced
         self.allows_unbounded: bool = allows_unbounded
         self.told_costs: bool = told_costs
+        self.charges_holds: bool = charges_holds
         self.billed: BilledPrompts = above.billed if above else BilledPrompts()
         self.longest: dict[str, int] = above.longest if above else {}
         self.recent: dict[str, int] = above.recent if above else {}

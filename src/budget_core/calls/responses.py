@@ -169,6 +169,9 @@ def _wrapped(get: Get) -> Receipt:
             known = ("usage", "usage_metadata", "response_metadata")
             return _read(inner) if any(inside(k) is not None for k in known) else NO_RECEIPT
     said, model = get("service_tier"), text(get("model"))
+    for choice in get("choices") or ():  # Moonshot's streams
+        if (usage := getter(choice)("usage")) is not None:
+            return Receipt(read_usage(usage), model, tier_of(said))
     fees = () if get("candidates") is None else read_fees(get, getter(None))
     return Receipt(None, model, tier_of(said), fees=fees) if model or said or fees else NO_RECEIPT
 

@@ -137,6 +137,17 @@ class WatchedRequest:
         else:
             self._end(tokens)
 
+    def leave_off(
+        self,
+        receipt: Receipt,  # noqa: ARG002
+        *,
+        seen: int = 0,  # noqa: ARG002
+        pace: float = 0.0,  # noqa: ARG002
+        hidden: bool = True,  # noqa: ARG002
+    ) -> None:
+        """Count the request for what was held: nobody knows what it came to."""
+        self.settle(None)
+
     # -- inside ------------------------------------------------------------------------------
 
     def _expected(self) -> int:

@@ -11,7 +11,7 @@ from budget_core.calls.fees import told_nanos
 from budget_core.calls.outcomes import handled, unbilled
 from budget_core.calls.request import CallRequest
 from budget_core.calls.responses import met_cap, read_receipt
-from budget_core.money.usage import Receipt
+from budget_core.money.usage import NO_RECEIPT, Receipt
 from budget_core.runtime.signals import pass_on
 from budget_core.sdk.claims import Claim
 from budget_core.sdk.endpoints import Body, Endpoint
@@ -121,6 +121,8 @@ class Exchange:
             return
         if unbilled(error, response, before=self._before):
             self.call.release()
+        elif response is None:
+            self.call.leave_off(NO_RECEIPT)
         else:
             self.call.settle(None)
 

@@ -12,6 +12,7 @@ The methods are private to the SDKs; `StainlessGuard.hook` checks that they are 
 
 from __future__ import annotations
 
+import copy
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -192,7 +193,7 @@ def _process_response(original: Any, client: Any, *, response: Any, **kwargs: An
     result = None
     try:
         result = original(client, response=response, **kwargs)
-        return result
+        return _apart(result) if kwargs.get("stream") else result
     finally:  # also if the SDK fails to parse it
         exchange.settle(result, response.json, response.headers)
 
@@ -205,9 +206,21 @@ async def _process_response_async(
     result = None
     try:
         result = await original(client, response=response, **kwargs)
-        return result
+        return _apart(result) if kwargs.get("stream") else result
     finally:
         exchange.settle(result, response.json, response.headers)
+
+
+def _apart(stream: Any) -> Any:
+    """Let a stream go as soon as it is dropped: OpenAI's iterator refers to it, in a circle.
+
+    Then its usage can still be read; in a garbage collection, which comes at any time, nothing can.
+    """
+    if "_iterator" in vars(stream) and hasattr(stream, "__stream__"):
+        twin = copy.copy(stream)
+        twin._iterator = None  # noqa: SLF001
+        stream._iterator = twin.__stream__()  # noqa: SLF001
+    return stream
 
 
 def _answered(response: Any) -> Exchange | None:
@@ -215,9 +228,15 @@ def _answered(response: Any) -> Exchange | None:
     exchange = current.get()
     if exchange is None or response.status_code >= _ERROR:  # shown to a middleware
         return None
-    if not (response.is_stream_consumed or response.is_closed):
+    unread = not (response.is_stream_consumed or response.is_closed)
+    # one that somebody has read already, a hook or a recorder, is a stream to its caller still
+    if unread or (exchange.asked.get("stream") and _is_events(response)):
         _meter(exchange, response)
     return exchange
+
+
+def _is_events(response: Any) -> bool:
+    return "event-stream" in response.headers.get("content-type", "")
 
 
 def _meter(exchange: Exchange, response: Any) -> None:
@@ -225,4 +244,4 @@ def _meter(exchange: Exchange, response: Any) -> None:
     if metering is not None:
         BodyMeter(metering.meter, response, metering.unwanted)
         # it may never be read: then what it may have cost is charged when it is collected
-        when_dropped(response, metering.meter.end)
+        when_dropped(response, metering.meter.dropped)

@@ -56,6 +56,8 @@ class AgentBudget:
         costs: settle by the "table" of prices, or by what the "provider" itself says an answer came
             to, where it does: OpenRouter, Vercel, xAI and Perplexity in the usage, a LiteLLM proxy
             in a header. What is held is the table's in any case.
+        on_broken: charge an answer that was broken off (a stream that is left, a cancelled task, a
+            lost connection) what can have been "written" by then, or its whole "hold".
         wait: seconds a call may wait for others to end when money is short; by default 30, and 0
             in synchronous code inside an event loop.
         listeners: each is called with every `Event` of a session and of its children; see
@@ -105,6 +107,7 @@ class AgentBudget:
         unknown_model: Literal["refuse", "allow"] = "refuse",
         unbounded: Literal["refuse", "allow"] = "refuse",
         costs: Literal["table", "provider"] = "table",
+        on_broken: Literal["written", "hold"] = "written",
         wait: float | None = None,
         on_unavailable: Literal["closed", "open"] = "closed",
         on_risk: Literal["tag", "refuse"] | None = None,
@@ -139,6 +142,7 @@ class AgentBudget:
             unknown_model=unknown_model,
             unbounded=unbounded,
             costs=costs,
+            on_broken=on_broken,
             wait=wait,
             on_unavailable=on_unavailable,
             on_risk=on_risk,

@@ -44,6 +44,7 @@ class Policy:
     unknown_model: Literal["refuse", "allow"] = "refuse"
     unbounded: Literal["refuse", "allow"] = "refuse"
     costs: Literal["table", "provider"] = "table"
+    on_broken: Literal["written", "hold"] = "written"
     wait: float | None = None
     on_unavailable: Literal["closed", "open"] = "closed"
     on_risk: Literal["tag", "refuse"] | None = None
@@ -57,6 +58,7 @@ class Policy:
         _one_of("unknown_model", self.unknown_model, ("refuse", "allow"))
         _one_of("unbounded", self.unbounded, ("refuse", "allow"))
         _one_of("costs", self.costs, ("table", "provider"))
+        _one_of("on_broken", self.on_broken, ("written", "hold"))
         _one_of("on_unavailable", self.on_unavailable, ("closed", "open"))
         _one_of("on_risk", self.on_risk, ("tag", "refuse", None))
         _one_of("on_anomaly", self.on_anomaly, ("tag", "refuse", None))

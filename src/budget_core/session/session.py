@@ -77,6 +77,7 @@ class BudgetSession(Recording):
             allows_unpriced=policy.allows_unpriced,
             allows_unbounded=policy.allows_unbounded,
             told_costs=policy.costs == "provider",
+            charges_holds=policy.on_broken == "hold",
             above=parent.estimator if parent else None,
         )
         self.standing = Standing(

@@ -235,10 +235,23 @@ class TestRetries:
         gate = threading.Event()
         provider.script(Reply("late", gate=gate))
         hasty = client.with_options(timeout=httpx.Timeout(5, read=0.2), max_retries=1)
-        with claiming("$0.02", exact=False), pytest.raises(BudgetExhausted):
+        with (
+            claiming("$0.02", exact=False, on_broken="hold"),
+            pytest.raises(BudgetExhausted),
+        ):
             create(hasty, chat)
         gate.set()
         assert provider.requests == 1
+
+    def test_a_lost_attempt_is_charged_by_the_time_it_took(self, provider, client, claiming, chat):
+        gate = threading.Event()
+        provider.script(Reply("late", gate=gate), Reply("done"))
+        hasty = client.with_options(timeout=httpx.Timeout(5, read=0.2), max_retries=1)
+        with claiming("$0.02", exact=False) as session:
+            create(hasty, chat)
+            gate.set()
+        assert provider.requests == 2
+        assert session.spent < 0.01
 
 
 class TestStreams:
