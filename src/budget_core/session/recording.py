@@ -20,6 +20,7 @@ from budget_core.money.usage import Receipt, Usage, tier_of
 from budget_core.runtime.background import asked, told
 from budget_core.runtime.finalizers import when_dropped
 from budget_core.runtime.signals import pass_on
+from budget_core.runtime.weak import WeakValues
 
 if TYPE_CHECKING:
     from budget_core.calls.estimator import Estimator
@@ -30,6 +31,8 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger("budget_core")
 _MARK: Final = "_budget_settled"
+_unmarked: Final = WeakValues[int, Any]()
+"""Settled, and not able to carry the mark; by id."""
 
 
 class Recorder(Protocol):
@@ -105,11 +108,16 @@ def mark_settled(response: Any) -> None:
     try:
         object.__setattr__(response, _MARK, True)
     except (AttributeError, TypeError):
-        _log.debug("%s takes no mark", type(response).__name__)
+        try:
+            _unmarked[id(response)] = response  # a generator
+        except TypeError:
+            _log.debug("%s takes no mark", type(response).__name__)
 
 
 def is_settled(response: Any) -> bool:
-    return getattr(response, _MARK, False) is True
+    if getattr(response, _MARK, False) is True:
+        return True
+    return response is not None and _unmarked.get(id(response)) is response
 
 
 def wrapped(session: Recorder, response: Any) -> Any:

@@ -6,10 +6,10 @@ called, an answer is continued): the outermost one counts.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from typing import Any, Final, NamedTuple, Self
+from typing import Any, Final, NamedTuple
 
 from budget_core.errors import BudgetExhausted
 from budget_core.sdk.claims import binding_of, payers
@@ -75,7 +75,11 @@ async def _answer_async(original: Any, resource: Any, *args: Any, **kwargs: Any)
 def _stream(original: Any, resource: Any, *args: Any, **kwargs: Any) -> Any:
     chunks = original(resource, *args, **kwargs)
     call = _outermost(resource)
-    return chunks if call is None else _Stream(_read_on(call, chunks))
+    if call is None:
+        return chunks
+    paid = _read_on(call, chunks)
+    mark_settled(paid)
+    return paid
 
 
 async def _stream_async(original: Any, resource: Any, *args: Any, **kwargs: Any) -> Any:
@@ -84,7 +88,9 @@ async def _stream_async(original: Any, resource: Any, *args: Any, **kwargs: Any)
     chunks = _nothing()
     with _telling(call):
         chunks = await original(resource, *args, **kwargs)
-    return _AsyncStream(_read_on_async(call, chunks))
+    paid = _read_on_async(call, chunks)
+    mark_settled(paid)
+    return paid
 
 
 def _outermost(resource: Any) -> Answering | None:
@@ -111,67 +117,41 @@ def _telling(call: Answering, *, midway: bool = False) -> Iterator[None]:
         answering.reset(token)
 
 
-def _read_on(call: Answering, chunks: Any) -> Iterator[Any]:
-    chunk, begun = _END, False
+def _read_on(call: Answering, chunks: Iterable[Any]) -> Iterator[Any]:
+    reader, chunk, begun = iter(chunks), _END, False
     try:
         while True:
             with _telling(call, midway=begun):
-                chunk = next(chunks, _END)
+                chunk = next(reader, _END)
             if chunk is _END:
                 return
             begun = True
             yield chunk
             chunk = _END
     finally:
-        chunks.close()
-        for segments in call.opened:
-            segments.close()
+        for unread in (reader, *call.opened):
+            if hasattr(unread, "close"):  # a tool's wrapper may have none
+                unread.close()
 
 
-async def _read_on_async(call: Answering, chunks: Any) -> AsyncIterator[Any]:
-    chunk, begun = _END, False
+async def _read_on_async(call: Answering, chunks: AsyncIterable[Any]) -> AsyncIterator[Any]:
+    reader, chunk, begun = aiter(chunks), _END, False
     try:
         while True:
             with _telling(call, midway=begun):
-                chunk = await anext(chunks, _END)
+                chunk = await anext(reader, _END)
             if chunk is _END:
                 return
             begun = True
             yield chunk
             chunk = _END
     finally:
-        for segments in call.opened:  # first: the SDK's generators end when they are collected
-            await segments.aclose()
-        await chunks.aclose()
+        # streams first: the SDK's generators end when they are collected
+        for unread in (*call.opened, reader):
+            if hasattr(unread, "aclose"):
+                await unread.aclose()
 
 
 async def _nothing() -> AsyncIterator[Any]:
     if False:
         yield
-
-
-class _Paid:
-    """A generator of chunks that are paid for; unlike one, it takes a mark that says so."""
-
-    def __init__(self, chunks: Any) -> None:
-        self._chunks = chunks
-        mark_settled(self)
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._chunks, name)
-
-
-class _Stream(_Paid):
-    def __iter__(self) -> Self:
-        return self
-
-    def __next__(self) -> Any:
-        return next(self._chunks)
-
-
-class _AsyncStream(_Paid):
-    def __aiter__(self) -> Self:
-        return self
-
-    def __anext__(self) -> Any:
-        return self._chunks.__anext__()
