@@ -63,8 +63,8 @@ class Call:
     """
 
     __slots__ = (
-        "_left", "_lock", "_prompts", "_seen", "_state", "began", "cost", "ended", "guarded",
-        "inside", "model", "output", "payer", "payers", "priced", "quote", "request",
+        "__weakref__", "_left", "_lock", "_prompts", "_seen", "_state", "began", "cost", "ended",
+        "guarded", "inside", "model", "output", "payer", "payers", "priced", "quote", "request",
         "reservation", "risks", "shortened", "source", "truncated", "usage", "wired",
     )  # fmt: skip
 

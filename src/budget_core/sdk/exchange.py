@@ -13,6 +13,7 @@ from budget_core.calls.request import CallRequest
 from budget_core.calls.responses import met_cap, read_receipt
 from budget_core.money.usage import NO_RECEIPT, Receipt
 from budget_core.runtime.signals import pass_on
+from budget_core.sdk import background
 from budget_core.sdk.claims import Claim
 from budget_core.sdk.endpoints import Body, Endpoint
 from budget_core.sdk.hosts import Server
@@ -164,6 +165,9 @@ class Exchange:
             return None
         self._streaming = True
         stream_format = self.endpoint.stream_format
+        if self.asked.get("background"):
+            watched = background.Watched(self.call)
+            return Metering(StreamMeter(watched, stream_format), watched.note)
         unwanted = (
             stream_format.only_usage if self.endpoint.silent(self.asked, self.server) else None
         )
@@ -181,14 +185,16 @@ class Exchange:
         """
         if self.call is None:
             return
+        if self.asked.get("background") and background.keep(self.call, read_body(body)):
+            self._streaming = True  # somebody will ask how it ended
         if not self._streaming:
             receipt = read_receipt(result)
             if receipt.usage is None:
-                receipt = read_receipt(_read(body))
+                receipt = read_receipt(read_body(body))
             if headers is not None and self.claim.session.estimator.told_costs:
                 receipt = _with_cost(receipt, headers)
-            self.claim.session.answered(self.call, lambda: _read(body))
-            self.call.settle(receipt, cut=lambda: met_cap(_read(body)))
+            self.claim.session.answered(self.call, lambda: read_body(body))
+            self.call.settle(receipt, cut=lambda: met_cap(read_body(body)))
         mark_settled(result)
 
     # -- inside ------------------------------------------------------------------------------
@@ -251,7 +257,8 @@ def _with_cost(receipt: Receipt, headers: Mapping[str, str]) -> Receipt:
     return receipt._replace(cost=cost) if cost else receipt
 
 
-def _read(body: Callable[[], Any]) -> Any:
+def read_body(body: Callable[[], Any]) -> Any:
+    """Return a response as it came; None if it is no JSON."""
     try:
         return body()
     except Exception as error:  # noqa: BLE001  not JSON, or not text: it then says nothing of its usage

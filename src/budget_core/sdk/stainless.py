@@ -22,13 +22,15 @@ from typing import Any, Final
 
 from budget_core.errors import BudgetExhausted
 from budget_core.runtime.finalizers import when_dropped
+from budget_core.sdk import background
 from budget_core.sdk.claims import binding_of, claim
 from budget_core.sdk.endpoints import Body
-from budget_core.sdk.exchange import Exchange, current
+from budget_core.sdk.exchange import Exchange, current, read_body
 from budget_core.sdk.guard import Guard
 from budget_core.sdk.hosts import server_at
 from budget_core.sdk.patches import Patches
-from budget_core.sdk.streams import BodyMeter
+from budget_core.sdk.stream_events import RESPONSES
+from budget_core.sdk.streams import BodyMeter, StreamMeter
 
 _HOOKS: Final = {
     "request": ("self", "cast_to", "options"),
@@ -189,6 +191,7 @@ async def _sleep_for_retry_async(original: Any, client: Any, **kwargs: Any) -> A
 
 def _process_response(original: Any, client: Any, *, response: Any, **kwargs: Any) -> Any:
     if (exchange := _answered(response)) is None:
+        _look(response)
         return original(client, response=response, **kwargs)
     result = None
     try:
@@ -202,6 +205,7 @@ async def _process_response_async(
     original: Any, client: Any, *, response: Any, **kwargs: Any
 ) -> Any:
     if (exchange := _answered(response)) is None:
+        _look(response)
         return await original(client, response=response, **kwargs)
     result = None
     try:
@@ -209,6 +213,19 @@ async def _process_response_async(
         return _apart(result) if kwargs.get("stream") else result
     finally:
         exchange.settle(result, response.json, response.headers)
+
+
+def _look(response: Any) -> None:
+    """Settle a response that was made in the background, if this tells how it ended."""
+    if response.status_code >= _ERROR:
+        return
+    call = background.looked_at(response.request.url.path)
+    if call is None:
+        return
+    if _is_events(response):
+        BodyMeter(StreamMeter(background.Watched(call), RESPONSES), response, None)
+    else:
+        background.settle(call, read_body(response.json))
 
 
 def _apart(stream: Any) -> Any:
