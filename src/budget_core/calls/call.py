@@ -16,7 +16,7 @@ from budget_core.errors import AgentBudgetError
 from budget_core.money.amounts import ZERO, Amounts
 from budget_core.money.prices.output_limits import is_reasoning
 from budget_core.money.usage import NO_RECEIPT, Receipt, Usage
-from budget_core.runtime.background import asked, told
+from budget_core.runtime.background import asked, in_asyncio, told
 from budget_core.runtime.finalizers import collecting, later
 
 if TYPE_CHECKING:
@@ -58,14 +58,15 @@ class Call:
         risks: tags of what its prompt holds, where its session looks for that.
         truncated: once settled: the cap that its hold pays for has cut the answer, which neither
             its caller nor the model's own maximum would have done.
+        number: how many LLM calls its payer has had by then, once settled.
         inside: the framework's call of which this one is a part, a retry say.
         ended: it was settled or released.
     """
 
     __slots__ = (
         "__weakref__", "_left", "_lock", "_prompts", "_seen", "_state", "began", "cost", "ended",
-        "guarded", "inside", "model", "output", "payer", "payers", "priced", "quote", "request",
-        "reservation", "risks", "shortened", "source", "truncated", "usage", "wired",
+        "guarded", "inside", "model", "number", "output", "payer", "payers", "priced", "quote",
+        "request", "reservation", "risks", "shortened", "source", "truncated", "usage", "wired",
     )  # fmt: skip
 
     def __init__(
@@ -87,7 +88,7 @@ class Call:
         self.wired = quote is not None and quote.capped and output == quote.most
         self.began = time()
         self.risks: tuple[str, ...] = ()
-        self.cost = 0
+        self.cost = self.number = 0
         self.model: str | None = None
         self.priced = quote is None or quote.rates is not None
         self.usage: Usage | None = None
@@ -175,6 +176,9 @@ class Call:
         groups = groups_of(joining) if joining else ()
         if not (self.reservation.blocks or any(group.ledger.blocks for group in groups)):
             self.reprice(request, joining)
+            return
+        if not in_asyncio():
+            await asked(partial(self.reprice, request, joining), blocks=True)
             return
         asking = asyncio.ensure_future(asyncio.to_thread(self.reprice, request, joining))
         try:

@@ -34,6 +34,7 @@ class PaidCall(Protocol):
     """What a payer and a context see of a call."""
 
     risks: tuple[str, ...]
+    number: int
 
     @property
     def id(self) -> str: ...

@@ -9,11 +9,12 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import logging
+import sys
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from threading import Lock, get_ident
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from budget_core.runtime.forks import in_child
 
@@ -25,13 +26,28 @@ _pending: deque[Future[None]] = deque()
 _worker: int | None = None
 
 
-def in_event_loop() -> bool:
-    """Return whether this thread runs an event loop, which must not be stopped."""
+def in_asyncio() -> bool:
+    """Return whether this thread runs an event loop of asyncio."""
     try:
         asyncio.get_running_loop()
     except RuntimeError:
         return False
     return True
+
+
+def in_event_loop() -> bool:
+    """Return whether this thread runs an event loop, asyncio's or trio's: none must be stopped."""
+    trio: Any = sys.modules.get("trio")
+    return in_asyncio() or (trio is not None and trio.lowlevel.in_trio_run())
+
+
+async def in_thread(action: Callable[[], T]) -> T:
+    """Return what `action` does in a thread, on asyncio or trio; there it ends before its task."""
+    if in_asyncio():
+        return await asyncio.to_thread(action)
+    from anyio import to_thread  # noqa: PLC0415  the SDKs that run on trio have it
+
+    return await to_thread.run_sync(action)
 
 
 def told(action: Callable[[], object], *, blocks: bool) -> None:
@@ -43,8 +59,8 @@ def told(action: Callable[[], object], *, blocks: bool) -> None:
 
 
 async def asked(action: Callable[[], T], *, blocks: bool) -> T:
-    """Return what `action` does; where it `blocks` an event loop of asyncio, in a thread."""
-    return await asyncio.to_thread(action) if blocks and in_event_loop() else action()
+    """Return what `action` does; where it `blocks` an event loop, in a thread."""
+    return await in_thread(action) if blocks and in_event_loop() else action()
 
 
 def behind(action: Callable[[], object]) -> None:

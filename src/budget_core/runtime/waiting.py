@@ -7,13 +7,14 @@ import contextvars
 import threading
 from collections.abc import Callable, Generator
 from contextlib import suppress
+from functools import partial
 from heapq import heappop, heappush
 from itertools import count
 from threading import RLock
 from time import monotonic
 from typing import Final, Generic, NamedTuple, Protocol, TypeAlias, TypeVar
 
-from budget_core.runtime.background import in_event_loop
+from budget_core.runtime.background import in_asyncio, in_event_loop, in_thread
 from budget_core.runtime.forks import in_child
 
 T = TypeVar("T")
@@ -310,8 +311,11 @@ async def run_async(
     Args:
         steps: what is run.
         blocks: take each step in a thread.
-        give_back: called with an answer that came when the task had been cancelled.
+        give_back: called with an answer that came when the task had been cancelled. A task of trio
+            is cancelled when the wait is over.
     """
+    if not in_asyncio():
+        return await in_thread(partial(run, steps))
     bell = asyncio.Event()
     place = _Place(_ringer(asyncio.get_running_loop(), bell))
     try:

@@ -68,6 +68,8 @@ class OpenCalls:
                     totals.unpriced += 1
             if request.agent is not None:
                 totals.agents[request.agent] += cost
+            if payer is mine:
+                call.number = totals.llm_calls
 
     def fingerprints(self) -> list[Any]:
         calls = tuple(self._calls.values())

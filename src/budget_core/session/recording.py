@@ -68,6 +68,7 @@ class RecordedCall:
     guarded = truncated = False
     cap = quote = None
     output = 0
+    number: int = 0
     metered = ZERO
     risks: tuple[str, ...] = ()
 

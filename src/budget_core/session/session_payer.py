@@ -145,7 +145,7 @@ class SessionPayer(BalanceView):
     def ended(self, call: PaidCall, entries: Sequence[Entry]) -> None:
         """Tell of a call that was settled, and of thresholds that it crossed."""
         if call.payer is self:
-            self._log.ended(call, entries, self.totals.llm_calls)
+            self._log.ended(call, entries, call.number)
             if call.truncated:
                 self._tell_truncated(call)
             if call.reservation.final is not None and self.finalized:

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 from collections.abc import Callable, Sequence
-from functools import cache
+from functools import cache, partial
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from budget_core.calls import context
@@ -15,6 +14,7 @@ from budget_core.ledger.resolve import ENVIRONMENT
 from budget_core.ledger.shared import is_open
 from budget_core.money.limits import Limit
 from budget_core.money.usd import Money, parse_usd
+from budget_core.runtime.background import asked
 from budget_core.runtime.settings import check_settings
 from budget_core.sdk.claims import Binding
 from budget_core.sdk.clients.check import Check
@@ -178,7 +178,7 @@ class WatchedSession(BudgetSession):
     async def open_call_async(self, request: CallRequest, **options: Any) -> Call:
         """Async version of `open_call`."""
         if self.check is not None:
-            await asyncio.to_thread(self._ask, request)
+            await asked(partial(self._ask, request), blocks=True)
         return await super().open_call_async(request, **options)
 
     def exceeded_by(self, standing: Standing) -> BudgetExhausted:
