@@ -118,7 +118,7 @@ class StreamMeter:
     @property
     def waits(self) -> bool:
         """The answer has ended, and its usage has not come yet."""
-        return self.finished and not self.whole and not self._ended
+        return self.finished and not (self._whole or self._ended)
 
     def done(self) -> None:
         """Record that the stream has ended as it should."""
@@ -131,7 +131,7 @@ class StreamMeter:
 
     def end(self) -> None:
         """Settle the call: by its usage, or, if it was left before, by what can be written."""
-        if self.whole or self._ended:
+        if self._whole or self._ended:
             self._settle()
             return
         came = 0.0 if self._first is None else monotonic() - self._first

@@ -248,3 +248,15 @@ def test_what_was_told_of_the_input_is_charged(provider, claiming):
         next(iter(stream))
         stream.close()
     assert session.spent < 0.005
+
+
+def test_a_last_event_without_usage_is_charged_as_held(provider, claiming):
+    provider.script(Reply("silent", usage=False))
+    with claiming(exact=False) as session, made("responses", provider) as client:
+        stream = ask("responses", client)
+        held = session.balance().reserved.usd
+        for event in stream:
+            if event.type == "response.completed":
+                break
+        stream.close()
+        assert session.spent_nanos == held
