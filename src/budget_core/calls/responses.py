@@ -144,13 +144,20 @@ def _read(response: Any) -> Receipt:
         if isinstance(steps := part("iterations"), list):
             receipt = _iterated(read_usage(usage), named, tier, steps)
             return receipt._replace(fees=fees, region=region, cost=cost)
-        told = (read_usage(usage), named, tier, None, (), fees, region, cost)
+        tokens = read_usage(usage) or _embedded(get, part)
+        told = (tokens, named, tier, None, (), fees, region, cost)
         return tuple.__new__(Receipt, told)
     if (metadata := get("usage_metadata") or get("usageMetadata")) is not None:
         return _from_metadata(get, metadata)
     if get("response_metadata") is not None:
         return _from_metadata(get, None)
     return _wrapped(get)
+
+
+def _embedded(get: Get, usage: Get) -> Usage | None:
+    """Read what embeddings tell that have a total alone: they have no output (Voyage)."""
+    total = usage("total_tokens") if get("object") == "list" else None
+    return read_usage({"prompt_tokens": total, "total_tokens": total})
 
 
 def _foreign(response: Any) -> Receipt | None:

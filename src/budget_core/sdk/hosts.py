@@ -49,9 +49,11 @@ _SERVERS: Final = {
     "api.deepseek.com": Server("deepseek", _OLD),
     # https://docs.x.ai/docs/api-reference; 249 of 1,228 recorded answers are longer than their cap
     "api.x.ai": Server("x-ai", (*_NEW, *_OLD), bounds_thoughts=False),
-    # https://docs.together.ai/reference/chat-completions
-    "api.together.xyz": Server("together", _OLD),
-    "api.together.ai": Server("together", _OLD),
+    # https://docs.together.ai/reference/chat-completions; it tells usage unasked
+    "api.together.xyz": Server("together", _OLD, asked=False),
+    "api.together.ai": Server("together", _OLD, asked=False),
+    # https://huggingface.co/docs/inference-providers; likewise, of whoever serves behind it
+    "router.huggingface.co": Server(asked=False),
     # https://docs.fireworks.ai/api-reference/post-chatcompletions
     "api.fireworks.ai": Server("fireworks", _OLD),
     # https://docs.cohere.com/docs/compatibility-api

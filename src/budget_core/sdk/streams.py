@@ -284,6 +284,7 @@ class BodyMeter:
                     yield passed
                 self._pulling = True
             if self._buffer and (last := self._last()):
+                self._pulling = False
                 yield last
             self._ended()
         except GeneratorExit:
@@ -310,6 +311,7 @@ class BodyMeter:
                 self._pulling = True
             blocks = self._meter.asks(len(self._buffer))
             if self._buffer and (last := await asked(self._last, blocks=blocks)):
+                self._pulling = False
                 yield last
             self._ended()
         except BudgetExhausted:
@@ -326,8 +328,13 @@ class BodyMeter:
         if not self._events:
             self._buffer += chunk
             return chunk
-        data = (self._buffer + chunk).replace(b"\r\n", b"\n")
+        data, pending = self._buffer + chunk, b""
+        if b"\r" in data:
+            if data.endswith(b"\r") and not data.endswith(b"\r\r"):
+                data, pending = data[:-1], b"\r"  # of which the rest, a line feed, may come
+            data = _with_line_feeds(data)
         *events, self._buffer = data.split(b"\n\n")
+        self._buffer += pending
         passed = b""
         for event in events:
             if not self._seen(event):
@@ -336,8 +343,7 @@ class BodyMeter:
 
     def _seen(self, event: bytes) -> bool:
         """Meter one event; True if the caller did not ask for it."""
-        at = event.find(b"data:")
-        payload = event[at + 5 :].strip() if at >= 0 else b""
+        payload = _data_of(event)
         if not payload.startswith(b"{"):
             if payload == b"[DONE]":
                 self._meter.done()
@@ -352,7 +358,7 @@ class BodyMeter:
         """Record a body that is no stream; return of a stream what no blank line ended."""
         rest, self._buffer = self._buffer, b""
         if self._events:
-            return b"" if self._seen(rest) else rest
+            return b"" if self._seen(_with_line_feeds(rest)) else rest
         self._meter.answer(parsed_json(rest))
         return b""
 
@@ -360,6 +366,17 @@ class BodyMeter:
         """Record that the body ended as it should."""
         if self._meter.finished:
             self._meter.done()
+
+
+def _with_line_feeds(data: bytes) -> bytes:
+    return data.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
+
+
+def _data_of(event: bytes) -> bytes:
+    """Return an event's data: https://html.spec.whatwg.org/multipage/server-sent-events.html."""
+    if event.startswith(b"data:") and b"\n" not in event:
+        return event[5:].strip()
+    return b"\n".join([line[5:] for line in event.split(b"\n") if line[:5] == b"data:"]).strip()
 
 
 def parsed_json(body: Any) -> Any:
