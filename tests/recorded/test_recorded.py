@@ -127,6 +127,7 @@ class Player:
 
     Attributes:
         held: nanos, when the latest request had come.
+        answer: the latest, which its program keeps: nothing is held for it even so.
     """
 
     def __init__(self, tape, clients, shelf):
@@ -189,7 +190,7 @@ class Player:
     def _listen(self, method, recording):
         heard = []
         try:
-            answer = method(**recording["ask"])
+            answer = self.answer = method(**recording["ask"])
             for chunk in answer if streams(recording) else (answer,):
                 heard.append(_told(chunk))
         except Exception as error:
@@ -199,7 +200,7 @@ class Player:
     async def _listen_async(self, method, recording):
         heard = []
         try:
-            answer = await method(**recording["ask"])
+            answer = self.answer = await method(**recording["ask"])
             if streams(recording):
                 async for chunk in answer:
                     heard.append(_told(chunk))

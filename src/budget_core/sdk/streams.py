@@ -284,7 +284,6 @@ class BodyMeter:
                     yield passed
                 self._pulling = True
             if self._buffer and (last := self._last()):
-                self._pulling = False
                 yield last
             self._ended()
         except GeneratorExit:
@@ -311,7 +310,6 @@ class BodyMeter:
                 self._pulling = True
             blocks = self._meter.asks(len(self._buffer))
             if self._buffer and (last := await asked(self._last, blocks=blocks)):
-                self._pulling = False
                 yield last
             self._ended()
         except BudgetExhausted:
